@@ -1,0 +1,207 @@
+//! Who is calling: from the bearer token to a partner, its scopes and what it reaches.
+//!
+//! [`authenticate`] does the part that has to wait, before any handler; [`Caller`] is the part in a handler's signature: it says
+//! 401 and 403 without waiting, so that they are told before anything about the body.
+
+mod keys;
+mod scope;
+mod tokens;
+
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
+use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header;
+use actix_web::middleware::Next;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use uuid::Uuid;
+
+pub use keys::{Claims, Keys};
+pub use scope::{Need, PhonenumberRead, PhonenumberUpdate, Scope, Scopes};
+pub use tokens::{Authenticator, hash};
+
+use crate::error::ApiError;
+use crate::http::{ClientIp, RequestId};
+
+/// Whose objects exist for an actor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Those of this partner.
+    Own(Uuid),
+    /// Those of this partner and of all its descendants.
+    Tree(Uuid),
+    /// All: the operator at the command line.
+    Everything,
+}
+
+impl Reach {
+    /// As a statement takes it: the partner, whether its descendants are reached, whether everything is.
+    pub(crate) fn arguments(self) -> (Option<Uuid>, bool, bool) {
+        match self {
+            Self::Own(partner_sid) => (Some(partner_sid), false, false),
+            Self::Tree(partner_sid) => (Some(partner_sid), true, false),
+            Self::Everything => (None, false, true),
+        }
+    }
+}
+
+/// Who acts. The store asks for one, and only this module makes one: from a token, or for the command line.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    reach: Reach,
+    partner_sid: Option<Uuid>,
+    token_sid: Option<Uuid>,
+    ip: Option<IpAddr>,
+    request_id: Option<String>,
+}
+
+impl Actor {
+    /// The operator, whom the machine itself has let in.
+    pub fn operator() -> Self {
+        Self {
+            reach: Reach::Everything,
+            partner_sid: None,
+            token_sid: None,
+            ip: None,
+            request_id: None,
+        }
+    }
+
+    /// Whose objects exist for this actor.
+    pub(crate) fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// The partner of the token; none for the operator.
+    pub fn partner_sid(&self) -> Option<Uuid> {
+        self.partner_sid
+    }
+
+    /// The token, where it is one that we know by a sid.
+    pub fn token_sid(&self) -> Option<Uuid> {
+        self.token_sid
+    }
+
+    /// Where the request came from.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.ip
+    }
+
+    /// The `X-Request-Id` of the request.
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+}
+
+/// The bearer of a valid token.
+#[derive(Debug)]
+pub struct Principal {
+    /// The partner that the token belongs to.
+    pub partner_sid: Uuid,
+    /// The token, where it is one that we know by a sid.
+    pub token_sid: Option<Uuid>,
+    /// The scopes that the token, its partner and every ancestor of it hold.
+    pub scopes: Vec<Scope>,
+}
+
+impl Principal {
+    fn holds(&self, any_of: &[Scope]) -> bool {
+        any_of.iter().any(|scope| self.scopes.contains(scope))
+    }
+}
+
+/// The caller of an operation that needs `N`: an [`Actor`] whose token carries the scope.
+pub struct Caller<N> {
+    actor: Actor,
+    need: PhantomData<N>,
+}
+
+impl<N> Deref for Caller<N> {
+    type Target = Actor;
+
+    fn deref(&self) -> &Actor {
+        &self.actor
+    }
+}
+
+impl<N: Need> FromRequest for Caller<N> {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Self::of(request))
+    }
+}
+
+impl<N: Need> Caller<N> {
+    fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        let extensions = request.extensions();
+        let principal = match extensions.get::<Authentication>() {
+            Some(Authentication::Valid(principal)) => principal,
+            Some(Authentication::Invalid) => {
+                return Err(ApiError::Unauthorized { presented: true });
+            }
+            Some(Authentication::Unknown) => return Err(ApiError::Unavailable(None)),
+            None => return Err(ApiError::Unauthorized { presented: false }),
+        };
+        if !principal.holds(N::ANY_OF) {
+            return Err(ApiError::Forbidden { any_of: N::ANY_OF });
+        }
+        let reach = if principal.holds(N::DESCENDANTS) { Reach::Tree } else { Reach::Own };
+        let actor = Actor {
+            reach: reach(principal.partner_sid),
+            partner_sid: Some(principal.partner_sid),
+            token_sid: principal.token_sid,
+            ip: extensions.get::<ClientIp>().map(|client| client.0),
+            request_id: extensions.get::<RequestId>().map(|id| id.0.clone()),
+        };
+        Ok(Self { actor, need: PhantomData })
+    }
+}
+
+/// What became of the bearer token of a request. None is kept where none was sent.
+#[derive(Clone)]
+pub(crate) enum Authentication {
+    Valid(Arc<Principal>),
+    Invalid,
+    /// The database could not be asked.
+    Unknown,
+}
+
+/// Looks the bearer token up, for [`Caller`] to judge.
+pub async fn authenticate<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, actix_web::Error> {
+    // 404 needs no token.
+    if request.match_pattern().is_some()
+        && let Some(token) = bearer(request.request())
+        && let Some(authenticator) = request.app_data::<web::Data<Authenticator>>()
+    {
+        let outcome = match authenticator.principal(token).await {
+            Ok(Some(principal)) => Authentication::Valid(principal),
+            Ok(None) => Authentication::Invalid,
+            Err(error) => {
+                tracing::error!(
+                    error = &*error as &dyn std::error::Error,
+                    "could not look a token up"
+                );
+                Authentication::Unknown
+            }
+        };
+        request.extensions_mut().insert(outcome);
+    }
+    next.call(request).await
+}
+
+/// The token of `Authorization: Bearer <token>` (RFC 6750, section 2.1), where exactly one such header was sent.
+fn bearer(request: &HttpRequest) -> Option<&str> {
+    let mut headers = request.headers().get_all(header::AUTHORIZATION);
+    let (scheme, token) = headers.next()?.to_str().ok()?.split_once(' ')?;
+    let alone = headers.next().is_none();
+    (alone && scheme.eq_ignore_ascii_case("bearer")).then(|| token.trim_matches(' '))
+}

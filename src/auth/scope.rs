@@ -1,0 +1,187 @@
+//! What a token may do, and how far it reaches.
+
+use std::collections::BTreeSet;
+
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+
+/// A right that a partner can hold and a token can carry, by CarrierX's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Everything under `/phonenumber` that is not the operator's.
+    PhonenumberManage,
+    /// Reads DID groups and short codes.
+    PhonenumberRead,
+    /// Creates DID groups.
+    PhonenumberCreate,
+    /// Changes DID groups and short codes.
+    PhonenumberUpdate,
+    /// Deletes DID groups.
+    PhonenumberDelete,
+    /// Lets reads under `/phonenumber` reach the partner's descendants.
+    PhonenumberReadDescendant,
+    /// Lets reads and writes under `/phonenumber` reach the partner's descendants.
+    PhonenumberManageDescendant,
+    /// The operator: creates and deletes short codes.
+    AdminManage,
+    /// The operator: creates short codes.
+    AdminCreate,
+    /// The operator: deletes short codes.
+    AdminDelete,
+    /// Everything under `/partners`.
+    PartnersManage,
+    /// Reads partners.
+    PartnersRead,
+    /// Creates sub-partners.
+    PartnersCreate,
+    /// Changes partners.
+    PartnersUpdate,
+    /// Everything under `/oauth`, for all tokens.
+    OauthManageAllTokens,
+    /// Everything under `/oauth`.
+    OauthManage,
+    /// Creates tokens of sub-partners.
+    OauthCreate,
+    /// Reads tokens.
+    OauthRead,
+    /// Changes tokens.
+    OauthUpdate,
+}
+
+impl Scope {
+    const ALL: [Self; 19] = [
+        Self::PhonenumberManage,
+        Self::PhonenumberRead,
+        Self::PhonenumberCreate,
+        Self::PhonenumberUpdate,
+        Self::PhonenumberDelete,
+        Self::PhonenumberReadDescendant,
+        Self::PhonenumberManageDescendant,
+        Self::AdminManage,
+        Self::AdminCreate,
+        Self::AdminDelete,
+        Self::PartnersManage,
+        Self::PartnersRead,
+        Self::PartnersCreate,
+        Self::PartnersUpdate,
+        Self::OauthManageAllTokens,
+        Self::OauthManage,
+        Self::OauthCreate,
+        Self::OauthRead,
+        Self::OauthUpdate,
+    ];
+
+    /// The scopes of a partner for which nobody named any.
+    pub const DEFAULT: [Self; 3] =
+        [Self::PhonenumberManage, Self::OauthManage, Self::PartnersManage];
+
+    /// The name, as in a token's `scope` claim.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::PhonenumberManage => "phonenumber.manage",
+            Self::PhonenumberRead => "phonenumber.read",
+            Self::PhonenumberCreate => "phonenumber.create",
+            Self::PhonenumberUpdate => "phonenumber.update",
+            Self::PhonenumberDelete => "phonenumber.delete",
+            Self::PhonenumberReadDescendant => "phonenumber.read_descendant",
+            Self::PhonenumberManageDescendant => "phonenumber.manage_descendant",
+            Self::AdminManage => "admin.manage",
+            Self::AdminCreate => "admin.create",
+            Self::AdminDelete => "admin.delete",
+            Self::PartnersManage => "partners.manage",
+            Self::PartnersRead => "partners.read",
+            Self::PartnersCreate => "partners.create",
+            Self::PartnersUpdate => "partners.update",
+            Self::OauthManageAllTokens => "oauth.manage_all_tokens",
+            Self::OauthManage => "oauth.manage",
+            Self::OauthCreate => "oauth.create",
+            Self::OauthRead => "oauth.read",
+            Self::OauthUpdate => "oauth.update",
+        }
+    }
+
+    /// The scope of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == name)
+    }
+}
+
+/// The command line takes a scope by its name, and proposes the nearest one.
+impl ValueEnum for Scope {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.as_str()))
+    }
+}
+
+/// A set of scopes, kept as their names with blanks between them (RFC 6749, section 3.3).
+#[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::Type, ToSchema)]
+#[sqlx(transparent)]
+#[schema(value_type = Vec<String>)]
+pub struct Scopes(String);
+
+impl Scopes {
+    /// The scopes, one by one. A name that is none of ours gives no right.
+    pub fn iter(&self) -> impl Iterator<Item = Scope> + '_ {
+        self.0.split(' ').filter_map(Scope::named)
+    }
+
+    /// Whether `scope` is one of them.
+    pub fn contains(&self, scope: Scope) -> bool {
+        self.iter().any(|held| held == scope)
+    }
+
+    /// The names, with blanks between them.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Scopes {
+    fn from(names: String) -> Self {
+        Self(names)
+    }
+}
+
+impl FromIterator<Scope> for Scopes {
+    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+        let names: BTreeSet<_> = scopes.into_iter().map(|scope| scope.as_str()).collect();
+        Self(names.into_iter().collect::<Vec<_>>().join(" "))
+    }
+}
+
+impl Serialize for Scopes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.split_terminator(' '))
+    }
+}
+
+/// What an operation needs of a token. Each implementation is a type parameter of [`super::Caller`].
+pub trait Need: 'static {
+    /// The scopes of which the token must carry one.
+    const ANY_OF: &'static [Scope];
+    /// The scopes of which one lets the operation reach the descendants of the token's partner.
+    const DESCENDANTS: &'static [Scope];
+}
+
+/// Reading DID groups and short codes.
+pub struct PhonenumberRead;
+
+impl Need for PhonenumberRead {
+    const ANY_OF: &'static [Scope] = &[Scope::PhonenumberManage, Scope::PhonenumberRead];
+    const DESCENDANTS: &'static [Scope] =
+        &[Scope::PhonenumberReadDescendant, Scope::PhonenumberManageDescendant];
+}
+
+/// Changing DID groups and short codes.
+pub struct PhonenumberUpdate;
+
+impl Need for PhonenumberUpdate {
+    const ANY_OF: &'static [Scope] = &[Scope::PhonenumberManage, Scope::PhonenumberUpdate];
+    const DESCENDANTS: &'static [Scope] = &[Scope::PhonenumberManageDescendant];
+}

@@ -1,0 +1,128 @@
+//! `shortline short-code import`: many short codes from a file, all or none.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Map, Value};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::{told, told_errors};
+use crate::auth::Actor;
+use crate::error::ApiError;
+use crate::http::parse_object;
+use crate::input::{Completeness, Members};
+use crate::short_codes::{NewShortCode, ShortCode};
+use crate::store;
+
+/// How many short codes one statement creates.
+const CHUNK: usize = 1_000;
+/// How many bad lines are told at most.
+const TOLD: usize = 20;
+
+/// A line's number, from 1, and what was made of it.
+type Line<T> = (u64, T);
+
+/// Creates the short codes of `file`, which belong to `partner` where the file names no other.
+///
+/// # Errors
+/// With the number of each bad line; nothing is created then.
+pub async fn run(
+    connection: &mut PgConnection,
+    file: &Path,
+    partner: Option<Uuid>,
+) -> anyhow::Result<usize> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = text.trim_start_matches('\u{feff}');
+    let codes =
+        check(if text.trim_start().starts_with('{') { ndjson(text) } else { csv(text)? }, partner)?;
+    // It writes to standard error, and only to a terminal.
+    let style =
+        ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} short codes, {eta} left")?;
+    let progress = ProgressBar::new(codes.len() as u64).with_style(style);
+    let mut tx = connection.begin().await?;
+    for chunk in codes.chunks(CHUNK) {
+        create(&mut tx, chunk).await?;
+        progress.inc(chunk.len() as u64);
+    }
+    tx.commit().await?;
+    progress.finish_and_clear();
+    Ok(codes.len())
+}
+
+/// Creates a chunk; where it is refused, finds the line that is to blame.
+async fn create(tx: &mut PgConnection, chunk: &[Line<ShortCode>]) -> anyhow::Result<()> {
+    let operator = Actor::operator();
+    let mut attempt = tx.begin().await?;
+    let codes = chunk.iter().map(|(_, code)| code.clone()).collect();
+    match store::create(&mut attempt, &operator, codes).await {
+        Ok(_) => return Ok(attempt.commit().await?),
+        Err(ApiError::Invalid(_) | ApiError::Conflict(_)) => attempt.rollback().await?,
+        Err(error) => return Err(told(error)),
+    }
+    for (line, code) in chunk {
+        let created = store::create_one(&mut *tx, &operator, code.clone()).await;
+        created.map_err(told).with_context(|| format!("line {line}"))?;
+    }
+    Ok(())
+}
+
+/// Reads every line's members as a short code, or tells which cannot be.
+fn check(
+    lines: Vec<Line<Result<Map<String, Value>, ApiError>>>,
+    partner: Option<Uuid>,
+) -> anyhow::Result<Vec<Line<ShortCode>>> {
+    let mut codes = Vec::with_capacity(lines.len());
+    let mut bad = Vec::new();
+    for (line, members) in lines {
+        let code = members.and_then(|mut members| {
+            if let Some(partner) = partner {
+                members.entry("partner_sid").or_insert_with(|| partner.to_string().into());
+            }
+            let parsed = Members::parse::<NewShortCode>(members, Completeness::Partial, false)?;
+            parsed.input.build(Uuid::now_v7())
+        });
+        match code {
+            Ok(code) => codes.push((line, code)),
+            Err(error) => bad.push(format!("line {line}: {}", told_errors(&error.errors()))),
+        }
+    }
+    if !bad.is_empty() {
+        let more = bad.len().saturating_sub(TOLD);
+        bad.truncate(TOLD);
+        if more > 0 {
+            bad.push(format!("and {more} more bad lines"));
+        }
+        bail!("nothing was imported\n{}", bad.join("\n"));
+    }
+    Ok(codes)
+}
+
+/// One JSON object a line.
+fn ndjson(text: &str) -> Vec<Line<Result<Map<String, Value>, ApiError>>> {
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    lines.map(|(number, line)| (number, parse_object(line.as_bytes()))).collect()
+}
+
+/// The first line names the members. An empty cell leaves its member out; `attributes` is JSON, the others are text.
+fn csv(text: &str) -> anyhow::Result<Vec<Line<Result<Map<String, Value>, ApiError>>>> {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let names = reader.headers()?.clone();
+    let mut lines = Vec::new();
+    for record in reader.records() {
+        let record = record.context("nothing was imported")?;
+        let number = record.position().map_or(0, csv::Position::line);
+        let cells = names.iter().zip(&record).filter(|(_, cell)| !cell.is_empty());
+        let members = cells.map(|(name, cell)| {
+            let value = match name {
+                "attributes" => parse_object(cell.as_bytes()).map(Value::Object)?,
+                _ => Value::from(cell),
+            };
+            Ok((name.to_owned(), value))
+        });
+        lines.push((number, members.collect()));
+    }
+    Ok(lines)
+}

@@ -1,0 +1,187 @@
+//! The command line. Each command is one function; what it changes goes through the store, with the operator as the actor.
+
+mod healthcheck;
+mod import;
+mod partner;
+mod short_code;
+mod token;
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::dev;
+use crate::error::{ApiError, FieldError};
+use crate::input::parse_sid;
+use crate::settings::Settings;
+use crate::startup::{self, Application};
+use crate::{migrations, routes, telemetry};
+
+/// DID groups and short codes behind the CarrierX Core API v2, on your own PostgreSQL
+#[derive(Parser)]
+#[command(version, name = "shortline")]
+pub struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    /// Write JSON, and nothing else, to standard output
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Try it out: the service with a PostgreSQL of its own and the data of CarrierX's samples
+    Dev {
+        /// Keep nothing when it ends
+        #[arg(long)]
+        ephemeral: bool,
+        /// Where to keep the data
+        #[arg(long, value_name = "DIR", conflicts_with = "ephemeral")]
+        data: Option<PathBuf>,
+    },
+    /// Run the service on DATABASE_URL
+    Serve,
+    /// Bring the database's schema up to date
+    Migrate,
+    /// Ask the service that listens here whether it is ready
+    Healthcheck,
+    /// Print the OpenAPI 3.1 document
+    Openapi,
+    /// Create, list, suspend and activate partners
+    #[command(subcommand)]
+    Partner(partner::Command),
+    /// Issue, list and revoke tokens
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Create and import short codes
+    #[command(subcommand)]
+    ShortCode(short_code::Command),
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// With one line that says what to do about it.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let Self { settings, json, command } = self;
+        let output = Output { json };
+        telemetry::start(&settings)?;
+        match command {
+            Command::Dev { ephemeral, data } => dev::run(settings, ephemeral, data).await,
+            Command::Serve => {
+                let application =
+                    Application::build(&settings, startup::database(&settings)?).await?;
+                tracing::info!("listening on http://{}", application.address());
+                application.run_until_stopped().await
+            }
+            Command::Migrate => {
+                let connection = startup::connect(&startup::database(&settings)?).await?;
+                let report = migrations::run(connection).await?;
+                let applied: Vec<_> =
+                    report.applied_migrations().iter().map(ToString::to_string).collect();
+                output.say(
+                    &serde_json::json!({"applied": applied}),
+                    &match applied.as_slice() {
+                        [] => "the schema is up to date".to_owned(),
+                        applied => format!("applied {}", applied.join(", ")),
+                    },
+                )
+            }
+            Command::Healthcheck => healthcheck::run(settings.listen).await,
+            Command::Openapi => output.value(routes::openapi()),
+            Command::Partner(command) => {
+                partner::run(command, &mut open(&settings).await?, output).await
+            }
+            Command::Token(command) => {
+                token::run(command, &mut open(&settings).await?, &settings, output).await
+            }
+            Command::ShortCode(command) => {
+                short_code::run(command, &mut open(&settings).await?, output).await
+            }
+        }
+    }
+}
+
+async fn open(settings: &Settings) -> anyhow::Result<PgConnection> {
+    startup::connect(&startup::database(settings)?).await
+}
+
+/// Where the answers of commands go: standard output, for people or as JSON.
+#[derive(Clone, Copy)]
+struct Output {
+    json: bool,
+}
+
+impl Output {
+    /// A sentence, or what it says as JSON.
+    fn say(self, value: &impl Serialize, sentence: &str) -> anyhow::Result<()> {
+        if self.json {
+            println!("{}", serde_json::to_string(value)?);
+        } else {
+            println!("{sentence}");
+        }
+        Ok(())
+    }
+
+    /// A JSON document, indented for people.
+    fn value(self, value: &impl Serialize) -> anyhow::Result<()> {
+        let indented = serde_json::to_string_pretty(value)?;
+        self.say(value, &indented)
+    }
+
+    /// Objects, one a line for people, of each the members named.
+    fn rows(self, rows: &[impl Serialize], shown: &[&str]) -> anyhow::Result<()> {
+        let values = serde_json::to_value(rows)?;
+        if self.json {
+            println!("{values}");
+            return Ok(());
+        }
+        for row in values.as_array().into_iter().flatten() {
+            let cells: Vec<String> = shown.iter().map(|name| cell(&row[name])).collect();
+            println!("{}", cells.join("  "));
+        }
+        Ok(())
+    }
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+/// A sid on the command line.
+fn sid(text: &str) -> Result<Uuid, String> {
+    parse_sid(text).ok_or_else(|| "a sid is a hyphenated UUID".to_owned())
+}
+
+/// What the store refused, in one line.
+fn told(error: ApiError) -> anyhow::Error {
+    let cause = match error {
+        ApiError::Internal(cause) => return cause,
+        ApiError::Unavailable(Some(cause)) => return cause.into(),
+        ApiError::NoItem => "no such object".to_owned(),
+        error => told_errors(&error.errors()),
+    };
+    anyhow!(cause)
+}
+
+/// Errors of one object, in one line.
+fn told_errors(errors: &[FieldError]) -> String {
+    let told = errors.iter().map(|FieldError { field, message, .. }| match field {
+        Some(field) => format!("{field}: {message}"),
+        None => message.clone(),
+    });
+    told.collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,93 @@
+//! `shortline partner`.
+
+use clap::Subcommand;
+use serde_json::Value;
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::{Output, sid, told};
+use crate::auth::{Actor, Scope};
+use crate::fields::Name;
+use crate::input::FromMember;
+use crate::partners::{Partner, Status};
+use crate::store;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Create a partner
+    Create {
+        /// What it is called
+        #[arg(long, value_parser = name)]
+        name: Name,
+        /// The partner it belongs to
+        #[arg(long, value_name = "SID", value_parser = sid)]
+        parent: Option<Uuid>,
+        /// A scope that its tokens can have; may be repeated [default: phonenumber.manage oauth.manage partners.manage]
+        #[arg(long, value_name = "SCOPE")]
+        scope: Vec<Scope>,
+        /// The sid that it gets [default: a new one]
+        #[arg(long, value_parser = sid)]
+        sid: Option<Uuid>,
+    },
+    /// List all partners, in the order of their creation
+    List,
+    /// Refuse every token of a partner and of its descendants
+    Suspend {
+        #[arg(value_parser = sid)]
+        sid: Uuid,
+    },
+    /// Accept them again
+    Activate {
+        #[arg(value_parser = sid)]
+        sid: Uuid,
+    },
+}
+
+fn name(text: &str) -> Result<Name, String> {
+    Name::from_member(Value::from(text)).map_err(|refusal| refusal.message)
+}
+
+pub async fn run(
+    command: Command,
+    connection: &mut PgConnection,
+    output: Output,
+) -> anyhow::Result<()> {
+    match command {
+        Command::Create { name, parent, scope, sid } => {
+            let scopes = if scope.is_empty() { Scope::DEFAULT.to_vec() } else { scope };
+            let sid = sid.unwrap_or_else(Uuid::now_v7);
+            let mut tx = connection.begin().await?;
+            let partner = Partner::new(&mut tx, sid, parent, name, scopes.into_iter().collect())
+                .await
+                .map_err(told)?;
+            let partner =
+                store::create_one(&mut tx, &Actor::operator(), partner).await.map_err(told)?;
+            tx.commit().await?;
+            output.value(&partner.object)
+        }
+        Command::List => {
+            let partners =
+                store::all::<Partner>(connection, &Actor::operator()).await.map_err(told)?;
+            output.rows(
+                &partners,
+                &["partner_sid", "display_id", "status", "name", "available_scopes"],
+            )
+        }
+        Command::Suspend { sid } => set_status(connection, sid, Status::Suspended, output).await,
+        Command::Activate { sid } => set_status(connection, sid, Status::Active, output).await,
+    }
+}
+
+async fn set_status(
+    connection: &mut PgConnection,
+    sid: Uuid,
+    status: Status,
+    output: Output,
+) -> anyhow::Result<()> {
+    let set = |partner: &mut Partner| {
+        partner.status = status;
+        Ok(())
+    };
+    let partner = store::update(connection, &Actor::operator(), sid, set).await.map_err(told)?;
+    output.value(&partner.object)
+}

@@ -1,0 +1,103 @@
+//! `shortline token`.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use clap::Subcommand;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Output, sid, told};
+use crate::auth::{Actor, Keys, Scope, Scopes};
+use crate::oauth::{DEFAULT_EXPIRES_IN, MAX_EXPIRES_IN, OauthToken, TokenFormat};
+use crate::partners::Partner;
+use crate::settings::Settings;
+use crate::store;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make a token for a partner; its secret is shown this once
+    Issue {
+        /// The partner whose token it will be
+        #[arg(long, value_name = "SID", value_parser = sid)]
+        partner: Uuid,
+        /// A scope that it carries; may be repeated [default: all scopes of the partner]
+        #[arg(long, value_name = "SCOPE")]
+        scope: Vec<Scope>,
+        /// How long it lives
+        #[arg(
+            long,
+            value_name = "SECONDS",
+            default_value_t = DEFAULT_EXPIRES_IN,
+            value_parser = clap::value_parser!(u64).range(1..=MAX_EXPIRES_IN)
+        )]
+        expires_in: u64,
+        /// Make a random UUID in place of a JWT
+        #[arg(long)]
+        opaque: bool,
+    },
+    /// List all tokens, in the order of their creation
+    List,
+    /// End a token
+    Revoke {
+        #[arg(value_parser = sid)]
+        token_sid: Uuid,
+    },
+}
+
+pub async fn run(
+    command: Command,
+    connection: &mut PgConnection,
+    settings: &Settings,
+    output: Output,
+) -> anyhow::Result<()> {
+    let operator = Actor::operator();
+    match command {
+        Command::Issue { partner, scope, expires_in, opaque } => {
+            let partner: Partner =
+                store::get(&mut *connection, &operator, partner).await.map_err(told)?.object;
+            let scopes = within(&partner, scope)?;
+            let keys = Keys::from_settings(settings)?;
+            let format = if opaque { TokenFormat::Opaque } else { settings.token_format };
+            let lifetime = Duration::from_secs(expires_in);
+            let (token, secret) =
+                OauthToken::issue(&keys, format, partner.partner_sid, scopes, lifetime)?;
+            let mut token =
+                store::create_one(connection, &operator, token).await.map_err(told)?.object;
+            token.access_token = Some(secret);
+            output.value(&token)
+        }
+        Command::List => {
+            let tokens = store::all::<OauthToken>(connection, &operator).await.map_err(told)?;
+            output.rows(
+                &tokens,
+                &["token_sid", "partner_sid", "date_expiration_access_token", "scopes"],
+            )
+        }
+        Command::Revoke { token_sid } => {
+            let revoke = |token: &mut OauthToken| {
+                token.revoke();
+                Ok(())
+            };
+            let token =
+                store::update(connection, &operator, token_sid, revoke).await.map_err(told)?;
+            output.value(&token.object)
+        }
+    }
+}
+
+/// The scopes that were asked for, all of them the partner's own; all of the partner's, where none were.
+fn within(partner: &Partner, asked: Vec<Scope>) -> anyhow::Result<Scopes> {
+    if asked.is_empty() {
+        return Ok(partner.available_scopes.clone());
+    }
+    for scope in &asked {
+        ensure!(
+            partner.available_scopes.contains(*scope),
+            "the partner does not have the scope {}; it has {}",
+            scope.as_str(),
+            partner.available_scopes.as_str()
+        );
+    }
+    Ok(asked.into_iter().collect())
+}

@@ -1,0 +1,110 @@
+//! The demo data: what makes the samples on CarrierX's pages work when only the host is changed.
+
+use serde_json::json;
+use sqlx::{Connection, PgConnection};
+use time::Duration;
+use uuid::{Uuid, uuid};
+
+use crate::auth::{Actor, Scope};
+use crate::date;
+use crate::did_groups::DidGroup;
+use crate::error::ApiError;
+use crate::fields::Name;
+use crate::input::{Completeness, FromMember, Members};
+use crate::oauth::OauthToken;
+use crate::partners::Partner;
+use crate::short_codes::NewShortCode;
+use crate::store;
+
+/// What the samples name.
+pub struct Sample {
+    /// The bearer token of both.
+    pub token: &'static str,
+    /// The DID group of the first, and its owner.
+    pub did_group_sid: Uuid,
+    did_group_partner_sid: Uuid,
+    /// The short code of the second, its group and the owner of both.
+    short_code_sid: Uuid,
+    short_code_group_sid: Uuid,
+    short_code_partner_sid: Uuid,
+}
+
+/// From "Update DID Group" and "Update Short Code".
+pub const SAMPLE: Sample = Sample {
+    token: "5ebc03d6-8b2b-44ad-bf65-72d4f1491dda",
+    did_group_sid: uuid!("41e21049-e5eb-433c-a93d-d57417b1863c"),
+    did_group_partner_sid: uuid!("e00430c3-a7d0-4666-ab5c-f7202448382f"),
+    short_code_sid: uuid!("531f65b7-dff7-42b4-b638-597f91da9ccc"),
+    short_code_group_sid: uuid!("9cf3c0aa-3f80-43f7-b8c2-8f88251ff562"),
+    short_code_partner_sid: uuid!("b9ba2c8b-2368-4a0b-9ba0-866ff2618417"),
+};
+
+/// The partner that both owners belong to, whose token reaches both. The samples do not name it.
+const CARRIER: Uuid = uuid!("c0ffee00-0000-4000-8000-000000000001");
+
+/// Loads the demo data, unless it is there.
+///
+/// # Errors
+/// Where the database is away.
+pub async fn load(connection: &mut PgConnection) -> anyhow::Result<()> {
+    match store::get::<Partner>(&mut *connection, &Actor::operator(), CARRIER).await {
+        Ok(_) => Ok(()),
+        Err(ApiError::NoItem) => Ok(create(connection).await?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn create(connection: &mut PgConnection) -> Result<(), ApiError> {
+    let operator = Actor::operator();
+    let mut tx = connection.begin().await?;
+    let carrier_scopes =
+        Scope::DEFAULT.into_iter().chain([Scope::PhonenumberManageDescendant, Scope::AdminManage]);
+    let children = [
+        (SAMPLE.did_group_partner_sid, "Demo partner 1"),
+        (SAMPLE.short_code_partner_sid, "Demo partner 2"),
+    ];
+    let carrier =
+        Partner::new(&mut tx, CARRIER, None, name("Demo carrier"), carrier_scopes.collect())
+            .await?;
+    store::create_one(&mut tx, &operator, carrier).await?;
+    for (sid, called) in children {
+        let scopes = Scope::DEFAULT.into_iter().collect();
+        let partner = Partner::new(&mut tx, sid, Some(CARRIER), name(called), scopes).await?;
+        store::create_one(&mut tx, &operator, partner).await?;
+    }
+
+    let scopes =
+        [Scope::PhonenumberManage, Scope::PhonenumberManageDescendant].into_iter().collect();
+    let (now, century) = (date::now(), Duration::days(36_500));
+    let token =
+        OauthToken::known(Uuid::now_v7(), CARRIER, scopes, SAMPLE.token, now, now + century);
+    store::create_one(&mut tx, &operator, token).await?;
+
+    let groups = vec![
+        DidGroup {
+            did_group_sid: SAMPLE.did_group_sid,
+            ..DidGroup::new(SAMPLE.did_group_partner_sid)
+        },
+        DidGroup {
+            did_group_sid: SAMPLE.short_code_group_sid,
+            ..DidGroup::new(SAMPLE.short_code_partner_sid)
+        },
+    ];
+    store::create(&mut tx, &operator, groups).await?;
+
+    let members = json!({
+        "did_group_sid": SAMPLE.short_code_group_sid,
+        "name": "new short code name",
+        "partner_sid": SAMPLE.short_code_partner_sid,
+        "short_code": "26399",
+        "state": "IL",
+    });
+    let members = members.as_object().cloned().unwrap_or_default();
+    let code = Members::parse::<NewShortCode>(members, Completeness::Partial, false)?.input;
+    store::create_one(&mut tx, &operator, code.build(SAMPLE.short_code_sid)?).await?;
+    Ok(tx.commit().await?)
+}
+
+fn name(text: &str) -> Name {
+    Name::from_member(text.into()).unwrap_or_default()
+}

@@ -1,0 +1,71 @@
+//! `shortline dev`: the service with a PostgreSQL of its own and the data of CarrierX's samples.
+
+mod demo;
+mod postgres;
+
+use std::env;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use nix::unistd::Uid;
+use uuid::Uuid;
+
+pub use postgres::PrivateServer;
+
+use crate::settings::Settings;
+use crate::startup::{self, Application};
+
+/// Runs the service on a PostgreSQL of its own until it is told to stop.
+///
+/// # Errors
+/// Where PostgreSQL is not installed, the folder is in use or the address is taken.
+pub async fn run(
+    mut settings: Settings,
+    ephemeral: bool,
+    data: Option<PathBuf>,
+) -> anyhow::Result<()> {
+    if settings.database_url().is_ok() {
+        eprintln!("shortline dev never uses DATABASE_URL: it runs on a PostgreSQL of its own.");
+    }
+    if settings.jwt_secret()?.is_none() && settings.jwt_keys()?.is_none() {
+        settings.set_jwt_secret(format!("{}{}", Uuid::new_v4(), Uuid::new_v4()).into());
+    }
+    settings.drain_seconds.get_or_insert(0);
+    let server = if ephemeral {
+        PrivateServer::ephemeral().await?
+    } else {
+        let folder = data.map_or_else(default_folder, Ok)?;
+        PrivateServer::persistent(&folder).await?
+    };
+    let database = server.database("shortline").await?;
+    let application = Application::build(&settings, database.clone()).await?;
+    demo::load(&mut startup::connect(&database).await?).await?;
+    println!("{}", welcome(&application, &server));
+    application.run_until_stopped().await
+}
+
+fn welcome(application: &Application, server: &PrivateServer) -> String {
+    let (address, folder) = (application.address(), server.folder().display());
+    let demo::Sample { token, did_group_sid, .. } = demo::SAMPLE;
+    format!(
+        "Shortline listens on http://{address} (data in {folder}; Ctrl-C ends it). Try:\n
+curl -X PATCH 'http://{address}/core/v2/phonenumber/did_groups/{did_group_sid}' \\
+  -H 'Content-Type: application/json' \\
+  --data-binary '{{\"name\":\"my_did_group\"}}' \\
+  -H 'Authorization: Bearer {token}'\n"
+    )
+}
+
+/// Where the data is kept: for root a folder that the server's user reaches.
+fn default_folder() -> anyhow::Result<PathBuf> {
+    if Uid::effective().is_root() {
+        return Ok("/var/lib/shortline".into());
+    }
+    let state = env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(env::home_dir()?.join(".local/state")))
+        .context(
+            "neither XDG_STATE_HOME nor HOME is set; say where to keep the data: --data DIR",
+        )?;
+    Ok(state.join("shortline"))
+}

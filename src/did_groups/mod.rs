@@ -1,0 +1,96 @@
+//! DID groups: named sets of phone numbers with a callback URL.
+
+pub mod handlers;
+
+use serde::Serialize;
+use sqlx::FromRow;
+use sqlx::postgres::PgArguments;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::error::ApiError;
+use crate::fields::{CallbackUrl, Name};
+use crate::input::{Input, Members};
+use crate::patch::Patch;
+use crate::store::{Column, Resource};
+
+/// A named set of phone numbers with a callback URL.
+#[derive(Clone, Debug, PartialEq, Serialize, FromRow, ToSchema)]
+pub struct DidGroup {
+    /// Where events of the group's numbers are sent.
+    pub callback_url: Option<CallbackUrl>,
+    /// The group's own sid.
+    #[sqlx(rename = "sid")]
+    pub did_group_sid: Uuid,
+    /// What the group is called.
+    pub name: Name,
+    /// The partner that owns the group.
+    pub partner_sid: Uuid,
+}
+
+impl DidGroup {
+    /// A new group of that partner, with every member at its default.
+    pub fn new(partner_sid: Uuid) -> Self {
+        Self {
+            callback_url: None,
+            did_group_sid: Uuid::now_v7(),
+            name: Name::default(),
+            partner_sid,
+        }
+    }
+
+    /// Makes the changes.
+    ///
+    /// # Errors
+    /// None: the members of a group do not depend on each other.
+    pub fn change(&mut self, changes: DidGroupChanges) -> Result<(), ApiError> {
+        let DidGroupChanges { callback_url, name } = changes;
+        callback_url.apply(&mut self.callback_url);
+        self.name = name.unwrap_or_else(|| self.name.clone());
+        Ok(())
+    }
+}
+
+/// What an update may change of a DID group.
+#[derive(Debug, Default, ToSchema)]
+#[schema(as = DidGroupChanges)]
+pub struct DidGroupChanges {
+    /// Where events of the group's numbers are sent; `null` or `""` clears it.
+    #[schema(value_type = Option<CallbackUrl>)]
+    pub callback_url: Patch<CallbackUrl>,
+    /// What the group is called; cannot be cleared.
+    pub name: Option<Name>,
+}
+
+impl Input for DidGroupChanges {
+    const READ_ONLY: &'static [&'static str] = &["did_group_sid", "partner_sid"];
+
+    fn take(members: &mut Members) -> Option<Self> {
+        Some(Self {
+            callback_url: members.nullable("callback_url"),
+            name: members.optional("name"),
+        })
+    }
+}
+
+impl Resource for DidGroup {
+    const KIND: &'static str = "did_group";
+    const TABLE: &'static str = "did_groups";
+    const COLUMNS: &'static [Column] =
+        &[Column::new("callback_url", "text"), Column::new("name", "text")];
+
+    fn sid(&self) -> Uuid {
+        self.did_group_sid
+    }
+
+    fn partner_sid(&self) -> Uuid {
+        self.partner_sid
+    }
+
+    fn bind(groups: &[&Self], arguments: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
+        use sqlx::Arguments;
+        arguments
+            .add(groups.iter().map(|group| group.callback_url.as_ref()).collect::<Vec<_>>())?;
+        arguments.add(groups.iter().map(|group| &group.name).collect::<Vec<_>>())
+    }
+}

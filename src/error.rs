@@ -1,0 +1,225 @@
+//! What can go wrong with a request: one enum, one mapping to status and body.
+
+use std::borrow::Cow;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::auth::Scope;
+
+/// How long a client should wait before it tries again after a 503, in seconds.
+const RETRY_AFTER_SECONDS: u64 = 1;
+
+/// One thing that is wrong with a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// The member, dotted for nested ones, or the query argument.
+    pub field: Option<Cow<'static, str>>,
+    /// What is wrong, and what would be right.
+    pub message: String,
+    /// The object that stands in the way, where there is one.
+    pub reference_sid: Option<Uuid>,
+}
+
+impl FieldError {
+    /// What is wrong with the member or query argument `field`.
+    pub fn new(field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self { field: Some(field.into()), message: message.into(), reference_sid: None }
+    }
+
+    /// What is wrong with the request as a whole.
+    pub fn general(message: impl Into<String>) -> Self {
+        Self { field: None, message: message.into(), reference_sid: None }
+    }
+}
+
+/// The body of every answer that is an error.
+#[derive(Serialize, ToSchema)]
+pub struct ErrorBody {
+    /// The kind of error, the same for every one of its status.
+    #[schema(example = "no item error")]
+    pub message: Cow<'static, str>,
+    /// What is wrong, one entry each.
+    pub errors: Vec<FieldError>,
+}
+
+/// Every way a request can fail, each with its own status.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// 400: the syntax of the body, of a query argument or of a header.
+    #[error("bad request")]
+    BadRequest(FieldError),
+    /// 401: no token, or one that is malformed, expired, revoked or unknown.
+    #[error("unauthorized")]
+    Unauthorized {
+        /// A bearer token was sent, and it is no good.
+        presented: bool,
+    },
+    /// 403: the token is good, but carries none of these scopes.
+    #[error("forbidden")]
+    Forbidden {
+        /// The scopes of which one is needed.
+        any_of: &'static [Scope],
+    },
+    /// 404: no object of that sid, as far as the caller can see.
+    #[error("no item error")]
+    NoItem,
+    /// 404: no such path.
+    #[error("not found")]
+    NotFound,
+    /// 405: the path is known, the method is not.
+    #[error("method not allowed")]
+    MethodNotAllowed {
+        /// The methods that the path knows.
+        allow: Vec<String>,
+    },
+    /// 408: the body took too long to arrive.
+    #[error("request timeout")]
+    Timeout,
+    /// 409: the change collides with another object.
+    #[error("conflict")]
+    Conflict(FieldError),
+    /// 413: the body is larger than we take.
+    #[error("payload too large")]
+    PayloadTooLarge,
+    /// 415: the body is in no format that we read.
+    #[error("unsupported media type")]
+    UnsupportedMediaType {
+        /// The formats that we read.
+        accepted: &'static str,
+    },
+    /// 422: members of the body, all that are wrong at once.
+    #[error("object validation error")]
+    Invalid(Vec<FieldError>),
+    /// 503: the database is away or busy, or we are about to stop. Nothing is known to have happened.
+    #[error("service unavailable")]
+    Unavailable(#[source] Option<sqlx::Error>),
+    /// 500: our own mistake. The cause is logged and never told.
+    #[error("internal server error")]
+    Internal(#[source] anyhow::Error),
+}
+
+impl ApiError {
+    /// A 400 that names the query argument or header.
+    pub fn bad_argument(field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::BadRequest(FieldError::new(field, message))
+    }
+
+    /// A 422 for one member.
+    pub fn invalid(field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError::new(field, message)])
+    }
+
+    /// The single things that are wrong, for the answer and for the command line.
+    pub fn errors(&self) -> Vec<FieldError> {
+        let message = match self {
+            Self::BadRequest(error) | Self::Conflict(error) => return vec![error.clone()],
+            Self::Invalid(errors) => return errors.clone(),
+            Self::Internal(_) => return Vec::new(),
+            Self::Unauthorized { presented: false } => "a bearer token is needed".to_owned(),
+            Self::Unauthorized { presented: true } => "the bearer token is not valid".to_owned(),
+            Self::Forbidden { any_of } => {
+                format!("one of these scopes is needed: {}", list(any_of))
+            }
+            Self::NoItem => "cannot find item by sid".to_owned(),
+            Self::NotFound => "no such path".to_owned(),
+            Self::MethodNotAllowed { allow } => format!("this path takes {}", allow.join(", ")),
+            Self::Timeout => "the body did not arrive in time".to_owned(),
+            Self::PayloadTooLarge => "the body is larger than 256 KiB".to_owned(),
+            Self::UnsupportedMediaType { accepted } => format!("the body must be {accepted}"),
+            Self::Unavailable(_) => "try again in a moment".to_owned(),
+        };
+        vec![FieldError::general(message)]
+    }
+}
+
+fn list(scopes: &[Scope]) -> String {
+    scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(", ")
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Self::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Self::NoItem | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        self.add_headers(&mut response);
+        response.json(ErrorBody { message: self.to_string().into(), errors: self.errors() })
+    }
+}
+
+impl ApiError {
+    fn add_headers(&self, response: &mut HttpResponseBuilder) {
+        match self {
+            // RFC 6750, section 3: no error code where no token was sent.
+            Self::Unauthorized { presented: false } => {
+                response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
+            }
+            Self::Unauthorized { presented: true } => {
+                response
+                    .insert_header((header::WWW_AUTHENTICATE, r#"Bearer error="invalid_token""#));
+            }
+            Self::Forbidden { any_of } => {
+                let scopes = any_of.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ");
+                let challenge = format!(r#"Bearer error="insufficient_scope", scope="{scopes}""#);
+                response.insert_header((header::WWW_AUTHENTICATE, challenge));
+            }
+            Self::MethodNotAllowed { allow } => {
+                response.insert_header((header::ALLOW, allow.join(", ")));
+            }
+            Self::UnsupportedMediaType { accepted } if accepted.contains("merge-patch") => {
+                response.insert_header(("Accept-Patch", *accepted));
+            }
+            Self::Unavailable(_) => {
+                response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
+            }
+            // What is left of the body would be taken for the next request.
+            Self::PayloadTooLarge | Self::Timeout => {
+                response.force_close();
+            }
+            _ => {}
+        }
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        if is_passing(&error) {
+            Self::Unavailable(Some(error))
+        } else {
+            Self::Internal(error.into())
+        }
+    }
+}
+
+/// Whether the database is away, read-only or too busy, rather than asked for something wrong.
+fn is_passing(error: &sqlx::Error) -> bool {
+    use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+    match error {
+        Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed => true,
+        Database(error) => error.code().is_some_and(|code| {
+            // Connection lost, resources, operator intervention (a shutdown, a cancelled statement); then: serialization,
+            // deadlock, lock not available, read-only.
+            ["08", "53", "57"].iter().any(|class| code.starts_with(class))
+                || ["40001", "40P01", "55P03", "25006"].contains(&code.as_ref())
+        }),
+        _ => false,
+    }
+}

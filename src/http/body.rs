@@ -1,0 +1,227 @@
+//! JSON bodies: read within limits, parsed once, checked member by member.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::http::Method;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use serde_json::{Map, Value};
+
+use super::preferences::Handling;
+use crate::error::{ApiError, FieldError};
+use crate::input::{Completeness, Input, Members, Parsed};
+use crate::store::Resource;
+
+/// The largest body that is read, in bytes.
+pub const BODY_LIMIT: usize = 256 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+const JSON: &str = "application/json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
+/// What a PATCH takes, as `Accept-Patch` (RFC 5789) says it.
+const PATCH_FORMATS: &str = "application/json, application/merge-patch+json";
+
+/// The body of a PATCH: a JSON merge patch (RFC 7396) over the writable members of `T`.
+pub struct MergePatch<T>(pub Checked<T>);
+
+/// The body of a PUT: every writable member of `T`.
+pub struct Replacement<T>(pub Checked<T>);
+
+/// A body that was read as `T`.
+pub struct Checked<T> {
+    input: T,
+    /// Read-only members that must say what is stored: `Prefer: handling=strict`.
+    must_equal: Map<String, Value>,
+}
+
+impl<T> Checked<T> {
+    /// The input, once `stored` is known to agree with the read-only members that were sent back.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] with one entry for each that differs, under `Prefer: handling=strict`.
+    pub fn against<R: Resource>(self, stored: &R) -> Result<T, ApiError> {
+        if self.must_equal.is_empty() {
+            return Ok(self.input);
+        }
+        let stored = stored.members()?;
+        let differing: Vec<_> = self
+            .must_equal
+            .into_iter()
+            .filter(|(name, sent)| !is_same(sent, &stored[name]))
+            .map(|(name, _)| {
+                FieldError::new(name, "is read only and differs from the stored value")
+            })
+            .collect();
+        if differing.is_empty() { Ok(self.input) } else { Err(ApiError::Invalid(differing)) }
+    }
+}
+
+/// Sids come in any case.
+fn is_same(sent: &Value, stored: &Value) -> bool {
+    match (sent, stored) {
+        (Value::String(sent), Value::String(stored)) => sent.eq_ignore_ascii_case(stored),
+        (sent, stored) => sent == stored,
+    }
+}
+
+impl<T: Input + 'static> FromRequest for MergePatch<T> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let checked = checked(request, payload, Completeness::Partial);
+        Box::pin(async { Ok(Self(checked.await?)) })
+    }
+}
+
+impl<T: Input + 'static> FromRequest for Replacement<T> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let checked = checked(request, payload, Completeness::Whole);
+        Box::pin(async { Ok(Self(checked.await?)) })
+    }
+}
+
+fn checked<T: Input>(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    completeness: Completeness,
+) -> impl Future<Output = Result<Checked<T>, ApiError>> + use<T> {
+    let handling = Handling::preferred(request.headers());
+    let object = read_object(request, payload);
+    async move {
+        let lenient = handling == Some(Handling::Lenient);
+        let Parsed { input, echoed } = Members::parse(object.await?, completeness, lenient)?;
+        let must_equal = if handling == Some(Handling::Strict) { echoed } else { Map::new() };
+        Ok(Checked { input, must_equal })
+    }
+}
+
+/// The JSON object in the body: 415, 413 or 400 where there is none.
+fn read_object(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> impl Future<Output = Result<Map<String, Value>, ApiError>> + use<> {
+    let accepted = if request.method() == Method::PATCH { PATCH_FORMATS } else { JSON };
+    let content_type = request.content_type();
+    let is_json = content_type.eq_ignore_ascii_case(JSON)
+        || (request.method() == Method::PATCH && content_type.eq_ignore_ascii_case(MERGE_PATCH));
+    let bytes = web::Bytes::from_request(request, payload);
+    async move {
+        if !is_json {
+            return Err(ApiError::UnsupportedMediaType { accepted });
+        }
+        let bytes = tokio::time::timeout(BODY_TIMEOUT, bytes)
+            .await
+            .map_err(|_| ApiError::Timeout)?
+            .map_err(|error| unreadable(&error))?;
+        parse_object(&bytes)
+    }
+}
+
+fn unreadable(error: &actix_web::Error) -> ApiError {
+    match error.as_error::<PayloadError>() {
+        Some(PayloadError::Overflow) => ApiError::PayloadTooLarge,
+        _ => ApiError::BadRequest(FieldError::general(format!("the body cannot be read: {error}"))),
+    }
+}
+
+/// Reads a JSON object, keeping every digit of its numbers. A repeated member counts as its last value.
+///
+/// # Errors
+/// [`ApiError::BadRequest`] with line and column.
+pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    let refused = |reason: String| {
+        let message = format!("no JSON object could be decoded: {reason}");
+        Err(ApiError::BadRequest(FieldError::general(message)))
+    };
+    if names_a_number(bytes) {
+        return refused(format!("`{NUMBER_KEY}` is a reserved name"));
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => refused("the body is no object (line 1, column 1)".to_owned()),
+        Err(error) => refused(error.to_string()),
+    }
+}
+
+/// How serde_json marks a number whose digits it keeps. Sent by a client as a member's name, it would turn an object into a
+/// number.
+const NUMBER_KEY: &str = "$serde_json::private::Number";
+
+/// Whether a string of the body is the marker, plain or with escapes.
+fn names_a_number(mut json: &[u8]) -> bool {
+    while let Some(start) = json.iter().position(|byte| *byte == b'"') {
+        let string = &json[start..];
+        let mut end = 1;
+        while let Some(byte) = string.get(end).filter(|byte| **byte != b'"') {
+            end += if *byte == b'\\' { 2 } else { 1 };
+        }
+        let Some(literal) = string.get(..=end) else { return false };
+        let may_match = literal.len() >= NUMBER_KEY.len() + 2 && literal.ends_with(b"r\"")
+            || literal.contains(&b'\\');
+        if may_match
+            && serde_json::from_slice::<String>(literal).is_ok_and(|text| text == NUMBER_KEY)
+        {
+            return true;
+        }
+        json = &string[end + 1..];
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_cannot_pose_as_a_number() {
+        for body in [
+            r#"{"attributes":{"$serde_json::private::Number":"12"}}"#,
+            r#"{"attributes":{"\u0024serde_json::private::Number":"12"}}"#,
+            r#"{"attributes":{"$serde_json::private::Numbe\u0072":"12"}}"#,
+        ] {
+            assert!(parse_object(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused_with_its_place() {
+        for (body, place) in [
+            ("", "line 1 column 0"),
+            ("[]", "line 1, column 1"),
+            ("{\n\"a\":}", "line 2 column 5"),
+            (r#"{"a":"\ud800"}"#, "line 1 column 13"),
+            (&"[".repeat(5_000), "line 1 column 128"),
+            (&r#"{"a":"#.repeat(5_000), "line 1"),
+            ("{} {}", "line 1 column 4"),
+            ("{\"a\":\"\\", "line 1"),
+        ] {
+            match parse_object(body.as_bytes()) {
+                Err(ApiError::BadRequest(FieldError { message, .. })) => {
+                    assert!(message.starts_with("no JSON object could be decoded"), "{message}");
+                    assert!(message.contains(place), "{message} for {body:.20}");
+                }
+                other => panic!("{other:?} for {body:.20}"),
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn parsing_never_panics(body: Vec<u8>) {
+            let _ = parse_object(&body);
+        }
+
+        #[test]
+        fn parsing_text_of_quotes_and_escapes_never_panics(body in r#"[\\"{}:a ]{0,40}"#) {
+            let _ = parse_object(body.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! OAuth tokens: how a partner's clients prove who they are.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Number;
+use sqlx::FromRow;
+use sqlx::postgres::PgArguments;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::auth::{Claims, Keys, Scopes, hash};
+use crate::date;
+use crate::store::{Column, Resource};
+
+/// How long a token lives where nobody says, in seconds.
+pub const DEFAULT_EXPIRES_IN: u64 = 3_600;
+/// The longest that a token can live, in seconds: a hundred years, as CarrierX's own.
+pub const MAX_EXPIRES_IN: u64 = 3_153_600_000;
+
+/// The kinds of token that we make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TokenFormat {
+    /// A signed JSON Web Token.
+    Jwt,
+    /// A random UUID, known only to the database.
+    Opaque,
+}
+
+/// A token. Its secrets are shown once, when they are made.
+#[derive(Clone, Debug, PartialEq, Serialize, FromRow, ToSchema)]
+pub struct OauthToken {
+    /// The secret itself, on the day it is made; `null` later.
+    #[sqlx(skip)]
+    pub access_token: Option<String>,
+    /// The client that asked for it.
+    pub client_id: Option<String>,
+    /// When it was made.
+    #[serde(with = "date")]
+    pub date_created: OffsetDateTime,
+    /// When it ends, or was revoked.
+    #[serde(with = "date")]
+    pub date_expiration_access_token: OffsetDateTime,
+    /// When its refresh token ends.
+    #[serde(with = "date::option")]
+    pub date_expiration_refresh_token: Option<OffsetDateTime>,
+    /// When it was last used, to the minute.
+    #[serde(with = "date::option")]
+    pub date_last_accessed: Option<OffsetDateTime>,
+    /// Where it was last used from.
+    pub ip_last_accessed: Option<String>,
+    /// What its owner calls it.
+    pub name: Option<String>,
+    /// The partner whose it is.
+    pub partner_sid: Uuid,
+    /// The secret that renews it, on the day it is made; `null` later.
+    #[sqlx(skip)]
+    pub refresh_token: Option<String>,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// Its own sid, the `jti` of a JWT.
+    #[sqlx(rename = "sid")]
+    pub token_sid: Uuid,
+    /// Always `bearer`.
+    #[sqlx(skip)]
+    pub token_type: TokenType,
+    /// The SHA-256 of the access token.
+    #[serde(skip)]
+    access_hash: Vec<u8>,
+}
+
+/// How a token is presented (RFC 6750).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenType {
+    /// Whoever bears it, has it.
+    #[default]
+    Bearer,
+}
+
+impl OauthToken {
+    /// A new token and its secret.
+    ///
+    /// # Errors
+    /// Where a JWT is asked for and there is no key to sign it with.
+    pub fn issue(
+        keys: &Keys,
+        format: TokenFormat,
+        partner_sid: Uuid,
+        scopes: Scopes,
+        expires_in: Duration,
+    ) -> anyhow::Result<(Self, String)> {
+        let token_sid = Uuid::now_v7();
+        let created = date::now();
+        let expires = created + expires_in;
+        let secret = match format {
+            TokenFormat::Opaque => Uuid::new_v4().to_string(),
+            TokenFormat::Jwt => keys.sign(Claims {
+                sub: partner_sid,
+                scope: scopes.as_str().to_owned(),
+                jti: Some(token_sid.to_string()),
+                iss: None,
+                aud: None,
+                iat: Number::from(created.unix_timestamp()),
+                exp: Number::from(expires.unix_timestamp()),
+            })?,
+        };
+        Ok((Self::known(token_sid, partner_sid, scopes, &secret, created, expires), secret))
+    }
+
+    /// The record of a token whose secret is known.
+    pub(crate) fn known(
+        token_sid: Uuid,
+        partner_sid: Uuid,
+        scopes: Scopes,
+        secret: &str,
+        date_created: OffsetDateTime,
+        date_expiration_access_token: OffsetDateTime,
+    ) -> Self {
+        Self {
+            access_token: None,
+            client_id: None,
+            date_created,
+            date_expiration_access_token,
+            date_expiration_refresh_token: None,
+            date_last_accessed: None,
+            ip_last_accessed: None,
+            name: None,
+            partner_sid,
+            refresh_token: None,
+            scopes,
+            token_sid,
+            token_type: TokenType::Bearer,
+            access_hash: hash(secret).to_vec(),
+        }
+    }
+
+    /// Ends the token now, unless it has ended before.
+    pub fn revoke(&mut self) {
+        self.date_expiration_access_token = self.date_expiration_access_token.min(date::now());
+        self.date_expiration_refresh_token =
+            self.date_expiration_refresh_token.map(|expires| expires.min(date::now()));
+    }
+}
+
+impl Resource for OauthToken {
+    const KIND: &'static str = "oauth_token";
+    const TABLE: &'static str = "oauth_tokens";
+    const COLUMNS: &'static [Column] = &[
+        Column::new("access_hash", "bytea"),
+        Column::new("client_id", "text"),
+        Column::new("date_created", "timestamptz"),
+        Column::new("date_expiration_access_token", "timestamptz"),
+        Column::new("date_expiration_refresh_token", "timestamptz"),
+        Column::new("date_last_accessed", "timestamptz"),
+        Column::new("ip_last_accessed", "text"),
+        Column::new("name", "text"),
+        Column::new("scopes", "text"),
+    ];
+
+    fn sid(&self) -> Uuid {
+        self.token_sid
+    }
+
+    fn partner_sid(&self) -> Uuid {
+        self.partner_sid
+    }
+
+    fn bind(tokens: &[&Self], arguments: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
+        use sqlx::Arguments;
+        arguments.add(tokens.iter().map(|token| &*token.access_hash).collect::<Vec<_>>())?;
+        arguments.add(tokens.iter().map(|token| token.client_id.as_deref()).collect::<Vec<_>>())?;
+        arguments.add(tokens.iter().map(|token| token.date_created).collect::<Vec<_>>())?;
+        arguments.add(
+            tokens.iter().map(|token| token.date_expiration_access_token).collect::<Vec<_>>(),
+        )?;
+        arguments.add(
+            tokens.iter().map(|token| token.date_expiration_refresh_token).collect::<Vec<_>>(),
+        )?;
+        arguments.add(tokens.iter().map(|token| token.date_last_accessed).collect::<Vec<_>>())?;
+        arguments.add(
+            tokens.iter().map(|token| token.ip_last_accessed.as_deref()).collect::<Vec<_>>(),
+        )?;
+        arguments.add(tokens.iter().map(|token| token.name.as_deref()).collect::<Vec<_>>())?;
+        arguments.add(tokens.iter().map(|token| token.scopes.as_str()).collect::<Vec<_>>())
+    }
+}

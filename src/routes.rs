@@ -1,0 +1,111 @@
+//! The one table of endpoints, and the OpenAPI document made from it.
+
+use std::sync::LazyLock;
+
+use actix_web::middleware::from_fn;
+use actix_web::web::Json;
+use actix_web::{App, get};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Info, OpenApi, OpenApiBuilder};
+use utoipa_actix_web::AppExt;
+use utoipa_actix_web::scope::scope;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::auth::authenticate;
+use crate::http::private;
+use crate::{did_groups, health, short_codes};
+
+/// Every endpoint.
+pub fn configure(config: &mut ServiceConfig<'_>) {
+    config.service(health::healthz).service(health::readyz).service(openapi_json).service(
+        scope("/core/v2")
+            .service(did_groups::handlers::get_did_group)
+            .service(did_groups::handlers::patch_did_group)
+            .service(did_groups::handlers::put_did_group)
+            .service(short_codes::handlers::get_short_code)
+            .service(short_codes::handlers::patch_short_code)
+            .service(short_codes::handlers::put_short_code)
+            .wrap(from_fn(authenticate))
+            .wrap(from_fn(private)),
+    );
+}
+
+/// The OpenAPI document, made from the handlers.
+pub fn openapi() -> &'static OpenApi {
+    static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(|| {
+        let mut info = Info::new("Shortline", env!("CARGO_PKG_VERSION"));
+        info.description = Some(env!("CARGO_PKG_DESCRIPTION").to_owned());
+        let (_, mut document) = App::new()
+            .into_utoipa_app()
+            .openapi(OpenApiBuilder::new().info(info).build())
+            .configure(configure)
+            .split_for_parts();
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        document
+    });
+    &DOCUMENT
+}
+
+/// This document.
+#[utoipa::path(tag = "Service", responses((status = OK, description = "OpenAPI 3.1")))]
+#[get("/openapi.json")]
+async fn openapi_json() -> Json<&'static OpenApi> {
+    Json(openapi())
+}
+
+/// The methods that a path knows; none where there is no such path.
+pub fn methods_of(path: &str) -> Vec<String> {
+    let matches = |template: &str| {
+        let (mut given, mut known) = (path.split('/'), template.split('/'));
+        loop {
+            match (given.next(), known.next()) {
+                (None, None) => return true,
+                (Some(given), Some(known))
+                    if given == known || (known.starts_with('{') && !given.is_empty()) => {}
+                _ => return false,
+            }
+        }
+    };
+    let Some((_, item)) = openapi().paths.paths.iter().find(|(template, _)| matches(template))
+    else {
+        return Vec::new();
+    };
+    let known = [
+        ("GET", &item.get),
+        ("HEAD", &item.get),
+        ("POST", &item.post),
+        ("PATCH", &item.patch),
+        ("PUT", &item.put),
+        ("DELETE", &item.delete),
+    ];
+    known
+        .into_iter()
+        .filter(|(_, operation)| operation.is_some())
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_knows_its_methods() {
+        assert_eq!(
+            methods_of("/core/v2/phonenumber/did_groups/x"),
+            ["GET", "HEAD", "PATCH", "PUT"]
+        );
+        assert_eq!(methods_of("/healthz"), ["GET", "HEAD"]);
+        for unknown in [
+            "/",
+            "/core/v2",
+            "/core/v2/phonenumber/did_groups/",
+            "/core/v2/phonenumber/did_groups/x/y",
+        ] {
+            assert!(methods_of(unknown).is_empty(), "{unknown}");
+        }
+    }
+}

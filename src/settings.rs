@@ -1,0 +1,157 @@
+//! The settings, from flags and the environment. Their doc comments are the manual.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::ValueEnum;
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+use crate::oauth::TokenFormat;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Everything that can be set. A flag is named as its variable, without `SHORTLINE_`.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(next_help_heading = "Settings")]
+pub struct Settings {
+    /// The PostgreSQL database, as `postgres://user:password@host/name`
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
+    database_url: Option<SecretString>,
+    /// A file that holds the database's URL
+    #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE", global = true)]
+    database_url_file: Option<PathBuf>,
+    /// How many connections to the database are kept at most
+    #[arg(
+        long,
+        env = "SHORTLINE_DATABASE_CONNECTIONS",
+        value_name = "N",
+        default_value = "16",
+        value_parser = clap::value_parser!(u32).range(1..),
+        global = true
+    )]
+    pub database_connections: u32,
+    /// Where the service listens
+    #[arg(
+        long,
+        env = "SHORTLINE_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8080",
+        global = true
+    )]
+    pub listen: SocketAddr,
+    /// The secret that JWTs are signed and verified with (HS256), at least 32 bytes
+    #[arg(
+        long,
+        env = "SHORTLINE_JWT_SECRET",
+        value_name = "SECRET",
+        hide_env_values = true,
+        global = true
+    )]
+    jwt_secret: Option<SecretString>,
+    /// A file that holds this secret
+    #[arg(long, env = "SHORTLINE_JWT_SECRET_FILE", value_name = "FILE", global = true)]
+    jwt_secret_file: Option<PathBuf>,
+    /// A file of public keys (PEM or JWK set) that JWTs are verified with: EdDSA, ES256, RS256
+    #[arg(long, env = "SHORTLINE_JWT_KEYS", value_name = "FILE", global = true)]
+    jwt_keys: Option<PathBuf>,
+    /// A file with the private key (PEM, PKCS #8) that JWTs are signed with, in place of the secret
+    #[arg(long, env = "SHORTLINE_JWT_SIGNING_KEY", value_name = "FILE", global = true)]
+    jwt_signing_key: Option<PathBuf>,
+    /// The issuer that every JWT must name
+    #[arg(long, env = "SHORTLINE_JWT_ISSUER", value_name = "NAME", global = true)]
+    pub jwt_issuer: Option<String>,
+    /// The audience that every JWT must name
+    #[arg(long, env = "SHORTLINE_JWT_AUDIENCE", value_name = "NAME", global = true)]
+    pub jwt_audience: Option<String>,
+    /// The kind of token that is made where nobody says
+    #[arg(
+        long,
+        env = "SHORTLINE_TOKEN_FORMAT",
+        value_name = "FORMAT",
+        default_value = "jwt",
+        global = true
+    )]
+    pub token_format: TokenFormat,
+    /// How long the service goes on after SIGTERM, so that the balancer can turn away, in seconds [default: 10; dev: 0]
+    #[arg(long, env = "SHORTLINE_DRAIN_SECONDS", value_name = "SECONDS", global = true)]
+    pub drain_seconds: Option<u64>,
+    /// Networks whose forwarded headers are believed, separated by commas
+    #[arg(
+        long,
+        env = "SHORTLINE_TRUSTED_PROXIES",
+        value_name = "NETWORKS",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub trusted_proxies: Vec<IpNet>,
+    /// How log lines look; `text` on a terminal, else `json`
+    #[arg(long, env = "SHORTLINE_LOG_FORMAT", value_name = "FORMAT", global = true)]
+    pub log_format: Option<LogFormat>,
+    /// Which log lines are written, as in `warn,shortline=debug`
+    #[arg(long, env = "RUST_LOG", value_name = "FILTER", default_value = "warn,shortline=info", global = true)]
+    pub log: String,
+}
+
+impl Settings {
+    /// The URL of the database.
+    ///
+    /// # Errors
+    /// Where it is not set, or its file cannot be read.
+    pub fn database_url(&self) -> anyhow::Result<SecretString> {
+        secret(&self.database_url, &self.database_url_file)?
+            .context("DATABASE_URL is not set; it names the PostgreSQL database (to try things out: `shortline dev`)")
+    }
+
+    /// The secret that JWTs are signed and verified with.
+    ///
+    /// # Errors
+    /// Where its file cannot be read.
+    pub fn jwt_secret(&self) -> anyhow::Result<Option<SecretString>> {
+        secret(&self.jwt_secret, &self.jwt_secret_file)
+    }
+
+    /// Sets the secret that JWTs are signed and verified with.
+    pub fn set_jwt_secret(&mut self, secret: SecretString) {
+        self.jwt_secret = Some(secret);
+    }
+
+    /// The public keys that JWTs are verified with, as a PEM or JWK set.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn jwt_keys(&self) -> anyhow::Result<Option<String>> {
+        self.jwt_keys.as_deref().map(read).transpose()
+    }
+
+    /// The private key that JWTs are signed with, as a PEM.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn jwt_signing_key(&self) -> anyhow::Result<Option<SecretString>> {
+        self.jwt_signing_key.as_deref().map(|file| read(file).map(SecretString::from)).transpose()
+    }
+}
+
+fn secret(
+    value: &Option<SecretString>,
+    file: &Option<PathBuf>,
+) -> anyhow::Result<Option<SecretString>> {
+    match (value, file) {
+        (Some(value), _) => Ok(Some(value.clone())),
+        (None, Some(file)) => Ok(Some(read(file)?.trim_end().to_owned().into())),
+        (None, None) => Ok(None),
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}

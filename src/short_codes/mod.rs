@@ -1,0 +1,298 @@
+//! Short codes: numbers of 3 to 8 digits, each with its owner, its group and where its traffic goes.
+
+pub mod handlers;
+
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::FromRow;
+use sqlx::postgres::PgArguments;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::error::{ApiError, FieldError};
+use crate::fields::{Attributes, CallbackUrl, Name, Nested, StringKey};
+use crate::input::{FromMember, Input, Members, Refusal};
+use crate::patch::Patch;
+use crate::store::{Column, Resource};
+
+/// A number of 3 to 8 digits that messages are sent to.
+#[derive(Clone, Debug, PartialEq, Serialize, FromRow, ToSchema)]
+pub struct ShortCode {
+    /// Free-form, nested.
+    pub attributes: Attributes,
+    /// Where events of the number are sent.
+    pub callback_url: Option<CallbackUrl>,
+    /// The country whose number it is, ISO 3166-1 alpha-3.
+    pub country_code: String,
+    /// The DID group of the same owner that it belongs to.
+    pub did_group_sid: Option<Uuid>,
+    /// The place that the number belongs to.
+    pub locality: Option<String>,
+    /// The location routing number (LRN) that it is routed by.
+    pub lrn_sid: Option<Uuid>,
+    /// What it is called.
+    pub name: Name,
+    /// The partner that owns it.
+    pub partner_sid: Uuid,
+    /// The number itself, unique within its country.
+    pub short_code: String,
+    /// The short code's own sid.
+    #[sqlx(rename = "sid")]
+    pub short_code_sid: Uuid,
+    /// The state that the number belongs to.
+    pub state: Option<String>,
+    /// A key of the user's own.
+    pub string_key_1: Option<StringKey>,
+    /// Another key of the user's own.
+    pub string_key_2: Option<StringKey>,
+}
+
+impl ShortCode {
+    /// Makes the changes.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] where the attributes would become too large or too deep.
+    pub fn change(&mut self, changes: ShortCodeChanges, nested: Nested) -> Result<(), ApiError> {
+        let ShortCodeChanges {
+            attributes,
+            callback_url,
+            did_group_sid,
+            name,
+            string_key_1,
+            string_key_2,
+        } = changes;
+        callback_url.apply(&mut self.callback_url);
+        did_group_sid.apply(&mut self.did_group_sid);
+        self.name = name.unwrap_or_else(|| self.name.clone());
+        string_key_1.apply(&mut self.string_key_1);
+        string_key_2.apply(&mut self.string_key_2);
+        self.attributes
+            .apply(attributes, nested)
+            .map_err(|Refusal { message, .. }| ApiError::invalid("attributes", message))
+    }
+}
+
+/// What an update may change of a short code.
+#[derive(Debug, Default, ToSchema)]
+pub struct ShortCodeChanges {
+    /// Merged into the stored attributes, or replacing them.
+    #[schema(value_type = Option<Attributes>)]
+    pub attributes: Patch<Attributes>,
+    /// Where events of the number are sent; `null` or `""` clears it.
+    #[schema(value_type = Option<CallbackUrl>)]
+    pub callback_url: Patch<CallbackUrl>,
+    /// A DID group of the same owner.
+    #[schema(value_type = Option<Uuid>)]
+    pub did_group_sid: Patch<Uuid>,
+    /// What it is called; cannot be cleared.
+    pub name: Option<Name>,
+    /// A key of the user's own.
+    #[schema(value_type = Option<StringKey>)]
+    pub string_key_1: Patch<StringKey>,
+    /// Another key of the user's own.
+    #[schema(value_type = Option<StringKey>)]
+    pub string_key_2: Patch<StringKey>,
+}
+
+impl Input for ShortCodeChanges {
+    const READ_ONLY: &'static [&'static str] = &[
+        "country_code",
+        "locality",
+        "lrn_sid",
+        "partner_sid",
+        "short_code",
+        "short_code_sid",
+        "state",
+    ];
+
+    fn take(members: &mut Members) -> Option<Self> {
+        Some(Self {
+            attributes: members.nullable("attributes"),
+            callback_url: members.nullable("callback_url"),
+            did_group_sid: members.nullable("did_group_sid"),
+            name: members.optional("name"),
+            string_key_1: members.nullable("string_key_1"),
+            string_key_2: members.nullable("string_key_2"),
+        })
+    }
+}
+
+/// A short code to create.
+#[derive(Debug)]
+pub struct NewShortCode {
+    partner_sid: Uuid,
+    short_code: Digits,
+    country_code: Option<CountryCode>,
+    locality: Patch<Place>,
+    lrn_sid: Patch<Uuid>,
+    state: Patch<Place>,
+    writable: ShortCodeChanges,
+}
+
+impl Input for NewShortCode {
+    const READ_ONLY: &'static [&'static str] = &["short_code_sid"];
+
+    fn take(members: &mut Members) -> Option<Self> {
+        let partner_sid = members.required("partner_sid");
+        let short_code = members.required("short_code");
+        let country_code = members.optional("country_code");
+        let locality = members.nullable("locality");
+        let lrn_sid = members.nullable("lrn_sid");
+        let state = members.nullable("state");
+        let writable = ShortCodeChanges::take(members)?;
+        Some(Self {
+            partner_sid: partner_sid?,
+            short_code: short_code?,
+            country_code,
+            locality,
+            lrn_sid,
+            state,
+            writable,
+        })
+    }
+}
+
+impl NewShortCode {
+    /// The short code as it will be, under that sid.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] where the attributes are too large or too deep.
+    pub fn build(self, short_code_sid: Uuid) -> Result<ShortCode, ApiError> {
+        let Self { partner_sid, short_code, country_code, locality, lrn_sid, state, writable } =
+            self;
+        let mut new = ShortCode {
+            attributes: Attributes::default(),
+            callback_url: None,
+            country_code: country_code.unwrap_or_default().0,
+            did_group_sid: None,
+            locality: locality.value().map(|place| place.0),
+            lrn_sid: lrn_sid.value(),
+            name: Name::default(),
+            partner_sid,
+            short_code: short_code.0,
+            short_code_sid,
+            state: state.value().map(|place| place.0),
+            string_key_1: None,
+            string_key_2: None,
+        };
+        new.change(writable, Nested::Replace)?;
+        Ok(new)
+    }
+}
+
+/// The digits of a short code.
+#[derive(Debug)]
+struct Digits(String);
+
+impl FromMember for Digits {
+    fn from_member(value: Value) -> Result<Self, Refusal> {
+        match value {
+            Value::String(text)
+                if (3..=8).contains(&text.len())
+                    && text.bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
+                Ok(Self(text))
+            }
+            _ => Err("must be a string of 3 to 8 digits".into()),
+        }
+    }
+}
+
+/// A country, ISO 3166-1 alpha-3.
+#[derive(Debug)]
+struct CountryCode(String);
+
+impl Default for CountryCode {
+    fn default() -> Self {
+        Self("USA".to_owned())
+    }
+}
+
+impl FromMember for CountryCode {
+    fn from_member(value: Value) -> Result<Self, Refusal> {
+        match value {
+            Value::String(text)
+                if text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase()) =>
+            {
+                Ok(Self(text))
+            }
+            _ => Err("must be a country's three capital letters (ISO 3166-1 alpha-3)".into()),
+        }
+    }
+}
+
+/// The name of a locality or a state.
+#[derive(Debug)]
+struct Place(String);
+
+impl FromMember for Place {
+    fn from_member(value: Value) -> Result<Self, Refusal> {
+        match value {
+            Value::String(text)
+                if (1..=255).contains(&text.chars().count())
+                    && !text.chars().any(char::is_control) =>
+            {
+                Ok(Self(text))
+            }
+            _ => Err("must be a string of 1 to 255 characters, without control characters".into()),
+        }
+    }
+}
+
+impl Resource for ShortCode {
+    const KIND: &'static str = "short_code";
+    const TABLE: &'static str = "short_codes";
+    const COLUMNS: &'static [Column] = &[
+        Column::new("attributes", "jsonb"),
+        Column::new("callback_url", "text"),
+        Column::new("country_code", "text"),
+        Column::new("did_group_sid", "uuid"),
+        Column::new("locality", "text"),
+        Column::new("lrn_sid", "uuid"),
+        Column::new("name", "text"),
+        Column::new("short_code", "text"),
+        Column::new("state", "text"),
+        Column::new("string_key_1", "text"),
+        Column::new("string_key_2", "text"),
+    ];
+
+    fn sid(&self) -> Uuid {
+        self.short_code_sid
+    }
+
+    fn partner_sid(&self) -> Uuid {
+        self.partner_sid
+    }
+
+    fn bind(codes: &[&Self], arguments: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
+        use sqlx::Arguments;
+        arguments.add(codes.iter().map(|code| &code.attributes).collect::<Vec<_>>())?;
+        arguments.add(codes.iter().map(|code| code.callback_url.as_ref()).collect::<Vec<_>>())?;
+        arguments.add(codes.iter().map(|code| &*code.country_code).collect::<Vec<_>>())?;
+        arguments.add(codes.iter().map(|code| code.did_group_sid).collect::<Vec<_>>())?;
+        arguments.add(codes.iter().map(|code| code.locality.as_deref()).collect::<Vec<_>>())?;
+        arguments.add(codes.iter().map(|code| code.lrn_sid).collect::<Vec<_>>())?;
+        arguments.add(codes.iter().map(|code| &code.name).collect::<Vec<_>>())?;
+        arguments.add(codes.iter().map(|code| &*code.short_code).collect::<Vec<_>>())?;
+        arguments.add(codes.iter().map(|code| code.state.as_deref()).collect::<Vec<_>>())?;
+        arguments.add(codes.iter().map(|code| code.string_key_1.as_ref()).collect::<Vec<_>>())?;
+        arguments.add(codes.iter().map(|code| code.string_key_2.as_ref()).collect::<Vec<_>>())
+    }
+
+    fn broken(&self, constraint: &str) -> Option<ApiError> {
+        match constraint {
+            "short_codes_did_group_fkey" => Some(ApiError::invalid(
+                "did_group_sid",
+                "must be a DID group of the short code's owner",
+            )),
+            "short_codes_partner_fkey" => {
+                Some(ApiError::invalid("partner_sid", "must be a partner"))
+            }
+            "short_codes_number_key" => {
+                let message = format!("{} is taken in {}", self.short_code, self.country_code);
+                Some(ApiError::Conflict(FieldError::new("short_code", message)))
+            }
+            _ => None,
+        }
+    }
+}

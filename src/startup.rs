@@ -1,0 +1,217 @@
+//! From settings to a service that runs and stops.
+
+use std::net::{SocketAddr, TcpListener};
+use std::str::FromStr;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::middleware::from_fn;
+use actix_web::web::{Data, PayloadConfig};
+use actix_web::{App, HttpServer, web};
+use anyhow::{Context, ensure};
+use secrecy::ExposeSecret;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use utoipa_actix_web::AppExt;
+
+use crate::auth::{Authenticator, Keys};
+use crate::http::{BODY_LIMIT, Draining, TrustedProxies, edge, unmatched};
+use crate::oauth::TokenFormat;
+use crate::settings::Settings;
+use crate::{migrations, routes};
+
+/// Longer than any balancer keeps an idle connection: it never sends a request into a socket that we are closing.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long the head of a request may take to arrive.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request waits for a connection to the database.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the service goes on after SIGTERM, where nobody says.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long requests in flight may take once the listener is closed, in seconds.
+const FLIGHT_SECONDS: u64 = 10;
+
+/// How to reach the configured database.
+///
+/// # Errors
+/// Where no URL is set, or it makes no sense.
+pub fn database(settings: &Settings) -> anyhow::Result<PgConnectOptions> {
+    let url = settings.database_url()?;
+    let options =
+        PgConnectOptions::from_str(url.expose_secret()).context("DATABASE_URL makes no sense")?;
+    Ok(options.application_name("shortline"))
+}
+
+/// A connection for a command.
+///
+/// # Errors
+/// Where the database is away.
+pub async fn connect(options: &PgConnectOptions) -> anyhow::Result<PgConnection> {
+    let connecting = PgConnection::connect_with(options);
+    let connected = tokio::time::timeout(ACQUIRE_TIMEOUT, connecting)
+        .await
+        .map_err(|_| sqlx::Error::PoolTimedOut);
+    connected.flatten().with_context(|| {
+        let (host, port) = (options.get_host(), options.get_port());
+        format!("cannot connect to PostgreSQL at {host}:{port}")
+    })
+}
+
+/// The service, bound to its address.
+pub struct Application {
+    server: Server,
+    address: SocketAddr,
+    draining: Draining,
+    drain: Duration,
+}
+
+impl Application {
+    /// Migrates the database and binds the address.
+    ///
+    /// # Errors
+    /// Where a setting makes no sense, the database is away or the address is taken.
+    pub async fn build(settings: &Settings, database: PgConnectOptions) -> anyhow::Result<Self> {
+        let keys = Keys::from_settings(settings)?;
+        ensure!(
+            settings.token_format == TokenFormat::Opaque || !keys.is_empty(),
+            "SHORTLINE_JWT_SECRET is not set; it signs and verifies tokens, in at least 32 bytes (try `openssl rand -hex 32`)"
+        );
+        let listener = TcpListener::bind(settings.listen)
+            .with_context(|| format!("cannot listen on {}", settings.listen))?;
+        let address = listener.local_addr()?;
+        migrations::run(connect(&database).await?).await?;
+        let pool = pool(settings, database);
+        let draining = Draining::default();
+        let state = State {
+            authenticator: Data::new(Authenticator::new(pool.clone(), keys)),
+            db: Data::new(pool),
+            draining: Data::new(draining.clone()),
+            trusted_proxies: Data::new(TrustedProxies::new(settings.trusted_proxies.clone())),
+        };
+        let server = serve(listener, state)?;
+        Ok(Self {
+            server,
+            address,
+            draining,
+            drain: settings.drain_seconds.map_or(DRAIN, Duration::from_secs),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops the service from elsewhere, requests in flight first.
+    pub fn handle(&self) -> ServerHandle {
+        self.server.handle()
+    }
+
+    /// Serves until the process is told to stop (SIGTERM, SIGINT), then drains: `/readyz` says no and every answer closes its
+    /// connection, until the balancer has turned away. A second signal ends the drain.
+    ///
+    /// # Errors
+    /// Where the server breaks.
+    pub async fn run_until_stopped(self) -> anyhow::Result<()> {
+        let Self { server, draining, drain, .. } = self;
+        let handle = server.handle();
+        let mut stop = Stop::new()?;
+        tokio::spawn(async move {
+            stop.told().await;
+            tracing::info!("stopping: draining for {drain:?}");
+            draining.begin();
+            let _ = tokio::time::timeout(drain, stop.told()).await;
+            handle.stop(true).await;
+        });
+        server.await?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// The signals that stop the process.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// What handlers and extractors are given.
+#[derive(Clone)]
+struct State {
+    authenticator: Data<Authenticator>,
+    db: Data<PgPool>,
+    draining: Data<Draining>,
+    trusted_proxies: Data<TrustedProxies>,
+}
+
+fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
+    // Made before the first request asks for it.
+    routes::openapi();
+    let server = HttpServer::new(move || {
+        let state = state.clone();
+        App::new()
+            .into_utoipa_app()
+            .app_data(state.authenticator)
+            .app_data(state.db)
+            .app_data(state.draining)
+            .app_data(state.trusted_proxies)
+            .app_data(PayloadConfig::new(BODY_LIMIT))
+            .configure(routes::configure)
+            .into_app()
+            .default_service(web::to(unmatched))
+            .wrap(from_fn(edge))
+    });
+    Ok(server
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(HEAD_TIMEOUT)
+        .shutdown_timeout(FLIGHT_SECONDS)
+        .disable_signals()
+        .listen(listener)?
+        .run())
+}
+
+fn pool(settings: &Settings, database: PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(settings.database_connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        // A broken connection is found when it is used, and closed then: no question a request.
+        .test_before_acquire(false)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                sqlx::raw_sql(
+                    "set statement_timeout = '5s'; set lock_timeout = '3s'; set time zone 'UTC'",
+                )
+                .execute(&mut *connection)
+                .await?;
+                refuse_read_only(connection).await
+            })
+        })
+        .connect_lazy_with(database.disable_statement_logging())
+}
+
+/// After a switch of the database server, the address may still lead to the old one, which takes no writes any more.
+async fn refuse_read_only(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let writable: bool =
+        sqlx::query_scalar("select current_setting('transaction_read_only') = 'off'")
+            .fetch_one(connection)
+            .await?;
+    let read_only = || sqlx::Error::Protocol("the database server is read only".to_owned());
+    if writable { Ok(()) } else { Err(read_only()) }
+}

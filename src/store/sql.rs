@@ -1,0 +1,110 @@
+//! The statements, each written once for all resources, from the names that a [`Resource`] states as facts.
+
+use super::Resource;
+
+/// A column of an object's table, with its PostgreSQL type.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    pub(super) name: &'static str,
+    pub(super) sql_type: &'static str,
+}
+
+impl Column {
+    /// The column called `name`, of that type.
+    pub const fn new(name: &'static str, sql_type: &'static str) -> Self {
+        Self { name, sql_type }
+    }
+}
+
+/// The row of sid `$4` that an actor reaches.
+pub fn select<R: Resource>() -> String {
+    reached::<R>("") + " and sid = $4"
+}
+
+/// The same row with the time, kept from other writers until the transaction ends. References to it stay free.
+pub fn lock<R: Resource>() -> String {
+    let now = ", date_trunc('milliseconds', clock_timestamp()) as now";
+    reached::<R>(now) + " and sid = $4 for no key update"
+}
+
+/// All rows that an actor reaches.
+pub fn all<R: Resource>() -> String {
+    reached::<R>("") + " order by ordinal"
+}
+
+/// What an actor of partner `$1` reaches: its own, those of its descendants too (`$2`), or everything (`$3`).
+fn reached<R: Resource>(more: &str) -> String {
+    let (table, owner) = (R::TABLE, R::OWNER);
+    let columns = names::<R>(|name| format!(", {name}"));
+    // A partner is its own owner.
+    let owner_column = if owner == "sid" { "" } else { ", partner_sid" };
+    format!(
+        "select sid, version, changed_at, head {owner_column} {columns} {more}
+         from {table}
+         where ($3 or {owner} = $1 or ($2 and exists (
+             select from partner_tree where ancestor_sid = $1 and descendant_sid = {owner})))"
+    )
+}
+
+/// Writes rows that were read at the version before, with their history.
+pub fn update<R: Resource>() -> String {
+    let table = R::TABLE;
+    let columns: String = names::<R>(|name| format!(", {name} = new.{name}"));
+    format!(
+        "with {new}, written as (
+             update {table} as old
+             set version = new.version, changed_at = new.date, head = new.hash {columns}
+             from new
+             where old.sid = new.sid and old.version = new.version - 1
+             returning old.sid
+         )
+         {record}",
+        new = new::<R>(),
+        record = record::<R>(),
+    )
+}
+
+/// Writes new rows, with their history.
+pub fn insert<R: Resource>() -> String {
+    let (table, owner) = (R::TABLE, R::OWNER);
+    let (owner, from_owner) = if owner == "sid" { ("", "") } else { (", partner_sid", ", owner") };
+    let columns: String = names::<R>(|name| format!(", {name}"));
+    format!(
+        "with {new}, written as (
+             insert into {table} (sid, version, changed_at, head {owner} {columns})
+             select sid, version, date, hash {from_owner} {columns} from new
+             returning sid
+         )
+         {record}",
+        new = new::<R>(),
+        record = record::<R>(),
+    )
+}
+
+/// The rows to write, as arrays: one statement, whatever their number.
+fn new<R: Resource>() -> String {
+    let shared = "$1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::bytea[], $6::text[]";
+    let arrays: String = (7..)
+        .zip(R::COLUMNS)
+        .map(|(number, Column { sql_type, .. })| format!(", ${number}::{sql_type}[]"))
+        .collect();
+    let columns: String = names::<R>(|name| format!(", {name}"));
+    format!(
+        "new as (
+             select * from unnest({shared}{arrays}) as new (sid, owner, version, date, hash, entry{columns})
+         )"
+    )
+}
+
+/// Records the rows that were written.
+fn record<R: Resource>() -> String {
+    let kind = R::KIND;
+    format!(
+        "insert into history (sid, version, kind, partner_sid, date, entry, hash)
+         select sid, version, '{kind}', owner, date, entry, hash from new join written using (sid)"
+    )
+}
+
+fn names<R: Resource>(each: impl Fn(&str) -> String) -> String {
+    R::COLUMNS.iter().map(|column| each(column.name)).collect()
+}
