@@ -97,7 +97,13 @@ pub struct Settings {
     #[arg(long, env = "SHORTLINE_LOG_FORMAT", value_name = "FORMAT", global = true)]
     pub log_format: Option<LogFormat>,
     /// Which log lines are written, as in `warn,shortline=debug`
-    #[arg(long, env = "RUST_LOG", value_name = "FILTER", default_value = "warn,shortline=info", global = true)]
+    #[arg(
+        long,
+        env = "RUST_LOG",
+        value_name = "FILTER",
+        default_value = "warn,shortline=info",
+        global = true
+    )]
     pub log: String,
 }
 

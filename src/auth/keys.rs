@@ -26,17 +26,10 @@ pub struct Claims {
     /// Whom the token is for. One name when we make it; when we read it, the library judges it, be it one or many.
     #[serde(default, skip_serializing_if = "Option::is_none", skip_deserializing)]
     pub aud: Option<String>,
-    /// When it was made, in seconds since 1970.
+    /// When it was made, in seconds since 1970; others make it with a fraction.
     pub iat: serde_json::Number,
     /// When it ends, in seconds since 1970.
-    pub exp: serde_json::Number,
-}
-
-impl Claims {
-    /// When the token ends, in seconds since 1970.
-    pub fn expiry(&self) -> Option<i64> {
-        self.exp.as_i64().or_else(|| self.exp.as_f64().map(|seconds| seconds as i64))
-    }
+    pub exp: i64,
 }
 
 /// A key that verifies. The algorithm belongs to the key, never to the token's header.
@@ -159,6 +152,10 @@ impl Keys {
     /// The claims of a token that one of our keys signed and that is valid now.
     pub fn verify(&self, token: &str) -> Option<Claims> {
         let header = jsonwebtoken::decode_header(token).ok()?;
+        // RFC 7515, section 4.1.11: what must be understood is not.
+        if header.crit.is_some() {
+            return None;
+        }
         let named = |key: &&VerifyingKey| header.kid.is_some() && key.kid == header.kid;
         let fits = |key: &&VerifyingKey| {
             key.validation.algorithms == [header.alg]

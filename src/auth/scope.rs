@@ -51,7 +51,8 @@ pub enum Scope {
 }
 
 impl Scope {
-    const ALL: [Self; 19] = [
+    /// Every scope.
+    pub const ALL: [Self; 19] = [
         Self::PhonenumberManage,
         Self::PhonenumberRead,
         Self::PhonenumberCreate,

@@ -72,12 +72,11 @@ impl Authenticator {
     /// A JWT that one of our keys signed, unless its row has ended it.
     async fn verified(&self, token: &str) -> Result<Option<Presented>, sqlx::Error> {
         let Some(claims) = self.keys.verify(token) else { return Ok(None) };
-        let Some(expiry) = claims.expiry() else { return Ok(None) };
         let mut presented = Presented {
             partner_sid: claims.sub,
             token_sid: claims.jti.as_deref().and_then(parse_sid),
             scopes: Scopes::from(claims.scope.clone()).iter().collect(),
-            expiry,
+            expiry: claims.exp,
         };
         if let Some(token_sid) = presented.token_sid {
             let row: Option<TokenRow> = sqlx::query_as(

@@ -24,6 +24,9 @@ const TOLD: usize = 20;
 /// A line's number, from 1, and what was made of it.
 type Line<T> = (u64, T);
 
+/// The members on a line, where they can be read.
+type Read = Result<Map<String, Value>, ApiError>;
+
 /// Creates the short codes of `file`, which belong to `partner` where the file names no other.
 ///
 /// # Errors
@@ -70,10 +73,7 @@ async fn create(tx: &mut PgConnection, chunk: &[Line<ShortCode>]) -> anyhow::Res
 }
 
 /// Reads every line's members as a short code, or tells which cannot be.
-fn check(
-    lines: Vec<Line<Result<Map<String, Value>, ApiError>>>,
-    partner: Option<Uuid>,
-) -> anyhow::Result<Vec<Line<ShortCode>>> {
+fn check(lines: Vec<Line<Read>>, partner: Option<Uuid>) -> anyhow::Result<Vec<Line<ShortCode>>> {
     let mut codes = Vec::with_capacity(lines.len());
     let mut bad = Vec::new();
     for (line, members) in lines {
@@ -101,13 +101,13 @@ fn check(
 }
 
 /// One JSON object a line.
-fn ndjson(text: &str) -> Vec<Line<Result<Map<String, Value>, ApiError>>> {
+fn ndjson(text: &str) -> Vec<Line<Read>> {
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     lines.map(|(number, line)| (number, parse_object(line.as_bytes()))).collect()
 }
 
 /// The first line names the members. An empty cell leaves its member out; `attributes` is JSON, the others are text.
-fn csv(text: &str) -> anyhow::Result<Vec<Line<Result<Map<String, Value>, ApiError>>>> {
+fn csv(text: &str) -> anyhow::Result<Vec<Line<Read>>> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let names = reader.headers()?.clone();
     let mut lines = Vec::new();

@@ -192,16 +192,13 @@ impl Programs {
         let configured = Command::new("pg_config").arg("--bindir").output().ok();
         let configured =
             configured.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
-        let folder = env::split_paths(&path)
-            .chain(configured)
-            .chain(versions("/usr/lib/postgresql", "bin"))
-            .chain(versions("/opt/homebrew/opt", "bin"))
-            .chain(versions("/usr/local/opt", "bin"))
-            .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
-            .context(
-                "the server programs of PostgreSQL (initdb, postgres) are not installed; \
-                 Debian, Ubuntu: apt-get install postgresql; Fedora: dnf install postgresql-server; macOS: brew install postgresql",
-            )?;
+        let folder = server_programs(
+            env::split_paths(&path)
+                .chain(configured)
+                .chain(versions("/usr/lib/postgresql", "bin"))
+                .chain(versions("/opt/homebrew/opt", "bin"))
+                .chain(versions("/usr/local/opt", "bin")),
+        )?;
         Ok(Self { folder, user: ServerUser::find()? })
     }
 
@@ -260,6 +257,14 @@ impl Programs {
     }
 }
 
+/// The first of these folders that holds the programs of a server, not only of a client.
+fn server_programs(mut folders: impl Iterator<Item = PathBuf>) -> anyhow::Result<PathBuf> {
+    folders.find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file()).context(
+        "the server programs of PostgreSQL (initdb, postgres) are not installed; \
+         Debian, Ubuntu: apt-get install postgresql; Fedora: dnf install postgresql-server; macOS: brew install postgresql",
+    )
+}
+
 /// The newest first.
 fn versions(folder: &str, below: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -310,5 +315,22 @@ impl ServerUser {
             chown(folder, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_server_programs_it_says_in_one_line_what_to_install() {
+        let folder = tempfile::tempdir().unwrap();
+        let said =
+            format!("{:#}", server_programs([folder.path().to_owned()].into_iter()).unwrap_err());
+        assert!(said.contains("apt-get install postgresql") && !said.contains('\n'), "{said}");
+        for program in ["initdb", "postgres"] {
+            File::create(folder.path().join(program)).unwrap();
+        }
+        assert_eq!(server_programs([folder.path().to_owned()].into_iter()).unwrap(), folder.path());
     }
 }

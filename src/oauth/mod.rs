@@ -103,7 +103,7 @@ impl OauthToken {
                 iss: None,
                 aud: None,
                 iat: Number::from(created.unix_timestamp()),
-                exp: Number::from(expires.unix_timestamp()),
+                exp: expires.unix_timestamp(),
             })?,
         };
         Ok((Self::known(token_sid, partner_sid, scopes, &secret, created, expires), secret))

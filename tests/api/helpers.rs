@@ -1,0 +1,367 @@
+//! One PostgreSQL a run, one database and one running service a test, and the same tenants in each.
+
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::str::FromStr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use actix_web::dev::ServerHandle;
+use actix_web::rt::System;
+use clap::Parser;
+use futures_util::FutureExt;
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::{Value, json};
+use shortline::auth::{Actor, Claims, Keys, Scope};
+use shortline::dev::PrivateServer;
+use shortline::did_groups::DidGroup;
+use shortline::fields::Name;
+use shortline::input::{Completeness, FromMember, Members};
+use shortline::migrations;
+use shortline::partners::Partner;
+use shortline::settings::Settings;
+use shortline::short_codes::{NewShortCode, ShortCode};
+use shortline::startup::Application;
+use shortline::store;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// The secret that the tests' JWTs are signed with.
+pub const SECRET: &str = "the secret of the tests, 32 bytes at least";
+
+/// Runs a test against a service of its own. Afterwards the history is whole, or the test fails.
+pub fn check(test: impl AsyncFnOnce(&App)) {
+    check_with(&[], test);
+}
+
+/// The same with more flags.
+pub fn check_with(flags: &[&str], test: impl AsyncFnOnce(&App)) {
+    check_database(true, async |database| {
+        let app = App::start(database, flags).await;
+        test(&app).await;
+        app.expect_whole_history().await;
+        app.stop().await;
+    });
+}
+
+/// Runs a test on a database of its own, migrated or empty, without a service.
+pub fn check_database(migrated: bool, test: impl AsyncFnOnce(&PgConnectOptions)) {
+    System::new().block_on(async {
+        let cluster = Cluster::shared();
+        let database = cluster.create(migrated).await;
+        let outcome = AssertUnwindSafe(test(&database)).catch_unwind().await;
+        cluster.execute(format!("drop database {} with (force)", name(&database))).await;
+        outcome.unwrap_or_else(|panic| resume_unwind(panic));
+    });
+}
+
+fn name(database: &PgConnectOptions) -> &str {
+    database.get_database().unwrap_or_default()
+}
+
+/// The server that all tests share.
+struct Cluster {
+    maintenance: PgConnectOptions,
+    /// A server of our own, which ends with the process; none where DATABASE_URL names one.
+    own: Option<PrivateServer>,
+}
+
+impl Cluster {
+    const TEMPLATE: &str = "shortline_template";
+
+    fn shared() -> &'static Self {
+        static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+        CLUSTER.get_or_init(|| {
+            // Not on the runtime of the test that happens to be the first.
+            let started = std::thread::spawn(|| System::new().block_on(Self::start()));
+            started.join().expect("PostgreSQL starts")
+        })
+    }
+
+    async fn start() -> Self {
+        if let Ok(url) = std::env::var("DATABASE_URL") {
+            let maintenance = PgConnectOptions::from_str(&url).expect("DATABASE_URL makes sense");
+            return Self { maintenance, own: None };
+        }
+        let server = PrivateServer::ephemeral().await.unwrap();
+        let template = server.database(Self::TEMPLATE).await.unwrap();
+        migrations::run(template.connect().await.unwrap()).await.unwrap();
+        Self { maintenance: template.database("postgres"), own: Some(server) }
+    }
+
+    async fn create(&self, migrated: bool) -> PgConnectOptions {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("shortline_test_{}_{number}", std::process::id());
+        // On a server that is not ours, a template would stay behind.
+        let ready_made = migrated && self.own.is_some();
+        let template = if ready_made { Self::TEMPLATE } else { "template0" };
+        self.execute(format!("create database {name} template {template}")).await;
+        let database = self.maintenance.clone().database(&name);
+        if migrated && !ready_made {
+            migrations::run(database.connect().await.unwrap()).await.unwrap();
+        }
+        database
+    }
+
+    async fn execute(&self, statement: String) {
+        let mut connection = self.maintenance.connect().await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+}
+
+/// A URL of the database, for the command line.
+pub fn url(database: &PgConnectOptions) -> String {
+    database.to_url_lossy().to_string()
+}
+
+/// The settings of a service under test.
+pub fn settings(flags: &[&str]) -> Settings {
+    let own = [
+        "shortline",
+        "--listen",
+        "127.0.0.1:0",
+        "--database-connections",
+        "8",
+        "--jwt-secret",
+        SECRET,
+    ];
+    Settings::parse_from(own.iter().chain(flags))
+}
+
+/// A tenant with one DID group and one short code.
+pub struct Tenant {
+    pub sid: Uuid,
+    pub group: DidGroup,
+    pub code: ShortCode,
+}
+
+impl Tenant {
+    async fn create(connection: &mut PgConnection, parent: Option<Uuid>, short_code: &str) -> Self {
+        let (operator, sid) = (Actor::operator(), Uuid::now_v7());
+        let name = Name::from_member("a tenant".into()).unwrap();
+        let scopes = Scope::ALL.into_iter().collect();
+        let partner = Partner::new(connection, sid, parent, name, scopes).await.unwrap();
+        store::create_one(connection, &operator, partner).await.unwrap();
+        let group =
+            store::create_one(connection, &operator, DidGroup::new(sid)).await.unwrap().object;
+        let code = json!({
+            "attributes": {"a": {"b": 1, "c": [1, 2]}, "n": 5},
+            "callback_url": "https://example.com/before",
+            "did_group_sid": group.did_group_sid,
+            "name": "before",
+            "partner_sid": sid,
+            "short_code": short_code,
+            "state": "IL",
+            "string_key_1": "before",
+        });
+        let code = code.as_object().unwrap().clone();
+        let code =
+            Members::parse::<NewShortCode>(code, Completeness::Partial, false).unwrap().input;
+        let code = store::create_one(connection, &operator, code.build(Uuid::now_v7()).unwrap())
+            .await
+            .unwrap();
+        Self { sid, group, code: code.object }
+    }
+
+    pub fn group_path(&self) -> String {
+        group_path(self.group.did_group_sid)
+    }
+
+    pub fn code_path(&self) -> String {
+        code_path(self.code.short_code_sid)
+    }
+}
+
+pub fn group_path(sid: impl std::fmt::Display) -> String {
+    format!("/core/v2/phonenumber/did_groups/{sid}")
+}
+
+pub fn code_path(sid: impl std::fmt::Display) -> String {
+    format!("/core/v2/phonenumber/short_codes/{sid}")
+}
+
+/// A running service with three tenants: a partner, a child of it, and a stranger.
+pub struct App {
+    pub base: String,
+    pub database: PgConnectOptions,
+    pub partner: Tenant,
+    pub child: Tenant,
+    pub stranger: Tenant,
+    /// Carries every scope but those that reach descendants, for the partner.
+    pub token: String,
+    client: Client,
+    keys: Keys,
+    server: ServerHandle,
+}
+
+impl App {
+    async fn start(database: &PgConnectOptions, flags: &[&str]) -> Self {
+        let settings = settings(flags);
+        let (base, server) = serve(&settings, database).await;
+        let mut connection = database.connect().await.unwrap();
+        let partner = Tenant::create(&mut connection, None, "10001").await;
+        let child = Tenant::create(&mut connection, Some(partner.sid), "10002").await;
+        let stranger = Tenant::create(&mut connection, None, "10003").await;
+        connection.close().await.unwrap();
+        let keys = Keys::from_settings(&settings).unwrap();
+        let near = Scope::ALL.into_iter().filter(|scope| !scope.as_str().ends_with("_descendant"));
+        let token = sign(&keys, partner.sid, &near.collect::<Vec<_>>());
+        let (database, client) = (database.clone(), Client::new());
+        Self { base, database, partner, child, stranger, token, client, keys, server }
+    }
+
+    /// Another instance of the service on the same database.
+    pub async fn second_instance(&self) -> (String, ServerHandle) {
+        serve(&settings(&[]), &self.database).await
+    }
+
+    async fn stop(self) {
+        self.server.stop(false).await;
+    }
+
+    pub async fn connection(&self) -> PgConnection {
+        self.database.connect().await.unwrap()
+    }
+
+    /// A token of that partner with these scopes.
+    pub fn token(&self, partner_sid: Uuid, scopes: &[Scope]) -> String {
+        sign(&self.keys, partner_sid, scopes)
+    }
+
+    /// A request of the partner.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.anonymous(method, path).bearer_auth(&self.token)
+    }
+
+    pub fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::to(self.request(Method::GET, path)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        Answer::to(self.request(Method::PATCH, path).json(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        Answer::to(self.request(Method::PUT, path).json(body)).await
+    }
+
+    /// A PATCH with a body that is not made from JSON, and headers.
+    pub async fn patch_text(
+        &self,
+        path: &str,
+        body: impl Into<reqwest::Body>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let mut request = self.request(Method::PATCH, path).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Answer::to(request).await
+    }
+
+    /// How often the object was changed.
+    pub async fn version(&self, sid: Uuid) -> i64 {
+        let statement = "select max(version) from history where sid = $1";
+        sqlx::query_scalar(statement)
+            .bind(sid)
+            .fetch_one(&mut self.connection().await)
+            .await
+            .unwrap()
+    }
+
+    /// Every object has an entry for each of its versions, chained by hashes that end at its head.
+    async fn expect_whole_history(&self) {
+        let objects = ["partners", "oauth_tokens", "did_groups", "short_codes"]
+            .map(|table| format!("select sid, version, head from {table}"))
+            .join(" union all ");
+        let broken: Vec<(Uuid, String)> = sqlx::query_as(AssertSqlSafe(format!(
+            "with entries as (
+                 select *, lag(hash, 1, '') over chain as previous, row_number() over chain as number
+                 from history
+                 window chain as (partition by sid order by version)
+             )
+             select sid, 'a broken chain' from entries
+             where version <> number or hash <> sha256(previous || convert_to(entry, 'UTF8'))
+                or entry::json ->> 'sid' <> sid::text or (entry::json ->> 'version')::bigint <> version
+             union all
+             select sid, 'no entry of its version' from ({objects}) as objects
+             where not exists (select from history where (sid, version, hash) = (objects.sid, objects.version, objects.head))"
+        )))
+        .fetch_all(&mut self.connection().await)
+        .await
+        .unwrap();
+        assert!(broken.is_empty(), "{broken:?}");
+    }
+}
+
+async fn serve(settings: &Settings, database: &PgConnectOptions) -> (String, ServerHandle) {
+    let application = Application::build(settings, database.clone()).await.unwrap();
+    let (base, server) = (format!("http://{}", application.address()), application.handle());
+    actix_web::rt::spawn(application.run_until_stopped());
+    (base, server)
+}
+
+/// A JWT as another system with the same secret would make it.
+fn sign(keys: &Keys, partner_sid: Uuid, scopes: &[Scope]) -> String {
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let names: Vec<_> = scopes.iter().map(Scope::as_str).collect();
+    let claims = Claims {
+        sub: partner_sid,
+        scope: names.join(" "),
+        jti: None,
+        iss: None,
+        aud: None,
+        iat: now.into(),
+        exp: now + 600,
+    };
+    keys.sign(claims).unwrap()
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    pub async fn to(request: RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, headers, text: response.text().await.unwrap() }
+    }
+
+    /// The body, where the status is the one expected.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// The fields that an error names, where it is of the status and message expected.
+    #[track_caller]
+    pub fn expect_error(self, status: u16, message: &str) -> Vec<String> {
+        let body = self.expect(status);
+        assert_eq!(body["message"], message, "{body}");
+        assert_eq!(body.as_object().unwrap().len(), 2, "{body}");
+        let errors = body["errors"].as_array().unwrap();
+        for error in errors {
+            assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{body}");
+            assert_eq!(error.as_object().unwrap().len(), 3, "{body}");
+        }
+        errors.iter().map(|error| error["field"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}

@@ -1,0 +1,143 @@
+//! How the service starts, says how it is, and stops.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+use shortline::startup::Application;
+
+use crate::helpers::{Answer, SECRET, check, check_database, settings, url};
+
+#[test]
+fn the_probes_need_no_token() {
+    check(async |app| {
+        for probe in ["/healthz", "/readyz"] {
+            Answer::to(app.anonymous(Method::GET, probe)).await.expect(200);
+        }
+    });
+}
+
+#[test]
+fn a_sane_request_id_comes_back_and_another_is_replaced() {
+    check(async |app| {
+        let longest = "x".repeat(128);
+        let too_long = "x".repeat(129);
+        for (sent, kept) in
+            [("call-7", true), (&*longest, true), (&*too_long, false), ("a b", false), ("ä", false)]
+        {
+            let request =
+                app.anonymous(Method::GET, "/nothing").header("x-request-id", sent.as_bytes());
+            let answer = Answer::to(request).await;
+            assert_eq!(answer.header("x-request-id") == Some(sent), kept, "{sent}");
+            assert!(answer.header("x-request-id").is_some());
+        }
+    });
+}
+
+#[test]
+fn a_forwarded_address_is_believed_of_trusted_proxies_only() {
+    let ip_of_change = async |app: &crate::helpers::App| {
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.1.2.3"),
+        ];
+        app.patch_text(&app.partner.group_path(), r#"{"name":"after"}"#, &headers)
+            .await
+            .expect(200);
+        let statement = "select entry::json ->> 'ip' from history where sid = $1 and version = 2";
+        let ip: String = sqlx::query_scalar(statement)
+            .bind(app.partner.group.did_group_sid)
+            .fetch_one(&mut app.connection().await)
+            .await
+            .unwrap();
+        ip
+    };
+    crate::helpers::check(async |app| assert_eq!(ip_of_change(app).await, "127.0.0.1"));
+    crate::helpers::check_with(&["--trusted-proxies", "127.0.0.0/8,10.0.0.0/8"], async |app| {
+        assert_eq!(ip_of_change(app).await, "192.0.2.7");
+    });
+}
+
+#[test]
+fn a_missing_or_weak_secret_stops_the_start_with_one_line() {
+    check_database(false, async |database| {
+        for (secret, said) in
+            [(None, "SHORTLINE_JWT_SECRET is not set"), (Some("short"), "has 5 bytes")]
+        {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"));
+            command.args(["serve", "--listen", "127.0.0.1:0", "--database-url", &url(database)]);
+            command.args(secret.map(|secret| format!("--jwt-secret={secret}")));
+            let output = command.output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert!(!output.status.success());
+            assert!(stderr.contains(said), "{stderr}");
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        }
+    });
+}
+
+#[test]
+fn sigterm_drains_then_ends_with_every_request_answered() {
+    check_database(true, async |database| {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let listen = format!("127.0.0.1:{port}");
+        let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"))
+            .args(["serve", "--listen", &listen, "--drain-seconds", "1", "--jwt-secret", SECRET])
+            .args(["--database-url", &url(database)])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let client = reqwest::Client::new();
+        let probe =
+            async |path: &str| client.get(format!("http://{listen}{path}")).send().await.ok();
+        while !probe("/readyz").await.is_some_and(|answer| answer.status() == 200) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let healthcheck = || {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"));
+            command.args(["healthcheck", "--listen", &listen]).output().unwrap().status.success()
+        };
+        assert!(healthcheck());
+
+        let kill =
+            std::process::Command::new("kill").args(["-TERM", &process.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let ready = probe("/readyz").await.expect("it goes on serving while it drains");
+        assert_eq!(ready.status(), 503);
+        assert_eq!(ready.headers()["connection"], "close");
+        assert_eq!(probe("/healthz").await.unwrap().status(), 200);
+        let ended = tokio::task::spawn_blocking(move || process.wait().unwrap());
+        assert_eq!(ended.await.unwrap().code(), Some(0));
+        assert!(!healthcheck());
+    });
+}
+
+#[test]
+fn a_database_that_is_away_is_503_never_401() {
+    check_database(true, async |database| {
+        let settings = settings(&[]);
+        let application = Application::build(&settings, database.clone()).await.unwrap();
+        let base = format!("http://{}", application.address());
+        let handle = application.handle();
+        actix_web::rt::spawn(application.run_until_stopped());
+        let client = reqwest::Client::new();
+        // A database that refuses connections, as a server does that is about to start.
+        let mut connection =
+            sqlx::ConnectOptions::connect(&database.clone().database("postgres")).await.unwrap();
+        let name = database.get_database().unwrap();
+        let refuse = format!("alter database {name} allow_connections false");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(refuse)).execute(&mut connection).await.unwrap();
+        let path = crate::helpers::code_path(uuid::Uuid::new_v4());
+        let token = uuid::Uuid::new_v4();
+        let request = client.patch(format!("{base}{path}")).bearer_auth(token).json(&json!({}));
+        let answer = Answer::to(request).await;
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        answer.expect_error(503, "service unavailable");
+        Answer::to(client.get(format!("{base}/readyz")))
+            .await
+            .expect_error(503, "service unavailable");
+        Answer::to(client.get(format!("{base}/healthz"))).await.expect(200);
+        handle.stop(false).await;
+    });
+}

@@ -1,0 +1,16 @@
+//! The service from outside: a real PostgreSQL, the real application, HTTP.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod bodies;
+mod commands;
+mod concurrency;
+mod contract;
+mod dev;
+mod helpers;
+mod lifecycle;
+mod patch;
+mod put;
+mod samples;
+mod tenancy;
+mod tokens;
