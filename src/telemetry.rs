@@ -13,8 +13,12 @@ use crate::settings::{LogFormat, Settings};
 /// Where the filter makes no sense.
 pub fn start(settings: &Settings) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&settings.log).context("RUST_LOG makes no sense")?;
-    let log =
-        tracing_subscriber::fmt().with_writer(stderr).with_env_filter(filter).with_target(false);
+    let log = tracing_subscriber::fmt()
+        .with_writer(stderr)
+        .with_env_filter(filter)
+        .with_target(false)
+        // It would complain on standard error that standard error is gone, and panic.
+        .log_internal_errors(false);
     let default = if stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
     match settings.log_format.unwrap_or(default) {
         LogFormat::Json => log.json().flatten_event(true).init(),

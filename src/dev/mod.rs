@@ -4,6 +4,7 @@ mod demo;
 mod postgres;
 
 use std::env;
+use std::io::{Write, stdout};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -40,7 +41,8 @@ pub async fn run(
     let database = server.database("shortline").await?;
     let application = Application::build(&settings, database.clone()).await?;
     demo::load(&mut startup::connect(&database).await?).await?;
-    println!("{}", welcome(&application, &server));
+    // Whether anybody reads it or not.
+    let _ = writeln!(stdout(), "{}", welcome(&application, &server));
     application.run_until_stopped().await
 }
 

@@ -26,6 +26,7 @@ const SUPERUSER: &str = "shortline";
 const SUPERVISOR: &str = r#"
 postgres=$1 cluster=$2 socket=$3 remove=$4
 shift 4
+PATH=$PATH:/usr/bin:/bin
 exec 3<&0
 "$postgres" -D "$cluster" -k "$socket" -c listen_addresses= "$@" </dev/null 3<&- &
 server=$!

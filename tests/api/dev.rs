@@ -18,7 +18,11 @@ pub struct Dev {
 
 impl Dev {
     pub fn start(flags: &[&str]) -> Self {
-        let mut process = Self::command(flags).stdout(Stdio::piped()).spawn().unwrap();
+        Self::spawn(&mut Self::command(flags))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
@@ -140,6 +144,15 @@ fn one_dev_at_a_time_per_folder() {
     let said = String::from_utf8(second.stderr).unwrap();
     assert!(said.contains("another `shortline dev` runs on"), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let mut dev = Dev::spawn(Dev::command(&["--ephemeral"]).stderr(Stdio::piped()));
+    drop(dev.process.stderr.take());
+    dev.rename_sample_group();
+    assert_eq!(dev.name_of_sample_group(), "my_did_group");
+    assert_eq!(dev.end("-TERM"), Some(0));
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn sigterm_drains_then_ends_with_every_request_answered() {
         let client = reqwest::Client::new();
         let probe =
             async |path: &str| client.get(format!("http://{listen}{path}")).send().await.ok();
-        while !probe("/readyz").await.is_some_and(|answer| answer.status() == 200) {
+        while probe("/readyz").await.is_none_or(|answer| answer.status() != 200) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let healthcheck = || {
