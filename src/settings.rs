@@ -161,3 +161,23 @@ fn secret(
 fn read(file: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_readme_names_every_setting() {
+        let readme = include_str!("../README.md");
+        for setting in Settings::command().get_arguments() {
+            let variable = setting.get_env().and_then(|name| name.to_str()).unwrap();
+            assert!(readme.contains(&format!("`{variable}`")), "{variable}");
+            assert!(
+                readme.contains(&format!("`--{}`", setting.get_long().unwrap_or_default())),
+                "{variable}"
+            );
+        }
+    }
+}
