@@ -21,7 +21,10 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use uuid::Uuid;
 
 pub use keys::{Claims, Keys};
-pub use scope::{Need, PhonenumberRead, PhonenumberUpdate, Scope, Scopes};
+pub use scope::{
+    AdminCreate, AdminDelete, Descendants, Need, PhonenumberCreate, PhonenumberDelete,
+    PhonenumberRead, PhonenumberUpdate, Scope, Scopes,
+};
 pub use tokens::{Authenticator, hash};
 
 use crate::error::ApiError;
@@ -151,7 +154,11 @@ impl<N: Need> Caller<N> {
         if !principal.holds(N::ANY_OF) {
             return Err(ApiError::Forbidden { any_of: N::ANY_OF });
         }
-        let reach = if principal.holds(N::DESCENDANTS) { Reach::Tree } else { Reach::Own };
+        let reach = match N::DESCENDANTS {
+            Descendants::Always => Reach::Tree,
+            Descendants::With(any_of) if principal.holds(any_of) => Reach::Tree,
+            Descendants::With(_) => Reach::Own,
+        };
         let actor = Actor {
             reach: reach(principal.partner_sid),
             partner_sid: Some(principal.partner_sid),

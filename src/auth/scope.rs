@@ -166,8 +166,16 @@ impl Serialize for Scopes {
 pub trait Need: 'static {
     /// The scopes of which the token must carry one.
     const ANY_OF: &'static [Scope];
-    /// The scopes of which one lets the operation reach the descendants of the token's partner.
-    const DESCENDANTS: &'static [Scope];
+    /// Whether the operation reaches the descendants of the token's partner.
+    const DESCENDANTS: Descendants;
+}
+
+/// When an operation reaches the descendants of the token's partner.
+pub enum Descendants {
+    /// Whatever the token carries.
+    Always,
+    /// Where the token carries one of these scopes.
+    With(&'static [Scope]),
 }
 
 /// Reading DID groups and short codes.
@@ -175,8 +183,16 @@ pub struct PhonenumberRead;
 
 impl Need for PhonenumberRead {
     const ANY_OF: &'static [Scope] = &[Scope::PhonenumberManage, Scope::PhonenumberRead];
-    const DESCENDANTS: &'static [Scope] =
-        &[Scope::PhonenumberReadDescendant, Scope::PhonenumberManageDescendant];
+    const DESCENDANTS: Descendants =
+        Descendants::With(&[Scope::PhonenumberReadDescendant, Scope::PhonenumberManageDescendant]);
+}
+
+/// Creating DID groups.
+pub struct PhonenumberCreate;
+
+impl Need for PhonenumberCreate {
+    const ANY_OF: &'static [Scope] = &[Scope::PhonenumberManage, Scope::PhonenumberCreate];
+    const DESCENDANTS: Descendants = Descendants::With(&[Scope::PhonenumberManageDescendant]);
 }
 
 /// Changing DID groups and short codes.
@@ -184,5 +200,29 @@ pub struct PhonenumberUpdate;
 
 impl Need for PhonenumberUpdate {
     const ANY_OF: &'static [Scope] = &[Scope::PhonenumberManage, Scope::PhonenumberUpdate];
-    const DESCENDANTS: &'static [Scope] = &[Scope::PhonenumberManageDescendant];
+    const DESCENDANTS: Descendants = Descendants::With(&[Scope::PhonenumberManageDescendant]);
+}
+
+/// Deleting DID groups.
+pub struct PhonenumberDelete;
+
+impl Need for PhonenumberDelete {
+    const ANY_OF: &'static [Scope] = &[Scope::PhonenumberManage, Scope::PhonenumberDelete];
+    const DESCENDANTS: Descendants = Descendants::With(&[Scope::PhonenumberManageDescendant]);
+}
+
+/// The operator creating short codes.
+pub struct AdminCreate;
+
+impl Need for AdminCreate {
+    const ANY_OF: &'static [Scope] = &[Scope::AdminManage, Scope::AdminCreate];
+    const DESCENDANTS: Descendants = Descendants::Always;
+}
+
+/// The operator deleting short codes.
+pub struct AdminDelete;
+
+impl Need for AdminDelete {
+    const ANY_OF: &'static [Scope] = &[Scope::AdminManage, Scope::AdminDelete];
+    const DESCENDANTS: Descendants = Descendants::Always;
 }

@@ -31,6 +31,9 @@ pub struct MergePatch<T>(pub Checked<T>);
 /// The body of a PUT: every writable member of `T`.
 pub struct Replacement<T>(pub Checked<T>);
 
+/// The body of a POST: a new `T`, its read-only members of no effect.
+pub struct NewObject<T>(pub T);
+
 /// A body that was read as `T`.
 pub struct Checked<T> {
     input: T,
@@ -85,6 +88,16 @@ impl<T: Input + 'static> FromRequest for Replacement<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let checked = checked(request, payload, Completeness::Whole);
         Box::pin(async { Ok(Self(checked.await?)) })
+    }
+}
+
+impl<T: Input + 'static> FromRequest for NewObject<T> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let checked = checked(request, payload, Completeness::Partial);
+        Box::pin(async { Ok(Self(checked.await?.input)) })
     }
 }
 

@@ -13,7 +13,7 @@ use actix_web::{FromRequest, HttpRequest};
 use uuid::Uuid;
 
 pub use arguments::WriteArguments;
-pub use body::{BODY_LIMIT, MergePatch, Replacement, parse_object};
+pub use body::{BODY_LIMIT, MergePatch, NewObject, Replacement, parse_object};
 pub use edge::{ClientIp, Draining, RequestId, edge, private, unmatched};
 pub use proxies::TrustedProxies;
 
