@@ -1,5 +1,5 @@
 -- OAuth tokens. The secrets themselves are never stored, only their SHA-256. A revoked token is one whose expiry was moved
--- to the moment of the revocation.
+-- back to the moment it was made.
 
 create table oauth_tokens (
     sid uuid constraint oauth_tokens_pkey primary key,

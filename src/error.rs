@@ -46,6 +46,20 @@ pub struct ErrorBody {
     pub errors: Vec<FieldError>,
 }
 
+/// The same as RFC 9457 has it, for a caller whose `Accept` names `application/problem+json`.
+#[derive(Serialize, ToSchema)]
+pub struct ProblemBody {
+    /// What is wrong, one entry each.
+    pub errors: Vec<FieldError>,
+    /// The status of the answer.
+    pub status: u16,
+    /// The kind of error, the same for every one of its status.
+    pub title: String,
+    /// Always `about:blank`: the status says it all.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+}
+
 /// Every way a request can fail, each with its own status.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -111,6 +125,12 @@ impl ApiError {
     /// A 422 for one member.
     pub fn invalid(field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError::new(field, message)])
+    }
+
+    /// The error as RFC 9457 has it.
+    pub fn problem(&self) -> ProblemBody {
+        let (errors, status) = (self.errors(), self.status_code().as_u16());
+        ProblemBody { errors, status, title: self.to_string(), kind: "about:blank" }
     }
 
     /// The single things that are wrong, for the answer and for the command line.
@@ -189,10 +209,6 @@ impl ApiError {
             }
             Self::Unavailable(_) => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
-            }
-            // What is left of the body would be taken for the next request.
-            Self::PayloadTooLarge | Self::Timeout => {
-                response.force_close();
             }
             _ => {}
         }

@@ -161,8 +161,8 @@ fn levels<'a>(items: impl Iterator<Item = &'a Value>) -> usize {
 fn write_numbers_out(value: &mut Value) -> Result<(), Refusal> {
     match value {
         Value::Number(number) => {
-            *number =
-                plain(number).ok_or("a number must have at most 40 characters when written out")?;
+            *number = plain_number(number)
+                .ok_or("a number must have at most 40 characters when written out")?;
         }
         Value::Array(items) => {
             for (index, item) in items.iter_mut().enumerate() {
@@ -182,7 +182,7 @@ fn write_numbers_out(value: &mut Value) -> Result<(), Refusal> {
 /// The number with its exponent written out, digits kept: `1.10` stays, `1e3` is `1000`, `-0` is `0`.
 ///
 /// `None` where that takes more than 40 characters.
-fn plain(number: &Number) -> Option<Number> {
+pub fn plain_number(number: &Number) -> Option<Number> {
     const MAX_CHARACTERS: usize = 40;
     let text = number.as_str();
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     fn written_out(number: &str) -> Option<String> {
-        plain(&serde_json::from_str(number).unwrap()).map(|number| number.to_string())
+        plain_number(&serde_json::from_str(number).unwrap()).map(|number| number.to_string())
     }
 
     #[test]

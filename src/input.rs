@@ -1,12 +1,15 @@
 //! From the members of a JSON object to typed input: each is taken out by name, all errors are told at once.
 
-use std::cmp::Reverse;
-
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::error::{ApiError, FieldError};
 use crate::patch::Patch;
+
+/// The most unknown members that are told one by one.
+const MOST_TOLD: usize = 100;
+/// The most characters of an unknown name that are told.
+const LONGEST_TOLD: usize = 64;
 
 /// A type that a member's value can be read as.
 pub trait FromMember: Sized {
@@ -150,10 +153,17 @@ impl Members {
     }
 
     fn finish(&mut self, ignore_unknown: bool) {
-        for (name, value) in std::mem::take(&mut self.left) {
+        let left = std::mem::take(&mut self.left);
+        let untold = left.len().saturating_sub(MOST_TOLD);
+        if untold > 0 && !ignore_unknown {
+            self.errors.push(FieldError::general(format!("{untold} more members are unknown")));
+        }
+        for (name, value) in
+            left.into_iter().take(if ignore_unknown { usize::MAX } else { MOST_TOLD })
+        {
             if !ignore_unknown {
                 let message = unknown("member", &name, &self.known);
-                self.errors.push(FieldError::new(name, message));
+                self.errors.push(FieldError::new(told(name), message));
             } else {
                 self.refuse_nul(&name, &value);
             }
@@ -165,7 +175,7 @@ impl Members {
         let hit = name.contains('\0') || holds_nul(value);
         if hit {
             let message = r"must not contain the character \u0000";
-            self.errors.push(FieldError::new(name.to_owned(), message));
+            self.errors.push(FieldError::new(told(name.to_owned()), message));
         }
         hit
     }
@@ -184,11 +194,19 @@ fn holds_nul(value: &Value) -> bool {
 
 /// Says that nothing is called `name`, and what is called nearly so.
 pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
-    // Far longer than any of our names, it is near to none; and comparing it would take long.
-    let near = |known: &&&str| Reverse(strsim::damerau_levenshtein(known, name));
-    match known.iter().max_by_key(near) {
-        Some(nearest) if name.len() <= 64 => format!("unknown {what}; did you mean `{nearest}`?"),
-        _ => format!("unknown {what}; known are {}", known.join(", ")),
+    // Far longer than any of ours, a name is near to none; and comparing it would take long.
+    if name.len() > LONGEST_TOLD || known.is_empty() {
+        return format!("unknown {what}");
+    }
+    let nearest = known.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
+    format!("unknown {what}; did you mean `{}`?", nearest.unwrap_or(&""))
+}
+
+/// A name of a client's, cut where it is far longer than any of ours.
+fn told(name: String) -> String {
+    match name.char_indices().nth(LONGEST_TOLD) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name,
     }
 }
 

@@ -7,10 +7,11 @@
 //! 3. [`short_codes`] is a noun: its members, what may be changed of them, its table; and its handlers, whose signatures say
 //!    what is checked. [`did_groups`] is its twin; [`partners`] and [`oauth`] are stored the same way.
 //! 4. [`store`] is the one place where stored objects are read, created and changed, with their history.
-//! 5. [`auth`] turns a bearer token into a caller with scopes and a reach, which the store asks for.
-//! 6. [`http`] is what requests share on the wire; [`input`], [`fields`], [`patch`] and [`merge`] turn JSON into checked values.
-//! 7. [`error`] maps what can go wrong to status and body.
-//! 8. [`startup`] builds the service from [`settings`]; [`commands`] is the command line; [`dev`] the private PostgreSQL.
+//! 5. [`list`] narrows, orders and pages, from arguments to a statement.
+//! 6. [`auth`] turns a bearer token into a caller with scopes and a reach, which the store asks for.
+//! 7. [`http`] is what requests share on the wire; [`json`], [`input`], [`fields`], [`patch`] and [`merge`] turn JSON into checked values.
+//! 8. [`error`] maps what can go wrong to status and body.
+//! 9. [`startup`] builds the service from [`settings`]; [`commands`] is the command line; [`dev`] the private PostgreSQL.
 
 pub mod auth;
 pub mod commands;
@@ -22,6 +23,8 @@ pub mod fields;
 pub mod health;
 pub mod http;
 pub mod input;
+pub mod json;
+pub mod list;
 pub mod merge;
 pub mod migrations;
 pub mod oauth;

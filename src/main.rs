@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use shortline::commands::Cli;
 
 #[actix_web::main]
 async fn main() -> ExitCode {
-    match Cli::parse().run().await {
+    match Cli::from_process().run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("shortline: {error:#}");

@@ -19,12 +19,18 @@ use crate::{did_groups, health, short_codes};
 pub fn configure(config: &mut ServiceConfig<'_>) {
     config.service(health::healthz).service(health::readyz).service(openapi_json).service(
         scope("/core/v2")
+            .service(did_groups::handlers::list_did_groups)
+            .service(did_groups::handlers::post_did_group)
             .service(did_groups::handlers::get_did_group)
             .service(did_groups::handlers::patch_did_group)
             .service(did_groups::handlers::put_did_group)
+            .service(did_groups::handlers::delete_did_group)
+            .service(short_codes::handlers::list_short_codes)
+            .service(short_codes::handlers::post_short_code)
             .service(short_codes::handlers::get_short_code)
             .service(short_codes::handlers::patch_short_code)
             .service(short_codes::handlers::put_short_code)
+            .service(short_codes::handlers::delete_short_code)
             .wrap(from_fn(authenticate))
             .wrap(from_fn(private)),
     );
@@ -56,7 +62,7 @@ async fn openapi_json() -> Json<&'static OpenApi> {
     Json(openapi())
 }
 
-/// The methods that a path knows; none where there is no such path.
+/// The methods that a path knows, for `Allow`; none where there is no such path.
 pub fn methods_of(path: &str) -> Vec<String> {
     let matches = |template: &str| {
         let (mut given, mut known) = (path.split('/'), template.split('/'));
@@ -81,11 +87,9 @@ pub fn methods_of(path: &str) -> Vec<String> {
         ("PUT", &item.put),
         ("DELETE", &item.delete),
     ];
-    known
-        .into_iter()
-        .filter(|(_, operation)| operation.is_some())
-        .map(|(name, _)| name.to_owned())
-        .collect()
+    let known =
+        known.into_iter().filter(|(_, operation)| operation.is_some()).map(|(name, _)| name);
+    known.chain(["OPTIONS"]).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -96,9 +100,9 @@ mod tests {
     fn a_path_knows_its_methods() {
         assert_eq!(
             methods_of("/core/v2/phonenumber/did_groups/x"),
-            ["GET", "HEAD", "PATCH", "PUT"]
+            ["GET", "HEAD", "PATCH", "PUT", "DELETE", "OPTIONS"]
         );
-        assert_eq!(methods_of("/healthz"), ["GET", "HEAD"]);
+        assert_eq!(methods_of("/healthz"), ["GET", "HEAD", "OPTIONS"]);
         for unknown in [
             "/",
             "/core/v2",

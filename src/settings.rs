@@ -1,12 +1,13 @@
 //! The settings, from flags and the environment. Their doc comments are the manual.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::ValueEnum;
 use ipnet::IpNet;
 use secrecy::SecretString;
+use url::Url;
 
 use crate::oauth::TokenFormat;
 
@@ -48,6 +49,9 @@ pub struct Settings {
         global = true
     )]
     pub listen: SocketAddr,
+    /// The URL that clients know the service by, for links to other pages; else that of each request
+    #[arg(long, env = "SHORTLINE_PUBLIC_URL", value_name = "URL", value_parser = public_url, global = true)]
+    pub public_url: Option<String>,
     /// The secret that JWTs are signed and verified with (HS256), at least 32 bytes
     #[arg(
         long,
@@ -89,6 +93,7 @@ pub struct Settings {
         long,
         env = "SHORTLINE_TRUSTED_PROXIES",
         value_name = "NETWORKS",
+        value_parser = network,
         value_delimiter = ',',
         global = true
     )]
@@ -113,7 +118,7 @@ impl Settings {
     /// # Errors
     /// Where it is not set, or its file cannot be read.
     pub fn database_url(&self) -> anyhow::Result<SecretString> {
-        secret(&self.database_url, &self.database_url_file)?
+        secret("DATABASE_URL", &self.database_url, &self.database_url_file)?
             .context("DATABASE_URL is not set; it names the PostgreSQL database (to try things out: `shortline dev`)")
     }
 
@@ -122,7 +127,7 @@ impl Settings {
     /// # Errors
     /// Where its file cannot be read.
     pub fn jwt_secret(&self) -> anyhow::Result<Option<SecretString>> {
-        secret(&self.jwt_secret, &self.jwt_secret_file)
+        secret("SHORTLINE_JWT_SECRET", &self.jwt_secret, &self.jwt_secret_file)
     }
 
     /// Sets the secret that JWTs are signed and verified with.
@@ -147,12 +152,33 @@ impl Settings {
     }
 }
 
+/// A network, or an address as a network of one.
+fn network(text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| "must be a network such as 10.0.0.0/8, or an address".to_owned())
+}
+
+fn public_url(text: &str) -> Result<String, String> {
+    match Url::parse(text) {
+        Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => {
+            Ok(text.trim_end_matches('/').to_owned())
+        }
+        _ => Err("must start with http:// or https:// and name a host".to_owned()),
+    }
+}
+
+/// The secret itself, or what its file holds.
 fn secret(
+    name: &str,
     value: &Option<SecretString>,
     file: &Option<PathBuf>,
 ) -> anyhow::Result<Option<SecretString>> {
     match (value, file) {
-        (Some(value), _) => Ok(Some(value.clone())),
+        (Some(_), Some(_)) => {
+            bail!("both {name} and {name}_FILE are set; which of the two counts?")
+        }
+        (Some(value), None) => Ok(Some(value.clone())),
         (None, Some(file)) => Ok(Some(read(file)?.trim_end().to_owned().into())),
         (None, None) => Ok(None),
     }

@@ -16,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use utoipa_actix_web::AppExt;
 
 use crate::auth::{Authenticator, Keys};
-use crate::http::{BODY_LIMIT, Draining, TrustedProxies, edge, unmatched};
+use crate::http::{BODY_LIMIT, Draining, PublicUrl, TrustedProxies, cors, edge, unmatched};
 use crate::oauth::TokenFormat;
 use crate::settings::Settings;
 use crate::{migrations, routes};
@@ -75,7 +75,7 @@ impl Application {
         let keys = Keys::from_settings(settings)?;
         ensure!(
             settings.token_format == TokenFormat::Opaque || !keys.is_empty(),
-            "SHORTLINE_JWT_SECRET is not set; it signs and verifies tokens, in at least 32 bytes (try `openssl rand -hex 32`)"
+            "neither SHORTLINE_JWT_SECRET is set, at least 32 bytes that sign and verify tokens (try `openssl rand -hex 32`), nor SHORTLINE_JWT_KEYS"
         );
         let listener = TcpListener::bind(settings.listen)
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
@@ -87,6 +87,7 @@ impl Application {
             authenticator: Data::new(Authenticator::new(pool.clone(), keys)),
             db: Data::new(pool),
             draining: Data::new(draining.clone()),
+            public_url: Data::new(PublicUrl(settings.public_url.clone())),
             trusted_proxies: Data::new(TrustedProxies::new(settings.trusted_proxies.clone())),
         };
         let server = serve(listener, state)?;
@@ -158,6 +159,7 @@ struct State {
     authenticator: Data<Authenticator>,
     db: Data<PgPool>,
     draining: Data<Draining>,
+    public_url: Data<PublicUrl>,
     trusted_proxies: Data<TrustedProxies>,
 }
 
@@ -171,11 +173,13 @@ fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
             .app_data(state.authenticator)
             .app_data(state.db)
             .app_data(state.draining)
+            .app_data(state.public_url)
             .app_data(state.trusted_proxies)
             .app_data(PayloadConfig::new(BODY_LIMIT))
             .configure(routes::configure)
             .into_app()
             .default_service(web::to(unmatched))
+            .wrap(cors())
             .wrap(from_fn(edge))
     });
     Ok(server
@@ -196,7 +200,7 @@ fn pool(settings: &Settings, database: PgConnectOptions) -> PgPool {
         .after_connect(|connection, _| {
             Box::pin(async move {
                 sqlx::raw_sql(
-                    "set statement_timeout = '5s'; set lock_timeout = '3s'; set time zone 'UTC'",
+                    "set statement_timeout = '5s'; set lock_timeout = '500ms'; set time zone 'UTC'",
                 )
                 .execute(&mut *connection)
                 .await?;

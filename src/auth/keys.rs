@@ -1,15 +1,22 @@
 //! The keys that JSON Web Tokens are signed and verified with.
 
-use anyhow::{Context, bail, ensure};
-use jsonwebtoken::jwk::{Jwk, JwkSet};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use anyhow::{Context, ensure};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, KeyOperations, PublicKeyUse,
+};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use serde_json::Number;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::Scopes;
 use crate::settings::Settings;
 
-/// What a token says (RFC 7519, section 4.1; `scope` as in RFC 9068).
+/// What a token says (RFC 7519, section 4.1; `scope` as in RFC 9068). Others make its dates with a fraction.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Claims {
     /// The partner.
@@ -20,23 +27,68 @@ pub struct Claims {
     /// The token's sid, where it is one of ours; else any string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
-    /// Who made the token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub iss: Option<String>,
-    /// Whom the token is for. One name when we make it; when we read it, the library judges it, be it one or many.
-    #[serde(default, skip_serializing_if = "Option::is_none", skip_deserializing)]
-    pub aud: Option<String>,
-    /// When it was made, in seconds since 1970; others make it with a fraction.
-    pub iat: serde_json::Number,
+    /// When it was made, in seconds since 1970.
+    pub iat: Number,
     /// When it ends, in seconds since 1970.
-    pub exp: i64,
+    pub exp: Number,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<Number>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    iss: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aud: Option<Audience>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Claims {
+    /// The claims of a new token; who makes it and for whom is added when it is signed.
+    pub fn new(sub: Uuid, scopes: &Scopes, jti: Option<Uuid>, iat: i64, exp: i64) -> Self {
+        let (iat, exp, scope) = (iat.into(), exp.into(), scopes.as_str().to_owned());
+        Self {
+            sub,
+            scope,
+            jti: jti.map(|sid| sid.to_string()),
+            iat,
+            exp,
+            nbf: None,
+            iss: None,
+            aud: None,
+        }
+    }
+
+    /// When the token ends, in whole seconds since 1970.
+    pub fn expiry(&self) -> i64 {
+        seconds(&self.exp)
+    }
+
+    fn name(&self, issuer: &str) -> bool {
+        self.iss.as_deref() == Some(issuer)
+    }
+
+    fn are_for(&self, audience: &str) -> bool {
+        match &self.aud {
+            None => false,
+            Some(Audience::One(one)) => one == audience,
+            Some(Audience::Many(many)) => many.iter().any(|one| one == audience),
+        }
+    }
+}
+
+fn seconds(date: &Number) -> i64 {
+    date.as_f64().map_or(i64::MIN, |seconds| seconds as i64)
 }
 
 /// A key that verifies. The algorithm belongs to the key, never to the token's header.
 struct VerifyingKey {
     kid: Option<String>,
+    algorithm: Algorithm,
     key: DecodingKey,
-    validation: Validation,
 }
 
 struct SigningKey {
@@ -68,14 +120,30 @@ impl Keys {
             keys.add_secret(&secret)?;
         }
         if let Some(text) = settings.jwt_keys()? {
-            keys.add_public_keys(&text).context("SHORTLINE_JWT_KEYS")?;
+            let public_keys = public_keys(&text).context("SHORTLINE_JWT_KEYS")?;
+            keys.verifying.extend(public_keys);
         }
         if let Some(pem) = settings.jwt_signing_key()? {
             keys.signing =
                 Some(signing_key(pem.expose_secret()).context("SHORTLINE_JWT_SIGNING_KEY")?);
             keys.name_signing_key();
         }
+        keys.refuse_unverifiable()?;
         Ok(keys)
+    }
+
+    /// A token that we sign and cannot verify would be found out by its bearer only.
+    fn refuse_unverifiable(&self) -> anyhow::Result<()> {
+        if self.signing.is_none() {
+            return Ok(());
+        }
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let probe = self.sign(Claims::new(Uuid::nil(), &Scopes::default(), None, now, now + 60))?;
+        ensure!(
+            self.verify(&probe).is_some(),
+            "SHORTLINE_JWT_KEYS has no public key for SHORTLINE_JWT_SIGNING_KEY, so that nobody could verify what it signs"
+        );
+        Ok(())
     }
 
     /// Whether no token could be verified.
@@ -90,7 +158,8 @@ impl Keys {
             "SHORTLINE_JWT_SECRET has {} bytes; it must have at least 32 (try `openssl rand -hex 32`)",
             secret.len()
         );
-        self.add(None, Algorithm::HS256, DecodingKey::from_secret(secret));
+        let (algorithm, key) = (Algorithm::HS256, DecodingKey::from_secret(secret));
+        self.verifying.push(VerifyingKey { kid: None, algorithm, key });
         self.signing = Some(SigningKey {
             key: EncodingKey::from_secret(secret),
             header: Header::new(Algorithm::HS256),
@@ -98,51 +167,11 @@ impl Keys {
         Ok(())
     }
 
-    fn add_public_keys(&mut self, text: &str) -> anyhow::Result<()> {
-        if text.trim_start().starts_with('{') {
-            let set: JwkSet = serde_json::from_str(text).context("is no JWK set")?;
-            for jwk in &set.keys {
-                let algorithm = jwk_algorithm(jwk)?;
-                let key = DecodingKey::from_jwk(jwk).context("holds a JWK that cannot be read")?;
-                self.add(jwk.common.key_id.clone(), algorithm, key);
-            }
-        } else {
-            for pem in text.split_inclusive("-----END PUBLIC KEY-----") {
-                if pem.contains("-----BEGIN") {
-                    let (algorithm, key) = public_key(pem)?;
-                    self.add(None, algorithm, key);
-                }
-            }
-        }
-        ensure!(!self.verifying.is_empty(), "holds no public key (PEM or JWK set)");
-        Ok(())
-    }
-
-    fn add(&mut self, kid: Option<String>, algorithm: Algorithm, key: DecodingKey) {
-        let mut validation = Validation::new(algorithm);
-        validation.leeway = 0;
-        validation.validate_nbf = true;
-        validation.validate_aud = self.audience.is_some();
-        let mut required = vec!["exp", "sub"];
-        if let Some(issuer) = &self.issuer {
-            validation.set_issuer(&[issuer]);
-            required.push("iss");
-        }
-        if let Some(audience) = &self.audience {
-            validation.set_audience(&[audience]);
-            required.push("aud");
-        }
-        validation.set_required_spec_claims(&required);
-        self.verifying.push(VerifyingKey { kid, key, validation });
-    }
-
     /// Writes the `kid` of the only key of the signing key's algorithm into the header, so that others can choose by it.
     fn name_signing_key(&mut self) {
         if let Some(signing) = &mut self.signing {
-            let mut of_kind = self
-                .verifying
-                .iter()
-                .filter(|key| key.validation.algorithms == [signing.header.alg]);
+            let mut of_kind =
+                self.verifying.iter().filter(|key| key.algorithm == signing.header.alg);
             if let (Some(only), None) = (of_kind.next(), of_kind.next()) {
                 signing.header.kid.clone_from(&only.kid);
             }
@@ -156,16 +185,32 @@ impl Keys {
         if header.crit.is_some() {
             return None;
         }
-        let named = |key: &&VerifyingKey| header.kid.is_some() && key.kid == header.kid;
-        let fits = |key: &&VerifyingKey| {
-            key.validation.algorithms == [header.alg]
-                && (header.kid.is_none() || key.kid.is_none() || named(key))
-        };
-        self.verifying
-            .iter()
-            .filter(fits)
-            .find_map(|key| jsonwebtoken::decode(token, &key.key, &key.validation).ok())
-            .map(|decoded| decoded.claims)
+        let (signed, signature) = token.rsplit_once('.')?;
+        let is_genuine = self.candidates(&header).any(|VerifyingKey { algorithm, key, .. }| {
+            jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, *algorithm)
+                .unwrap_or(false)
+        });
+        let claims = is_genuine.then(|| signed.split_once('.'))?;
+        let claims: Claims =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims?.1).ok()?).ok()?;
+        self.hold(&claims).then_some(claims)
+    }
+
+    /// The keys that a token of this header may be signed with.
+    fn candidates(&self, header: &Header) -> impl Iterator<Item = &VerifyingKey> {
+        self.verifying.iter().filter(|key| {
+            let named = header.kid.is_none() || key.kid.is_none() || key.kid == header.kid;
+            key.algorithm == header.alg && named
+        })
+    }
+
+    /// Whether the claims hold now, to the second, and for us. The library would trip over a date with a fraction.
+    fn hold(&self, claims: &Claims) -> bool {
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        now < claims.expiry()
+            && claims.nbf.as_ref().is_none_or(|begins| seconds(begins) <= now)
+            && self.issuer.as_ref().is_none_or(|issuer| claims.name(issuer))
+            && self.audience.as_ref().is_none_or(|audience| claims.are_for(audience))
     }
 
     /// Makes a token of `claims`, with our issuer and audience.
@@ -177,33 +222,62 @@ impl Keys {
             "no key to sign a JWT with: set SHORTLINE_JWT_SECRET or SHORTLINE_JWT_SIGNING_KEY, or make an opaque token",
         )?;
         claims.iss.clone_from(&self.issuer);
-        claims.aud.clone_from(&self.audience);
+        claims.aud = self.audience.clone().map(Audience::One);
         Ok(jsonwebtoken::encode(&signing.header, &claims, &signing.key)?)
     }
 }
 
-fn jwk_algorithm(jwk: &Jwk) -> anyhow::Result<Algorithm> {
-    use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve};
-    Ok(match &jwk.algorithm {
-        AlgorithmParameters::RSA(_) => Algorithm::RS256,
+/// The public keys of a PEM or JWK set.
+fn public_keys(text: &str) -> anyhow::Result<Vec<VerifyingKey>> {
+    let keys = if text.trim_start().starts_with('{') {
+        let set: JwkSet = serde_json::from_str(text).context("is no JWK set")?;
+        set.keys.iter().filter_map(verifying_jwk).collect::<anyhow::Result<Vec<_>>>()?
+    } else {
+        let blocks = text
+            .split_inclusive("-----END PUBLIC KEY-----")
+            .filter(|block| block.contains("-----BEGIN"));
+        blocks.map(public_key).collect::<anyhow::Result<_>>()?
+    };
+    ensure!(
+        !keys.is_empty(),
+        "holds no public key (PEM or JWK set) that verifies EdDSA, ES256 or RS256"
+    );
+    Ok(keys)
+}
+
+/// The key of a JWK set, unless it is for something else: encryption, or an algorithm that we do not take.
+fn verifying_jwk(jwk: &Jwk) -> Option<anyhow::Result<VerifyingKey>> {
+    let (algorithm, named) = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
-            Algorithm::ES256
+            (Algorithm::ES256, KeyAlgorithm::ES256)
         }
         AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
-            Algorithm::EdDSA
+            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
         }
-        _ => bail!("holds a key that is neither RSA, nor P-256, nor Ed25519"),
+        _ => return None,
+    };
+    let signs = |key_use: &PublicKeyUse| *key_use == PublicKeyUse::Signature;
+    let verifies = |operations: &Vec<KeyOperations>| operations.contains(&KeyOperations::Verify);
+    let fits = jwk.common.public_key_use.as_ref().is_none_or(signs)
+        && jwk.common.key_operations.as_ref().is_none_or(verifies)
+        && jwk.common.key_algorithm.is_none_or(|algorithm| algorithm == named);
+    let kid = jwk.common.key_id.clone();
+    fits.then(|| {
+        let key = DecodingKey::from_jwk(jwk).context("holds a JWK that cannot be read")?;
+        Ok(VerifyingKey { kid, algorithm, key })
     })
 }
 
 /// The library reads a PEM only as the kind of key that it is.
-fn public_key(pem: &str) -> anyhow::Result<(Algorithm, DecodingKey)> {
+fn public_key(pem: &str) -> anyhow::Result<VerifyingKey> {
     let pem = pem.as_bytes();
-    DecodingKey::from_ed_pem(pem)
+    let (algorithm, key) = DecodingKey::from_ed_pem(pem)
         .map(|key| (Algorithm::EdDSA, key))
         .or_else(|_| DecodingKey::from_ec_pem(pem).map(|key| (Algorithm::ES256, key)))
         .or_else(|_| DecodingKey::from_rsa_pem(pem).map(|key| (Algorithm::RS256, key)))
-        .context("holds a PEM that is no public key of RSA, P-256 or Ed25519")
+        .context("holds a PEM that is no public key of RSA, P-256 or Ed25519")?;
+    Ok(VerifyingKey { kid: None, algorithm, key })
 }
 
 fn signing_key(pem: &str) -> anyhow::Result<SigningKey> {

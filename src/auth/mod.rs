@@ -84,6 +84,15 @@ impl Actor {
         self.partner_sid
     }
 
+    /// The partner whose objects the actor creates.
+    ///
+    /// # Errors
+    /// [`ApiError::Internal`] for the operator, who has none.
+    pub fn own_partner_sid(&self) -> Result<Uuid, ApiError> {
+        self.partner_sid
+            .ok_or_else(|| ApiError::Internal(anyhow::anyhow!("the operator owns nothing")))
+    }
+
     /// The token, where it is one that we know by a sid.
     pub fn token_sid(&self) -> Option<Uuid> {
         self.token_sid
@@ -184,9 +193,7 @@ pub async fn authenticate<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, actix_web::Error> {
-    // 404 needs no token.
-    if request.match_pattern().is_some()
-        && let Some(token) = bearer(request.request())
+    if let Some(token) = bearer(request.request())
         && let Some(authenticator) = request.app_data::<web::Data<Authenticator>>()
     {
         let outcome = match authenticator.principal(token).await {

@@ -76,7 +76,7 @@ impl Authenticator {
             partner_sid: claims.sub,
             token_sid: claims.jti.as_deref().and_then(parse_sid),
             scopes: Scopes::from(claims.scope.clone()).iter().collect(),
-            expiry: claims.exp,
+            expiry: claims.expiry(),
         };
         if let Some(token_sid) = presented.token_sid {
             let row: Option<TokenRow> = sqlx::query_as(

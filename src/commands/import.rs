@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
 use sqlx::{Connection, PgConnection};
@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::{told, told_errors};
 use crate::auth::Actor;
 use crate::error::ApiError;
-use crate::http::parse_object;
-use crate::input::{Completeness, Members};
+use crate::input::{Completeness, FromMember, Members};
+use crate::json::parse_object;
 use crate::short_codes::{NewShortCode, ShortCode};
 use crate::store;
 
@@ -39,8 +39,13 @@ pub async fn run(
     let text =
         std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let text = text.trim_start_matches('\u{feff}');
-    let codes =
-        check(if text.trim_start().starts_with('{') { ndjson(text) } else { csv(text)? }, partner)?;
+    let lines = match text.trim_start().chars().next() {
+        Some('{') => ndjson(text),
+        Some('[') => bail!("{} is a JSON array; NDJSON has one object a line", file.display()),
+        _ => csv(text)?,
+    };
+    ensure!(!lines.is_empty(), "{} holds no short code", file.display());
+    let codes = check(lines, partner)?;
     // It writes to standard error, and only to a terminal.
     let style =
         ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} short codes, {eta} left")?;
@@ -67,7 +72,7 @@ async fn create(tx: &mut PgConnection, chunk: &[Line<ShortCode>]) -> anyhow::Res
     }
     for (line, code) in chunk {
         let created = store::create_one(&mut *tx, &operator, code.clone()).await;
-        created.map_err(told).with_context(|| format!("line {line}"))?;
+        created.map_err(told).with_context(|| format!("nothing was imported\nline {line}"))?;
     }
     Ok(())
 }
@@ -82,7 +87,12 @@ fn check(lines: Vec<Line<Read>>, partner: Option<Uuid>) -> anyhow::Result<Vec<Li
                 members.entry("partner_sid").or_insert_with(|| partner.to_string().into());
             }
             let parsed = Members::parse::<NewShortCode>(members, Completeness::Partial, false)?;
-            parsed.input.build(Uuid::now_v7())
+            // Over the API it is read only; here, whoever moves keeps it.
+            let sid =
+                parsed.echoed.get("short_code_sid").cloned().map(Uuid::from_member).transpose();
+            let sid =
+                sid.map_err(|refusal| ApiError::invalid("short_code_sid", refusal.message))?;
+            parsed.input.build(sid.unwrap_or_else(Uuid::now_v7))
         });
         match code {
             Ok(code) => codes.push((line, code)),
@@ -110,10 +120,18 @@ fn ndjson(text: &str) -> Vec<Line<Read>> {
 fn csv(text: &str) -> anyhow::Result<Vec<Line<Read>>> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let names = reader.headers()?.clone();
+    if let Some(twice) = names
+        .iter()
+        .enumerate()
+        .find(|(at, name)| names.iter().take(*at).any(|other| other == *name))
+    {
+        bail!("nothing was imported: the column {} stands there twice", twice.1);
+    }
     let mut lines = Vec::new();
+    let mut number = LineNumber::new(text);
     for record in reader.records() {
         let record = record.context("nothing was imported")?;
-        let number = record.position().map_or(0, csv::Position::line);
+        let start = record.position().map_or(0, csv::Position::byte);
         let cells = names.iter().zip(&record).filter(|(_, cell)| !cell.is_empty());
         let members = cells.map(|(name, cell)| {
             let value = match name {
@@ -122,7 +140,30 @@ fn csv(text: &str) -> anyhow::Result<Vec<Line<Read>>> {
             };
             Ok((name.to_owned(), value))
         });
-        lines.push((number, members.collect()));
+        lines.push((number.at(start as usize), members.collect()));
     }
     Ok(lines)
+}
+
+/// Counts lines on the way through a text.
+struct LineNumber<'a> {
+    text: &'a [u8],
+    at: usize,
+    number: u64,
+}
+
+impl<'a> LineNumber<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text: text.as_bytes(), at: 0, number: 1 }
+    }
+
+    /// The line of the record that starts at byte `start`, or after the line ends that stand there.
+    fn at(&mut self, start: usize) -> u64 {
+        let line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let blank = self.text[start..].iter().take_while(|byte| line_end(byte)).count();
+        let passed = &self.text[self.at..start + blank];
+        self.number += passed.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.at = start + blank;
+        self.number
+    }
 }

@@ -6,10 +6,12 @@ mod partner;
 mod short_code;
 mod token;
 
+use std::io::{ErrorKind, Write, stdout};
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use clap::{Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -66,6 +68,16 @@ enum Command {
 }
 
 impl Cli {
+    /// The command line of this process. A variable that is empty counts as one that is not set.
+    pub fn from_process() -> Self {
+        let command =
+            Self::command().mut_args(|argument| match argument.get_env().map(std::env::var_os) {
+                Some(Some(value)) if value.is_empty() => argument.env(Resettable::Reset),
+                _ => argument,
+            });
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the command.
     ///
     /// # Errors
@@ -123,12 +135,7 @@ struct Output {
 impl Output {
     /// A sentence, or what it says as JSON.
     fn say(self, value: &impl Serialize, sentence: &str) -> anyhow::Result<()> {
-        if self.json {
-            println!("{}", serde_json::to_string(value)?);
-        } else {
-            println!("{sentence}");
-        }
-        Ok(())
+        if self.json { self.line(&serde_json::to_string(value)?) } else { self.line(sentence) }
     }
 
     /// A JSON document, indented for people.
@@ -141,14 +148,20 @@ impl Output {
     fn rows(self, rows: &[impl Serialize], shown: &[&str]) -> anyhow::Result<()> {
         let values = serde_json::to_value(rows)?;
         if self.json {
-            println!("{values}");
-            return Ok(());
+            return self.line(&values.to_string());
         }
-        for row in values.as_array().into_iter().flatten() {
+        values.as_array().into_iter().flatten().try_for_each(|row| {
             let cells: Vec<String> = shown.iter().map(|name| cell(&row[name])).collect();
-            println!("{}", cells.join("  "));
+            self.line(&cells.join("  "))
+        })
+    }
+
+    /// A reader who has seen enough, such as `head`, is no failure.
+    fn line(self, text: &str) -> anyhow::Result<()> {
+        match writeln!(stdout(), "{text}") {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => Ok(written?),
         }
-        Ok(())
     }
 }
 

@@ -219,10 +219,21 @@ impl Programs {
             .arg("--pgdata")
             .arg(cluster)
             .output()?;
-        if !made.status.success() {
-            bail!("initdb failed: {}", String::from_utf8_lossy(&made.stderr).trim());
+        if made.status.success() {
+            return Ok(());
         }
-        Ok(())
+        fs::remove_dir_all(cluster)?;
+        let said = String::from_utf8_lossy(&made.stderr);
+        match &self.user {
+            ServerUser::Ourselves => bail!("initdb failed: {}", said.trim()),
+            ServerUser::Other(user) => {
+                let (name, folder) = (&user.name, cluster.display());
+                bail!(
+                    "initdb failed, as the user {name}, who must be able to enter {folder}: {}",
+                    said.trim()
+                )
+            }
+        }
     }
 
     fn supervise(

@@ -1,18 +1,59 @@
 //! The endpoints of DID groups.
 
-use actix_web::{get, patch, put, web};
+use actix_web::web::Json;
+use actix_web::{HttpResponse, delete, get, patch, post, put, web};
 use sqlx::PgPool;
 
 use super::{DidGroup, DidGroupChanges};
-use crate::auth::{Caller, PhonenumberRead, PhonenumberUpdate};
+use crate::auth::{
+    Caller, PhonenumberCreate, PhonenumberDelete, PhonenumberRead, PhonenumberUpdate,
+};
 use crate::error::{ApiError, ErrorBody};
-use crate::http::{MergePatch, Replacement, Sid, WriteArguments};
+use crate::http::{
+    ListOf, ListParameters, ListRequest, Listing, MergePatch, NewObject, NoArguments, Replacement,
+    Sid, View, ViewParameters, WriteArguments,
+};
 use crate::store::{self, Stored};
+
+/// The DID groups that the token reaches, a page at a time.
+#[utoipa::path(
+    tag = "DID groups",
+    params(ListParameters),
+    security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.read"])),
+    responses((status = OK, body = ListOf<DidGroup>), (status = "default", body = ErrorBody)),
+)]
+#[get("/phonenumber/did_groups")]
+pub async fn list_did_groups(
+    caller: Caller<PhonenumberRead>,
+    list: ListRequest<DidGroup>,
+    db: web::Data<PgPool>,
+) -> Result<Json<Listing>, ApiError> {
+    list.answer(&db, &caller).await
+}
+
+/// Creates a DID group of the token's own partner; `{}` is enough.
+#[utoipa::path(
+    tag = "DID groups",
+    request_body = DidGroupChanges,
+    security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.create"])),
+    responses((status = OK, body = DidGroup), (status = "default", body = ErrorBody)),
+)]
+#[post("/phonenumber/did_groups")]
+pub async fn post_did_group(
+    caller: Caller<PhonenumberCreate>,
+    _: NoArguments,
+    body: NewObject<DidGroupChanges>,
+    db: web::Data<PgPool>,
+) -> Result<Stored<DidGroup>, ApiError> {
+    let mut group = DidGroup::new(caller.own_partner_sid()?);
+    group.change(body.0)?;
+    store::create_one(&mut *db.acquire().await?, &caller, group).await
+}
 
 /// The DID group of that sid.
 #[utoipa::path(
     tag = "DID groups",
-    params(("did_group_sid" = Uuid, Path, description = "The DID group secure ID")),
+    params(("did_group_sid" = Uuid, Path, description = "The DID group secure ID"), ViewParameters),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.read"])),
     responses((status = OK, body = DidGroup), (status = "default", body = ErrorBody)),
 )]
@@ -20,9 +61,10 @@ use crate::store::{self, Stored};
 pub async fn get_did_group(
     caller: Caller<PhonenumberRead>,
     sid: Sid,
+    view: View<DidGroup>,
     db: web::Data<PgPool>,
-) -> Result<Stored<DidGroup>, ApiError> {
-    store::get(&**db, &caller, sid.0).await
+) -> Result<HttpResponse, ApiError> {
+    view.answer(&db, &caller, store::get(&**db, &caller, sid.0).await?).await
 }
 
 /// Changes the members that are sent: a JSON merge patch, RFC 7396.
@@ -76,4 +118,22 @@ pub async fn put_did_group(
         group.change(body.0.against(group)?)
     })
     .await
+}
+
+/// Deletes a DID group that no short code uses.
+#[utoipa::path(
+    tag = "DID groups",
+    params(("did_group_sid" = Uuid, Path, description = "The DID group secure ID")),
+    security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.delete"])),
+    responses((status = NO_CONTENT), (status = "default", body = ErrorBody)),
+)]
+#[delete("/phonenumber/did_groups/{did_group_sid}")]
+pub async fn delete_did_group(
+    caller: Caller<PhonenumberDelete>,
+    sid: Sid,
+    _: NoArguments,
+    db: web::Data<PgPool>,
+) -> Result<HttpResponse, ApiError> {
+    store::delete::<DidGroup>(&db, &caller, sid.0).await?;
+    Ok(HttpResponse::NoContent().finish())
 }

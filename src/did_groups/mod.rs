@@ -12,7 +12,7 @@ use crate::error::ApiError;
 use crate::fields::{CallbackUrl, Name};
 use crate::input::{Input, Members};
 use crate::patch::Patch;
-use crate::store::{Column, Resource};
+use crate::store::{Column, Reference, Resource};
 
 /// A named set of phone numbers with a callback URL.
 #[derive(Clone, Debug, PartialEq, Serialize, FromRow, ToSchema)]
@@ -51,9 +51,8 @@ impl DidGroup {
     }
 }
 
-/// What an update may change of a DID group.
+/// What an update may change of a DID group, and what a new one can be given.
 #[derive(Debug, Default, ToSchema)]
-#[schema(as = DidGroupChanges)]
 pub struct DidGroupChanges {
     /// Where events of the group's numbers are sent; `null` or `""` clears it.
     #[schema(value_type = Option<CallbackUrl>)]
@@ -76,6 +75,9 @@ impl Input for DidGroupChanges {
 impl Resource for DidGroup {
     const KIND: &'static str = "did_group";
     const TABLE: &'static str = "did_groups";
+    const SID: &'static str = "did_group_sid";
+    const REFERRED_BY: Option<Reference> =
+        Some(Reference { nouns: "short codes", table: "short_codes", column: "did_group_sid" });
     const COLUMNS: &'static [Column] =
         &[Column::new("callback_url", "text"), Column::new("name", "text")];
 

@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 
 use super::preferences::Handling;
 use crate::error::{ApiError, FieldError};
-use crate::input::{Completeness, Input, Members, Parsed};
+use crate::input::{Completeness, Input, Members, Parsed, parse_sid};
+use crate::json::parse_object;
 use crate::store::Resource;
 
 /// The largest body that is read, in bytes.
@@ -65,10 +66,8 @@ impl<T> Checked<T> {
 
 /// Sids come in any case.
 fn is_same(sent: &Value, stored: &Value) -> bool {
-    match (sent, stored) {
-        (Value::String(sent), Value::String(stored)) => sent.eq_ignore_ascii_case(stored),
-        (sent, stored) => sent == stored,
-    }
+    let sid = |value: &Value| value.as_str().and_then(parse_sid);
+    sent == stored || sid(sent).is_some_and(|sent| sid(stored) == Some(sent))
 }
 
 impl<T: Input + 'static> FromRequest for MergePatch<T> {
@@ -142,99 +141,5 @@ fn unreadable(error: &actix_web::Error) -> ApiError {
     match error.as_error::<PayloadError>() {
         Some(PayloadError::Overflow) => ApiError::PayloadTooLarge,
         _ => ApiError::BadRequest(FieldError::general(format!("the body cannot be read: {error}"))),
-    }
-}
-
-/// Reads a JSON object, keeping every digit of its numbers. A repeated member counts as its last value.
-///
-/// # Errors
-/// [`ApiError::BadRequest`] with line and column.
-pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
-    let refused = |reason: String| {
-        let message = format!("no JSON object could be decoded: {reason}");
-        Err(ApiError::BadRequest(FieldError::general(message)))
-    };
-    if names_a_number(bytes) {
-        return refused(format!("`{NUMBER_KEY}` is a reserved name"));
-    }
-    match serde_json::from_slice(bytes) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => refused("the body is no object (line 1, column 1)".to_owned()),
-        Err(error) => refused(error.to_string()),
-    }
-}
-
-/// How serde_json marks a number whose digits it keeps. Sent by a client as a member's name, it would turn an object into a
-/// number.
-const NUMBER_KEY: &str = "$serde_json::private::Number";
-
-/// Whether a string of the body is the marker, plain or with escapes.
-fn names_a_number(mut json: &[u8]) -> bool {
-    while let Some(start) = json.iter().position(|byte| *byte == b'"') {
-        let string = &json[start..];
-        let mut end = 1;
-        while let Some(byte) = string.get(end).filter(|byte| **byte != b'"') {
-            end += if *byte == b'\\' { 2 } else { 1 };
-        }
-        let Some(literal) = string.get(..=end) else { return false };
-        let may_match = literal.len() >= NUMBER_KEY.len() + 2 && literal.ends_with(b"r\"")
-            || literal.contains(&b'\\');
-        if may_match
-            && serde_json::from_slice::<String>(literal).is_ok_and(|text| text == NUMBER_KEY)
-        {
-            return true;
-        }
-        json = &string[end + 1..];
-    }
-    false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_object_cannot_pose_as_a_number() {
-        for body in [
-            r#"{"attributes":{"$serde_json::private::Number":"12"}}"#,
-            r#"{"attributes":{"\u0024serde_json::private::Number":"12"}}"#,
-            r#"{"attributes":{"$serde_json::private::Numbe\u0072":"12"}}"#,
-        ] {
-            assert!(parse_object(body.as_bytes()).is_err(), "{body}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_object_is_refused_with_its_place() {
-        for (body, place) in [
-            ("", "line 1 column 0"),
-            ("[]", "line 1, column 1"),
-            ("{\n\"a\":}", "line 2 column 5"),
-            (r#"{"a":"\ud800"}"#, "line 1 column 13"),
-            (&"[".repeat(5_000), "line 1 column 128"),
-            (&r#"{"a":"#.repeat(5_000), "line 1"),
-            ("{} {}", "line 1 column 4"),
-            ("{\"a\":\"\\", "line 1"),
-        ] {
-            match parse_object(body.as_bytes()) {
-                Err(ApiError::BadRequest(FieldError { message, .. })) => {
-                    assert!(message.starts_with("no JSON object could be decoded"), "{message}");
-                    assert!(message.contains(place), "{message} for {body:.20}");
-                }
-                other => panic!("{other:?} for {body:.20}"),
-            }
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn parsing_never_panics(body: Vec<u8>) {
-            let _ = parse_object(&body);
-        }
-
-        #[test]
-        fn parsing_text_of_quotes_and_escapes_never_panics(body in r#"[\\"{}:a ]{0,40}"#) {
-            let _ = parse_object(body.as_bytes());
-        }
     }
 }

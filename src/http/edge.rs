@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use actix_web::body::MessageBody;
+use actix_cors::Cors;
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method, Uri, uri::PathAndQuery};
 use actix_web::middleware::Next;
-use actix_web::{HttpMessage, HttpRequest, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use uuid::Uuid;
 
 use super::TrustedProxies;
@@ -46,7 +47,7 @@ impl Draining {
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Wraps the whole application.
-pub async fn edge<B: MessageBody>(
+pub async fn edge<B: MessageBody + 'static>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
@@ -59,7 +60,7 @@ pub async fn edge<B: MessageBody>(
     }
     normalize(&mut request);
 
-    let mut response = next.call(request).await?;
+    let mut response = as_problem(next.call(request).await?);
 
     let draining = response
         .request()
@@ -165,8 +166,75 @@ fn log<B>(response: &ServiceResponse<B>, method: &Method, request_id: &str, star
     );
 }
 
-/// Answers what no route took: 405 where the path is known for other methods, else 404.
-pub async fn unmatched(request: HttpRequest) -> Result<web::Bytes, ApiError> {
-    let allow = routes::methods_of(request.path());
-    Err(if allow.is_empty() { ApiError::NotFound } else { ApiError::MethodNotAllowed { allow } })
+/// Answers what no route took: an `OPTIONS` with the path's methods, 405 where the path is known for other methods, else 404.
+pub async fn unmatched(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    // As the router reads it, percent-decoded.
+    let allow = routes::methods_of(request.match_info().as_str());
+    if allow.is_empty() {
+        return Err(ApiError::NotFound);
+    }
+    if request.method() == Method::OPTIONS {
+        return Ok(HttpResponse::NoContent()
+            .insert_header((header::ALLOW, allow.join(", ")))
+            .finish());
+    }
+    Err(ApiError::MethodNotAllowed { allow })
+}
+
+/// Browsers of any origin may call: what gives access is the token, which no browser adds by itself.
+pub fn cors() -> Cors {
+    Cors::default()
+        .allow_any_origin()
+        .send_wildcard()
+        .allowed_methods(["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"])
+        .allowed_headers([
+            "Authorization",
+            "Content-Type",
+            "Accept",
+            "If-Match",
+            "If-None-Match",
+            "Idempotency-Key",
+            "Prefer",
+            "X-Request-Id",
+        ])
+        .expose_headers([
+            "ETag",
+            "Retry-After",
+            "RateLimit",
+            "X-Request-Id",
+            "Idempotency-Replayed",
+            "Preference-Applied",
+        ])
+        .max_age(3_600)
+        .block_on_origin_mismatch(false)
+}
+
+/// Turns an error into RFC 9457's form, for a caller whose `Accept` names it.
+fn as_problem<B: MessageBody + 'static>(response: ServiceResponse<B>) -> ServiceResponse<BoxBody> {
+    let accept = response.request().headers().get_all(header::ACCEPT);
+    let wanted = accept.filter_map(|value| value.to_str().ok()).any(names_problem);
+    let problem =
+        response.response().error().and_then(|error| error.as_error()).map(ApiError::problem);
+    match problem {
+        Some(problem) if wanted => {
+            let body = serde_json::to_string(&problem).unwrap_or_default();
+            let mut response = response.map_body(|_, _| BoxBody::new(body));
+            let problem_json = HeaderValue::from_static(PROBLEM_JSON);
+            response.headers_mut().insert(header::CONTENT_TYPE, problem_json);
+            response
+        }
+        _ => response.map_into_boxed_body(),
+    }
+}
+
+const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Whether an `Accept` header takes a problem document (RFC 9110, section 12.5.1).
+fn names_problem(accept: &str) -> bool {
+    accept.split(',').any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(PROBLEM_JSON));
+        let refused = |weight: &str| weight.trim_end_matches(['0', '.']) == "q=";
+        named && !parts.any(refused)
+    })
 }

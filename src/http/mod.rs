@@ -3,8 +3,10 @@
 mod arguments;
 mod body;
 mod edge;
+mod listing;
 mod preferences;
 mod proxies;
+mod view;
 
 use std::future::{Ready, ready};
 
@@ -12,10 +14,12 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 use uuid::Uuid;
 
-pub use arguments::WriteArguments;
-pub use body::{BODY_LIMIT, MergePatch, NewObject, Replacement, parse_object};
-pub use edge::{ClientIp, Draining, RequestId, edge, private, unmatched};
+pub use arguments::{NoArguments, WriteArguments};
+pub use body::{BODY_LIMIT, MergePatch, NewObject, Replacement};
+pub use edge::{ClientIp, Draining, RequestId, cors, edge, private, unmatched};
+pub use listing::{ListOf, ListParameters, ListRequest, Listing, Pagination, PublicUrl};
 pub use proxies::TrustedProxies;
+pub use view::{View, ViewParameters};
 
 use crate::error::ApiError;
 use crate::input::parse_sid;

@@ -14,21 +14,16 @@ pub enum Handling {
 impl Handling {
     /// The handling that the request prefers. Of several, the first counts (RFC 7240, section 2).
     pub fn preferred(headers: &HeaderMap) -> Option<Self> {
-        headers
-            .get_all("Prefer")
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .find_map(|preference| {
-                let (name, value) = preference.split(';').next()?.split_once('=')?;
-                if !name.trim().eq_ignore_ascii_case("handling") {
-                    return None;
-                }
-                match value.trim().trim_matches('"').to_ascii_lowercase().as_str() {
-                    "strict" => Some(Self::Strict),
-                    "lenient" => Some(Self::Lenient),
-                    _ => None,
-                }
-            })
+        let preferences = headers.get_all("Prefer").filter_map(|value| value.to_str().ok());
+        let handling = preferences.flat_map(|value| value.split(',')).find_map(|preference| {
+            let (name, value) = preference.split(';').next()?.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("handling").then(|| value.trim().trim_matches('"'))
+        })?;
+        match handling.to_ascii_lowercase().as_str() {
+            "strict" => Some(Self::Strict),
+            "lenient" => Some(Self::Lenient),
+            _ => None,
+        }
     }
 
     /// The value of `Preference-Applied`.

@@ -19,10 +19,15 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address.to_canonical()))
     }
 
+    /// Whether one of them sent the request.
+    pub fn sent(&self, request: &HttpRequest) -> bool {
+        request.peer_addr().is_some_and(|peer| self.contains(peer.ip()))
+    }
+
     /// Where the request came from: the nearest address that is none of our proxies.
     pub fn client(&self, request: &HttpRequest) -> Option<IpAddr> {
         let peer = request.peer_addr()?.ip().to_canonical();
-        if !self.contains(peer) {
+        if !self.sent(request) {
             return Some(peer);
         }
         let forwarded: Vec<IpAddr> = request

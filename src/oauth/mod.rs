@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::Number;
 use sqlx::FromRow;
 use sqlx::postgres::PgArguments;
 use time::OffsetDateTime;
@@ -39,7 +38,7 @@ pub struct OauthToken {
     /// When it was made.
     #[serde(with = "date")]
     pub date_created: OffsetDateTime,
-    /// When it ends, or was revoked.
+    /// When it ends; a revoked one ended when it began.
     #[serde(with = "date")]
     pub date_expiration_access_token: OffsetDateTime,
     /// When its refresh token ends.
@@ -96,15 +95,10 @@ impl OauthToken {
         let expires = created + expires_in;
         let secret = match format {
             TokenFormat::Opaque => Uuid::new_v4().to_string(),
-            TokenFormat::Jwt => keys.sign(Claims {
-                sub: partner_sid,
-                scope: scopes.as_str().to_owned(),
-                jti: Some(token_sid.to_string()),
-                iss: None,
-                aud: None,
-                iat: Number::from(created.unix_timestamp()),
-                exp: expires.unix_timestamp(),
-            })?,
+            TokenFormat::Jwt => {
+                let (iat, exp) = (created.unix_timestamp(), expires.unix_timestamp());
+                keys.sign(Claims::new(partner_sid, &scopes, Some(token_sid), iat, exp))?
+            }
         };
         Ok((Self::known(token_sid, partner_sid, scopes, &secret, created, expires), secret))
     }
@@ -136,17 +130,19 @@ impl OauthToken {
         }
     }
 
-    /// Ends the token now, unless it has ended before.
+    /// Ends the token, and its refresh token, in the moment it began: whatever the clocks of those who ask may show.
     pub fn revoke(&mut self) {
-        self.date_expiration_access_token = self.date_expiration_access_token.min(date::now());
+        self.date_expiration_access_token = self.date_created;
         self.date_expiration_refresh_token =
-            self.date_expiration_refresh_token.map(|expires| expires.min(date::now()));
+            self.date_expiration_refresh_token.map(|_| self.date_created);
     }
 }
 
 impl Resource for OauthToken {
     const KIND: &'static str = "oauth_token";
     const TABLE: &'static str = "oauth_tokens";
+    const SID: &'static str = "token_sid";
+    const UNSTORED: &'static [&'static str] = &["access_token", "refresh_token", "token_type"];
     const COLUMNS: &'static [Column] = &[
         Column::new("access_hash", "bytea"),
         Column::new("client_id", "text"),

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::auth::Scopes;
 use crate::date;
-use crate::error::ApiError;
+use crate::error::{ApiError, FieldError};
 use crate::fields::{Attributes, Name};
 use crate::store::{Column, Resource};
 
@@ -90,6 +90,7 @@ impl Partner {
 impl Resource for Partner {
     const KIND: &'static str = "partner";
     const TABLE: &'static str = "partners";
+    const SID: &'static str = "partner_sid";
     const OWNER: &'static str = "sid";
     const COLUMNS: &'static [Column] = &[
         Column::new("attributes", "jsonb"),
@@ -141,7 +142,7 @@ impl Resource for Partner {
     fn broken(&self, constraint: &str) -> Option<ApiError> {
         match constraint {
             "partners_parent_fkey" => Some(ApiError::invalid("parent_sid", "must be a partner")),
-            "partners_pkey" => Some(ApiError::invalid("partner_sid", "is taken")),
+            "partners_pkey" => Some(ApiError::Conflict(FieldError::new("partner_sid", "is taken"))),
             _ => None,
         }
     }

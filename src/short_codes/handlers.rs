@@ -1,19 +1,56 @@
 //! The endpoints of short codes.
 
-use actix_web::{get, patch, put, web};
+use actix_web::web::Json;
+use actix_web::{HttpResponse, delete, get, patch, post, put, web};
 use sqlx::PgPool;
 
-use super::{ShortCode, ShortCodeChanges};
-use crate::auth::{Caller, PhonenumberRead, PhonenumberUpdate};
+use super::{NewShortCode, ShortCode, ShortCodeChanges};
+use crate::auth::{AdminCreate, AdminDelete, Caller, PhonenumberRead, PhonenumberUpdate};
 use crate::error::{ApiError, ErrorBody};
 use crate::fields::Nested;
-use crate::http::{MergePatch, Replacement, Sid, WriteArguments};
+use crate::http::{
+    ListOf, ListParameters, ListRequest, Listing, MergePatch, NewObject, NoArguments, Replacement,
+    Sid, View, ViewParameters, WriteArguments,
+};
 use crate::store::{self, Stored};
+
+/// The short codes that the token reaches, a page at a time.
+#[utoipa::path(
+    tag = "Short codes",
+    params(ListParameters),
+    security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.read"])),
+    responses((status = OK, body = ListOf<ShortCode>), (status = "default", body = ErrorBody)),
+)]
+#[get("/phonenumber/short_codes")]
+pub async fn list_short_codes(
+    caller: Caller<PhonenumberRead>,
+    list: ListRequest<ShortCode>,
+    db: web::Data<PgPool>,
+) -> Result<Json<Listing>, ApiError> {
+    list.answer(&db, &caller).await
+}
+
+/// Creates a short code of a partner that the operator's token reaches.
+#[utoipa::path(
+    tag = "Short codes",
+    request_body = NewShortCode,
+    security(("bearer" = ["admin.manage"]), ("bearer" = ["admin.create"])),
+    responses((status = OK, body = ShortCode), (status = "default", body = ErrorBody)),
+)]
+#[post("/phonenumber/short_codes")]
+pub async fn post_short_code(
+    caller: Caller<AdminCreate>,
+    _: NoArguments,
+    body: NewObject<NewShortCode>,
+    db: web::Data<PgPool>,
+) -> Result<Stored<ShortCode>, ApiError> {
+    body.0.create(&db, &caller).await
+}
 
 /// The short code of that sid.
 #[utoipa::path(
     tag = "Short codes",
-    params(("short_code_sid" = Uuid, Path, description = "The short code secure ID")),
+    params(("short_code_sid" = Uuid, Path, description = "The short code secure ID"), ViewParameters),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.read"])),
     responses((status = OK, body = ShortCode), (status = "default", body = ErrorBody)),
 )]
@@ -21,9 +58,10 @@ use crate::store::{self, Stored};
 pub async fn get_short_code(
     caller: Caller<PhonenumberRead>,
     sid: Sid,
+    view: View<ShortCode>,
     db: web::Data<PgPool>,
-) -> Result<Stored<ShortCode>, ApiError> {
-    store::get(&**db, &caller, sid.0).await
+) -> Result<HttpResponse, ApiError> {
+    view.answer(&db, &caller, store::get(&**db, &caller, sid.0).await?).await
 }
 
 /// Changes the members that are sent: a JSON merge patch, RFC 7396.
@@ -77,4 +115,22 @@ pub async fn put_short_code(
         code.change(body.0.against(code)?, Nested::Replace)
     })
     .await
+}
+
+/// Deletes a short code of a partner that the operator's token reaches.
+#[utoipa::path(
+    tag = "Short codes",
+    params(("short_code_sid" = Uuid, Path, description = "The short code secure ID")),
+    security(("bearer" = ["admin.manage"]), ("bearer" = ["admin.delete"])),
+    responses((status = NO_CONTENT), (status = "default", body = ErrorBody)),
+)]
+#[delete("/phonenumber/short_codes/{short_code_sid}")]
+pub async fn delete_short_code(
+    caller: Caller<AdminDelete>,
+    sid: Sid,
+    _: NoArguments,
+    db: web::Data<PgPool>,
+) -> Result<HttpResponse, ApiError> {
+    store::delete::<ShortCode>(&db, &caller, sid.0).await?;
+    Ok(HttpResponse::NoContent().finish())
 }

@@ -4,16 +4,18 @@ pub mod handlers;
 
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::FromRow;
 use sqlx::postgres::PgArguments;
+use sqlx::{FromRow, PgPool};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::auth::Actor;
 use crate::error::{ApiError, FieldError};
 use crate::fields::{Attributes, CallbackUrl, Name, Nested, StringKey};
 use crate::input::{FromMember, Input, Members, Refusal};
+use crate::partners::Partner;
 use crate::patch::Patch;
-use crate::store::{Column, Resource};
+use crate::store::{self, Column, Resource, Stored};
 
 /// A number of 3 to 8 digits that messages are sent to.
 #[derive(Clone, Debug, PartialEq, Serialize, FromRow, ToSchema)]
@@ -27,7 +29,7 @@ pub struct ShortCode {
     /// The DID group of the same owner that it belongs to.
     pub did_group_sid: Option<Uuid>,
     /// The place that the number belongs to.
-    pub locality: Option<String>,
+    pub locality: Option<Name>,
     /// The location routing number (LRN) that it is routed by.
     pub lrn_sid: Option<Uuid>,
     /// What it is called.
@@ -40,7 +42,7 @@ pub struct ShortCode {
     #[sqlx(rename = "sid")]
     pub short_code_sid: Uuid,
     /// The state that the number belongs to.
-    pub state: Option<String>,
+    pub state: Option<Name>,
     /// A key of the user's own.
     pub string_key_1: Option<StringKey>,
     /// Another key of the user's own.
@@ -118,14 +120,26 @@ impl Input for ShortCodeChanges {
 }
 
 /// A short code to create.
-#[derive(Debug)]
+#[derive(Debug, ToSchema)]
 pub struct NewShortCode {
+    /// The partner that will own it.
     partner_sid: Uuid,
+    /// The number itself.
+    #[schema(value_type = String, pattern = "^[0-9]{3,8}$")]
     short_code: Digits,
+    /// The country whose number it is; `USA` where nobody says.
+    #[schema(value_type = Option<String>, pattern = "^[A-Z]{3}$")]
     country_code: Option<CountryCode>,
-    locality: Patch<Place>,
+    /// The place that the number belongs to.
+    #[schema(value_type = Option<Name>)]
+    locality: Patch<Name>,
+    /// The location routing number (LRN) that it is routed by.
+    #[schema(value_type = Option<Uuid>)]
     lrn_sid: Patch<Uuid>,
-    state: Patch<Place>,
+    /// The state that the number belongs to.
+    #[schema(value_type = Option<Name>)]
+    state: Patch<Name>,
+    #[serde(flatten)]
     writable: ShortCodeChanges,
 }
 
@@ -165,19 +179,59 @@ impl NewShortCode {
             callback_url: None,
             country_code: country_code.unwrap_or_default().0,
             did_group_sid: None,
-            locality: locality.value().map(|place| place.0),
+            locality: locality.value(),
             lrn_sid: lrn_sid.value(),
             name: Name::default(),
             partner_sid,
             short_code: short_code.0,
             short_code_sid,
-            state: state.value().map(|place| place.0),
+            state: state.value(),
             string_key_1: None,
             string_key_2: None,
         };
         new.change(writable, Nested::Replace)?;
         Ok(new)
     }
+
+    /// Creates the short code for `actor`.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] where the actor does not reach the owner, or the group is not the owner's; [`ApiError::Conflict`]
+    /// where the number is taken, with the sid of the other one where the actor reaches it.
+    pub async fn create(self, db: &PgPool, actor: &Actor) -> Result<Stored<ShortCode>, ApiError> {
+        if store::some::<Partner>(db, actor, &[self.partner_sid]).await?.is_empty() {
+            return Err(no_such_partner());
+        }
+        let code = self.build(Uuid::now_v7())?;
+        let number = (code.country_code.clone(), code.short_code.clone());
+        match store::create_one(&mut *db.acquire().await?, actor, code).await {
+            Err(ApiError::Conflict(error)) => {
+                let reference_sid = sid_of_number(db, actor, number).await?;
+                Err(ApiError::Conflict(FieldError { reference_sid, ..error }))
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+/// The sid of the short code of this country and number, where the actor reaches it.
+async fn sid_of_number(
+    db: &PgPool,
+    actor: &Actor,
+    (country_code, short_code): (String, String),
+) -> Result<Option<Uuid>, ApiError> {
+    let statement = "select sid from short_codes where country_code = $1 and short_code = $2";
+    let sid: Option<Uuid> = sqlx::query_scalar(statement)
+        .bind(country_code)
+        .bind(short_code)
+        .fetch_optional(db)
+        .await?;
+    let reached = store::some::<ShortCode>(db, actor, sid.as_slice()).await?;
+    Ok(reached.first().map(Resource::sid))
+}
+
+fn no_such_partner() -> ApiError {
+    ApiError::invalid("partner_sid", "must be a partner")
 }
 
 /// The digits of a short code.
@@ -221,27 +275,10 @@ impl FromMember for CountryCode {
     }
 }
 
-/// The name of a locality or a state.
-#[derive(Debug)]
-struct Place(String);
-
-impl FromMember for Place {
-    fn from_member(value: Value) -> Result<Self, Refusal> {
-        match value {
-            Value::String(text)
-                if (1..=255).contains(&text.chars().count())
-                    && !text.chars().any(char::is_control) =>
-            {
-                Ok(Self(text))
-            }
-            _ => Err("must be a string of 1 to 255 characters, without control characters".into()),
-        }
-    }
-}
-
 impl Resource for ShortCode {
     const KIND: &'static str = "short_code";
     const TABLE: &'static str = "short_codes";
+    const SID: &'static str = "short_code_sid";
     const COLUMNS: &'static [Column] = &[
         Column::new("attributes", "jsonb"),
         Column::new("callback_url", "text"),
@@ -270,11 +307,11 @@ impl Resource for ShortCode {
         arguments.add(codes.iter().map(|code| code.callback_url.as_ref()).collect::<Vec<_>>())?;
         arguments.add(codes.iter().map(|code| &*code.country_code).collect::<Vec<_>>())?;
         arguments.add(codes.iter().map(|code| code.did_group_sid).collect::<Vec<_>>())?;
-        arguments.add(codes.iter().map(|code| code.locality.as_deref()).collect::<Vec<_>>())?;
+        arguments.add(codes.iter().map(|code| code.locality.as_ref()).collect::<Vec<_>>())?;
         arguments.add(codes.iter().map(|code| code.lrn_sid).collect::<Vec<_>>())?;
         arguments.add(codes.iter().map(|code| &code.name).collect::<Vec<_>>())?;
         arguments.add(codes.iter().map(|code| &*code.short_code).collect::<Vec<_>>())?;
-        arguments.add(codes.iter().map(|code| code.state.as_deref()).collect::<Vec<_>>())?;
+        arguments.add(codes.iter().map(|code| code.state.as_ref()).collect::<Vec<_>>())?;
         arguments.add(codes.iter().map(|code| code.string_key_1.as_ref()).collect::<Vec<_>>())?;
         arguments.add(codes.iter().map(|code| code.string_key_2.as_ref()).collect::<Vec<_>>())
     }
@@ -285,8 +322,9 @@ impl Resource for ShortCode {
                 "did_group_sid",
                 "must be a DID group of the short code's owner",
             )),
-            "short_codes_partner_fkey" => {
-                Some(ApiError::invalid("partner_sid", "must be a partner"))
+            "short_codes_partner_fkey" => Some(no_such_partner()),
+            "short_codes_pkey" => {
+                Some(ApiError::Conflict(FieldError::new("short_code_sid", "is taken")))
             }
             "short_codes_number_key" => {
                 let message = format!("{} is taken in {}", self.short_code, self.country_code);

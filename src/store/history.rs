@@ -22,6 +22,8 @@ pub enum Action {
     Create,
     /// It was changed.
     Update,
+    /// It was deleted; its entry keeps it as it was.
+    Delete,
 }
 
 /// A member before and after.
@@ -39,7 +41,7 @@ struct Text<'a> {
     #[serde(with = "date")]
     date: OffsetDateTime,
     ip: Option<IpAddr>,
-    /// The object as it became.
+    /// The object as it became, or last was.
     object: &'a Map<String, Value>,
     /// The partner of the token that made the change.
     partner_sid: Option<Uuid>,
@@ -64,7 +66,7 @@ impl<R: Resource> Stored<R> {
             changes: changes(old, new),
             date: self.changed_at,
             ip: actor.ip(),
-            object: new,
+            object: if action == Action::Delete { old } else { new },
             partner_sid: actor.partner_sid(),
             request_id: actor.request_id(),
             sid: self.object.sid(),
@@ -78,15 +80,15 @@ impl<R: Resource> Stored<R> {
     }
 }
 
-/// The members that differ. An object that did not exist had none.
+/// The members that differ. An object that does not exist has none.
 fn changes<'a>(
     old: &'a Map<String, Value>,
     new: &'a Map<String, Value>,
 ) -> BTreeMap<&'a str, Change<'a>> {
-    new.iter()
-        .map(|(name, after)| {
-            (name.as_str(), Change { after, before: old.get(name).unwrap_or(&Value::Null) })
-        })
+    let value = |members: &'a Map<String, Value>, name| members.get(name).unwrap_or(&Value::Null);
+    old.keys()
+        .chain(new.keys())
+        .map(|name| (name.as_str(), Change { after: value(new, name), before: value(old, name) }))
         .filter(|(_, Change { after, before })| after != before)
         .collect()
 }

@@ -6,20 +6,20 @@
 mod history;
 mod sql;
 
-use actix_web::body::BoxBody;
-use actix_web::{HttpRequest, HttpResponse, Responder};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::{Acquire, AssertSqlSafe, FromRow, PgConnection, PgExecutor, Postgres};
+use sqlx::{Acquire, AssertSqlSafe, FromRow, PgConnection, PgExecutor, PgPool, Postgres};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use history::Action;
 pub use sql::Column;
+pub(crate) use sql::columns;
 
 use crate::auth::Actor;
-use crate::error::ApiError;
+use crate::error::{ApiError, FieldError};
+use crate::list::{Kind, Page, Query, Start};
 
 /// The facts that make a type a stored object. The rules stand in this module.
 pub trait Resource:
@@ -31,6 +31,12 @@ pub trait Resource:
     const TABLE: &'static str;
     /// The column that names the owner, a partner.
     const OWNER: &'static str = "partner_sid";
+    /// Who may refer to it, and keeps it from being deleted.
+    const REFERRED_BY: Option<Reference> = None;
+    /// What its sid is called as a member.
+    const SID: &'static str;
+    /// Members that are shown without being stored.
+    const UNSTORED: &'static [&'static str] = &[];
     /// Its columns besides `sid`, the owner and those that every object has, in the order of [`Self::bind`].
     const COLUMNS: &'static [Column];
 
@@ -43,6 +49,33 @@ pub trait Resource:
     /// Binds one array for each of [`Self::COLUMNS`], with an element for each of `objects`.
     fn bind(objects: &[&Self], arguments: &mut PgArguments)
     -> Result<(), sqlx::error::BoxDynError>;
+
+    /// Whether its owner is another object: a partner is its own.
+    fn is_owned() -> bool {
+        Self::OWNER != "sid"
+    }
+
+    /// The column of the member of that name, and how its values compare.
+    fn comparable(member: &str) -> Option<(&'static str, Kind)> {
+        if member == Self::SID {
+            return Some(("sid", Kind::Sid));
+        }
+        if member == Self::OWNER && Self::is_owned() {
+            return Some((Self::OWNER, Kind::Sid));
+        }
+        let column = Self::COLUMNS.iter().find(|column| column.name == member)?;
+        Some((column.name, column.kind()?))
+    }
+
+    /// Whether the object shows a member of that name; with a key after a dot, a nested object.
+    fn shows(name: &str) -> bool {
+        match name.split_once('.') {
+            None => Self::UNSTORED.contains(&name) || Self::comparable(name).is_some(),
+            Some((member, _)) => {
+                Self::comparable(member).is_some_and(|(_, kind)| kind == Kind::Json)
+            }
+        }
+    }
 
     /// The answer to a write that broke the constraint of that name.
     fn broken(&self, _constraint: &str) -> Option<ApiError> {
@@ -62,6 +95,17 @@ pub trait Resource:
             Err(error) => Err(ApiError::Internal(error.into())),
         }
     }
+}
+
+/// Objects that refer to others of the same owner.
+#[derive(Clone, Copy, Debug)]
+pub struct Reference {
+    /// What they are called.
+    pub nouns: &'static str,
+    /// Their table.
+    pub table: &'static str,
+    /// The column that refers.
+    pub column: &'static str,
 }
 
 /// An object as it stands in the database.
@@ -84,15 +128,6 @@ struct Locked<T> {
     #[sqlx(flatten)]
     stored: Stored<T>,
     now: OffsetDateTime,
-}
-
-/// The row is the answer.
-impl<R: Resource> Responder for Stored<R> {
-    type Body = BoxBody;
-
-    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
-        HttpResponse::Ok().json(self.object)
-    }
 }
 
 /// The object of that sid.
@@ -188,6 +223,116 @@ pub async fn all<R: Resource>(db: impl PgExecutor<'_>, actor: &Actor) -> Result<
         .fetch_all(db)
         .await?;
     Ok(rows)
+}
+
+/// Those of the objects of these sids that the actor reaches, in no order.
+///
+/// # Errors
+/// Where the database is away.
+pub async fn some<R: Resource>(
+    db: &PgPool,
+    actor: &Actor,
+    sids: &[Uuid],
+) -> Result<Vec<R>, ApiError> {
+    let (partner_sid, tree, everything) = actor.reach().arguments();
+    let rows = sqlx::query_as(AssertSqlSafe(sql::some::<R>()))
+        .bind(partner_sid)
+        .bind(tree)
+        .bind(everything)
+        .bind(sids)
+        .fetch_all(db)
+        .await?;
+    Ok(rows)
+}
+
+/// A page of the objects that the actor reaches.
+///
+/// # Errors
+/// [`ApiError::BadRequest`] where the page begins at a row that the actor does not reach.
+pub async fn list<R: Resource>(
+    db: &PgPool,
+    actor: &Actor,
+    query: &Query,
+) -> Result<Page<R>, ApiError> {
+    let reach = actor.reach();
+    let anchor = match query.start {
+        Start::Offset(_) => None,
+        Start::After(sid) => Some(place::<R>(db, actor, "after", sid).await?),
+        Start::Before(sid) => Some(place::<R>(db, actor, "before", sid).await?),
+    };
+    let mut items: Vec<R> = query.page::<R>(reach, anchor).build_query_as().fetch_all(db).await?;
+    let more = items.len() as i64 > query.limit;
+    items.truncate(query.limit as usize);
+    let beyond = match anchor {
+        Some(anchor) => query.beyond::<R>(reach, anchor).build_query_scalar().fetch_one(db).await?,
+        None => matches!(query.start, Start::Offset(offset) if offset > 0),
+    };
+    let (has_previous, has_next) = match query.start {
+        Start::Before(_) => {
+            items.reverse();
+            (more, beyond)
+        }
+        Start::After(_) | Start::Offset(_) => (beyond, more),
+    };
+    let total = query.count::<R>(reach).build_query_scalar().fetch_one(db).await?;
+    Ok(Page { items, has_previous, has_next, total })
+}
+
+/// The place of a row in the order of creation.
+async fn place<R: Resource>(
+    db: &PgPool,
+    actor: &Actor,
+    argument: &'static str,
+    sid: Uuid,
+) -> Result<i64, ApiError> {
+    let (partner_sid, tree, everything) = actor.reach().arguments();
+    sqlx::query_scalar(AssertSqlSafe(sql::place::<R>()))
+        .bind(partner_sid)
+        .bind(tree)
+        .bind(everything)
+        .bind(sid)
+        .fetch_optional(db)
+        .await?
+        .ok_or_else(|| ApiError::bad_argument(argument, "must be the sid of an object in the list"))
+}
+
+/// Deletes the object of that sid, and commits. Its history stays.
+///
+/// # Errors
+/// [`ApiError::NoItem`] where the actor reaches none, [`ApiError::Conflict`] where other objects refer to it; nothing is
+/// written then.
+pub async fn delete<R: Resource>(db: &PgPool, actor: &Actor, sid: Uuid) -> Result<(), ApiError> {
+    let mut tx = db.begin().await?;
+    let Locked::<R> { stored: before, now } =
+        fetch(&mut *tx, actor, sid, sql::lock_to_delete::<R>()).await?;
+    if let Some(referring) = R::REFERRED_BY {
+        refuse_referred(&mut tx, referring, &before.object).await?;
+    }
+    let changed_at = now.max(before.changed_at);
+    let old = before.object.members()?;
+    let mut last = Stored { version: before.version + 1, changed_at, ..before };
+    let entry = last.record(actor, Action::Delete, &old, &Map::new())?;
+    write(&mut tx, sql::delete::<R>(), std::slice::from_ref(&last), &[entry]).await?;
+    Ok(tx.commit().await?)
+}
+
+/// The lock on the row keeps new references away until it is gone.
+async fn refuse_referred<R: Resource>(
+    connection: &mut PgConnection,
+    referring: Reference,
+    object: &R,
+) -> Result<(), ApiError> {
+    let statement = AssertSqlSafe(sql::referring(referring));
+    let (count, reference_sid): (i64, Option<Uuid>) = sqlx::query_as(statement)
+        .bind(object.partner_sid())
+        .bind(object.sid())
+        .fetch_one(connection)
+        .await?;
+    if count == 0 {
+        return Ok(());
+    }
+    let message = format!("{count} {} still refer to it", referring.nouns);
+    Err(ApiError::Conflict(FieldError { reference_sid, ..FieldError::general(message) }))
 }
 
 async fn fetch<T: for<'r> FromRow<'r, PgRow> + Send + Unpin>(

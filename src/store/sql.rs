@@ -1,6 +1,7 @@
 //! The statements, each written once for all resources, from the names that a [`Resource`] states as facts.
 
-use super::Resource;
+use super::{Reference, Resource};
+use crate::list::Kind;
 
 /// A column of an object's table, with its PostgreSQL type.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,18 @@ impl Column {
     /// The column called `name`, of that type.
     pub const fn new(name: &'static str, sql_type: &'static str) -> Self {
         Self { name, sql_type }
+    }
+
+    /// How its values compare, where clients may know.
+    pub(super) fn kind(&self) -> Option<Kind> {
+        match self.sql_type {
+            "text" => Some(Kind::Text),
+            "uuid" => Some(Kind::Sid),
+            "timestamptz" => Some(Kind::Date),
+            "jsonb" => Some(Kind::Json),
+            // A hash.
+            _ => None,
+        }
     }
 }
 
@@ -27,23 +40,72 @@ pub fn lock<R: Resource>() -> String {
     reached::<R>(now) + " and sid = $4 for no key update"
 }
 
+/// The same for a row that is about to go: references to it wait.
+pub fn lock_to_delete<R: Resource>() -> String {
+    let now = ", date_trunc('milliseconds', clock_timestamp()) as now";
+    reached::<R>(now) + " and sid = $4 for update"
+}
+
+/// Deletes rows that were read at the version before, and records it.
+pub fn delete<R: Resource>() -> String {
+    let table = R::TABLE;
+    format!(
+        "with {new}, written as (
+             delete from {table} as old using new
+             where old.sid = new.sid and old.version = new.version - 1
+             returning old.sid
+         )
+         {record}",
+        new = new::<R>(),
+        record = record::<R>(),
+    )
+}
+
+/// How many objects refer to sid `$2` of partner `$1`, and the first of them.
+pub fn referring(Reference { table, column, .. }: Reference) -> String {
+    format!(
+        "select count(*), (array_agg(sid order by ordinal))[1] from {table} where partner_sid = $1 and {column} = $2"
+    )
+}
+
+/// The place of the row of sid `$4` in the order of creation, where an actor reaches it.
+pub fn place<R: Resource>() -> String {
+    let table = R::TABLE;
+    format!("select ordinal from {table} where {} and sid = $4", within_reach::<R>())
+}
+
+/// Those of the rows of sids `$4` that an actor reaches.
+pub fn some<R: Resource>() -> String {
+    reached::<R>("") + " and sid = any($4)"
+}
+
 /// All rows that an actor reaches.
 pub fn all<R: Resource>() -> String {
     reached::<R>("") + " order by ordinal"
 }
 
-/// What an actor of partner `$1` reaches: its own, those of its descendants too (`$2`), or everything (`$3`).
+/// The rows that an actor reaches, with what every object has.
 fn reached<R: Resource>(more: &str) -> String {
-    let (table, owner) = (R::TABLE, R::OWNER);
-    let columns = names::<R>(|name| format!(", {name}"));
-    // A partner is its own owner.
-    let owner_column = if owner == "sid" { "" } else { ", partner_sid" };
+    let (table, columns) = (R::TABLE, columns::<R>());
     format!(
-        "select sid, version, changed_at, head {owner_column} {columns} {more}
-         from {table}
-         where ($3 or {owner} = $1 or ($2 and exists (
+        "select {columns}, version, changed_at, head{more} from {table} where {}",
+        within_reach::<R>()
+    )
+}
+
+/// What an actor of partner `$1` reaches: its own, those of its descendants too (`$2`), or everything (`$3`).
+fn within_reach<R: Resource>() -> String {
+    let owner = R::OWNER;
+    format!(
+        "($3 or {owner} = $1 or ($2 and exists (
              select from partner_tree where ancestor_sid = $1 and descendant_sid = {owner})))"
     )
+}
+
+/// The columns that make the object.
+pub fn columns<R: Resource>() -> String {
+    let owner = if R::is_owned() { ", partner_sid" } else { "" };
+    format!("sid{owner}{}", names::<R>(|name| format!(", {name}")))
 }
 
 /// Writes rows that were read at the version before, with their history.
@@ -66,8 +128,8 @@ pub fn update<R: Resource>() -> String {
 
 /// Writes new rows, with their history.
 pub fn insert<R: Resource>() -> String {
-    let (table, owner) = (R::TABLE, R::OWNER);
-    let (owner, from_owner) = if owner == "sid" { ("", "") } else { (", partner_sid", ", owner") };
+    let table = R::TABLE;
+    let (owner, from_owner) = if R::is_owned() { (", partner_sid", ", owner") } else { ("", "") };
     let columns: String = names::<R>(|name| format!(", {name}"));
     format!(
         "with {new}, written as (

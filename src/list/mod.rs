@@ -1,0 +1,190 @@
+//! Listing, the same way for every resource: filter, order, page, pick members.
+
+mod filter;
+mod order;
+mod selection;
+
+use sqlx::{Postgres, QueryBuilder};
+use uuid::Uuid;
+
+pub use filter::{Filter, FilterError};
+pub use order::Order;
+pub use selection::Selection;
+
+use crate::auth::Reach;
+use crate::store::{Resource, columns};
+
+/// How a member's values compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// By code point.
+    Text,
+    /// As the text of a UUID in lower case.
+    Sid,
+    /// In time.
+    Date,
+    /// By the key below it, and by its JSON type.
+    Json,
+}
+
+/// What a condition or an order speaks of: a column, or a key inside a nested object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The column.
+    pub column: &'static str,
+    /// The keys below it, outermost first.
+    pub path: Vec<String>,
+    /// How its values compare.
+    pub kind: Kind,
+}
+
+impl Target {
+    /// The member of `R` called `name`; with a key after a dot, that key inside the nested object.
+    pub fn of<R: Resource>(name: &str) -> Option<Self> {
+        let (member, path) =
+            name.split_once('.').map_or((name, None), |(member, path)| (member, Some(path)));
+        let (column, kind) = R::comparable(member)?;
+        let path: Vec<String> =
+            path.into_iter().flat_map(|path| path.split('.')).map(str::to_owned).collect();
+        // A nested object compares by its keys alone, everything else has none.
+        let fits = (kind == Kind::Json) != path.is_empty() && !path.iter().any(String::is_empty);
+        fits.then_some(Self { column, path, kind })
+    }
+}
+
+/// Where a page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// After so many rows.
+    Offset(i64),
+    /// After the row of this sid, in the order of creation.
+    After(Uuid),
+    /// So that the row of this sid follows it, in the order of creation.
+    Before(Uuid),
+}
+
+/// Which rows, in which order, from where, and how many.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// The rows.
+    pub filter: Filter,
+    /// Their order.
+    pub order: Order,
+    /// Where the page begins.
+    pub start: Start,
+    /// How many rows it has at most.
+    pub limit: i64,
+}
+
+/// A page of rows.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Whether there are rows before the page.
+    pub has_previous: bool,
+    /// Whether there are rows after it.
+    pub has_next: bool,
+    /// How many rows there are on all pages.
+    pub total: i64,
+}
+
+impl Query {
+    /// How many rows are skipped before the page; none where it begins at a row.
+    pub fn offset(&self) -> i64 {
+        match self.start {
+            Start::Offset(offset) => offset,
+            Start::After(_) | Start::Before(_) => 0,
+        }
+    }
+
+    /// The statement for the page and one row more. `anchor` is the place of the row that the page begins after or ends before.
+    pub(crate) fn page<R: Resource>(
+        &self,
+        reach: Reach,
+        anchor: Option<i64>,
+    ) -> QueryBuilder<Postgres> {
+        let columns = columns::<R>();
+        let order = match self.start {
+            Start::Before(_) => " order by ordinal desc".to_owned(),
+            Start::After(_) | Start::Offset(_) => self.order.sql(),
+        };
+        let (rows, skipped) = (self.limit + 1, self.offset());
+        let mut sql = QueryBuilder::new("");
+        match reach {
+            // One page of every partner in the tree, merged: never all rows sorted.
+            Reach::Tree(partner_sid) => {
+                sql.push("select page.* from partner_tree cross join lateral (select ordinal, ")
+                    .push(&columns);
+                self.push_from::<R>(&mut sql, anchor);
+                sql.push(format_args!(" and {} = partner_tree.descendant_sid", R::OWNER))
+                    .push(&order);
+                sql.push(" limit ").push_bind(rows.saturating_add(skipped));
+                sql.push(") as page where partner_tree.ancestor_sid = ")
+                    .push_bind(partner_sid)
+                    .push(&order);
+            }
+            Reach::Own(partner_sid) => {
+                sql.push("select ").push(&columns);
+                self.push_from::<R>(&mut sql, anchor);
+                sql.push(format_args!(" and {} = ", R::OWNER)).push_bind(partner_sid).push(&order);
+            }
+            Reach::Everything => {
+                sql.push("select ").push(&columns);
+                self.push_from::<R>(&mut sql, anchor);
+                sql.push(&order);
+            }
+        }
+        sql.push(" limit ").push_bind(rows).push(" offset ").push_bind(skipped);
+        sql
+    }
+
+    fn push_from<R: Resource>(&self, sql: &mut QueryBuilder<Postgres>, anchor: Option<i64>) {
+        sql.push(format_args!(" from {} where true", R::TABLE));
+        self.filter.push(sql);
+        match (self.start, anchor) {
+            (Start::After(_), Some(anchor)) => sql.push(" and ordinal > ").push_bind(anchor),
+            (Start::Before(_), Some(anchor)) => sql.push(" and ordinal < ").push_bind(anchor),
+            _ => sql,
+        };
+    }
+
+    /// The statement that counts the rows of all pages.
+    pub(crate) fn count<R: Resource>(&self, reach: Reach) -> QueryBuilder<Postgres> {
+        let mut sql = QueryBuilder::new("select count(*)");
+        sql.push(format_args!(" from {} where true", R::TABLE));
+        self.push_reached::<R>(&mut sql, reach);
+        sql
+    }
+
+    /// The statement that asks whether there is a row from the anchor on, against the direction of the page.
+    pub(crate) fn beyond<R: Resource>(&self, reach: Reach, anchor: i64) -> QueryBuilder<Postgres> {
+        let mut sql = QueryBuilder::new("select exists (select");
+        sql.push(format_args!(" from {} where true", R::TABLE));
+        self.push_reached::<R>(&mut sql, reach);
+        let side = if matches!(self.start, Start::Before(_)) {
+            " and ordinal >= "
+        } else {
+            " and ordinal <= "
+        };
+        sql.push(side).push_bind(anchor).push(")");
+        sql
+    }
+
+    fn push_reached<R: Resource>(&self, sql: &mut QueryBuilder<Postgres>, reach: Reach) {
+        match reach {
+            Reach::Own(partner_sid) => {
+                sql.push(format_args!(" and {} = ", R::OWNER)).push_bind(partner_sid);
+            }
+            Reach::Tree(partner_sid) => {
+                sql.push(format_args!(
+                    " and {} in (select descendant_sid from partner_tree where ancestor_sid = ",
+                    R::OWNER
+                ));
+                sql.push_bind(partner_sid).push(")");
+            }
+            Reach::Everything => {}
+        }
+        self.filter.push(sql);
+    }
+}
