@@ -10,6 +10,8 @@ use actix_web::web::{Data, PayloadConfig};
 use actix_web::{App, HttpServer, web};
 use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
+#[cfg(target_os = "linux")]
+use socket2::{SockFilter, SockRef};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -29,6 +31,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the service goes on after SIGTERM, where nobody says.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long the connections that have begun may take to be accepted before the listener closes.
+#[cfg(target_os = "linux")]
+const ACCEPT_TIME: Duration = Duration::from_secs(1);
 /// How long requests in flight may take once the listener is closed, in seconds.
 const FLIGHT_SECONDS: u64 = 10;
 
@@ -61,6 +66,7 @@ pub async fn connect(options: &PgConnectOptions) -> anyhow::Result<PgConnection>
 /// The service, bound to its address.
 pub struct Application {
     server: Server,
+    listener: TcpListener,
     address: SocketAddr,
     draining: Draining,
     drain: Duration,
@@ -90,9 +96,10 @@ impl Application {
             public_url: Data::new(PublicUrl(settings.public_url.clone())),
             trusted_proxies: Data::new(TrustedProxies::new(settings.trusted_proxies.clone())),
         };
-        let server = serve(listener, state)?;
+        let server = serve(listener.try_clone()?, state)?;
         Ok(Self {
             server,
+            listener,
             address,
             draining,
             drain: settings.drain_seconds.map_or(DRAIN, Duration::from_secs),
@@ -115,19 +122,47 @@ impl Application {
     /// # Errors
     /// Where the server breaks.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
-        let Self { server, draining, drain, .. } = self;
+        let Self { server, listener, draining, drain, .. } = self;
         let handle = server.handle();
         let mut stop = Stop::new()?;
         tokio::spawn(async move {
             stop.told().await;
             tracing::info!("stopping: draining for {drain:?}");
             draining.begin();
-            let _ = tokio::time::timeout(drain, stop.told()).await;
+            if tokio::time::timeout(drain, stop.told()).await.is_err() && !drain.is_zero() {
+                turn_away(&listener).await;
+            }
             handle.stop(true).await;
         });
         server.await?;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Lets no further connection begin, and gives those that have time to be accepted.
+///
+/// Closing a listener resets the connections that the kernel has made and nobody has accepted yet: a balancer that has already
+/// sent a PATCH there cannot know whether it was done. So the kernel is told to drop what asks for a new connection (a segment
+/// with SYN); the balancer's attempt times out or is refused a moment later, and goes to another instance.
+async fn turn_away(listener: &TcpListener) {
+    #[cfg(target_os = "linux")]
+    {
+        const LOAD_BYTE: u16 = 0x30;
+        const JUMP_IF_SET: u16 = 0x45;
+        const RETURN: u16 = 0x06;
+        const TCP_FLAGS: u32 = 13;
+        const SYN: u32 = 0x02;
+        let drop_syn = [
+            SockFilter::new(LOAD_BYTE, 0, 0, TCP_FLAGS),
+            SockFilter::new(JUMP_IF_SET, 0, 1, SYN),
+            SockFilter::new(RETURN, 0, 0, 0),
+            SockFilter::new(RETURN, 0, 0, u32::MAX),
+        ];
+        if let Err(error) = SockRef::from(listener).attach_filter(&drop_syn) {
+            tracing::warn!("a connection that begins right now may be reset: {error}");
+        }
+        tokio::time::sleep(ACCEPT_TIME).await;
     }
 }
 
