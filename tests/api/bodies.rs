@@ -32,6 +32,7 @@ fn what_is_no_json_object_is_400_with_line_and_column() {
             &array,
             &objects,
             r#"{"attributes":{"$serde_json::private::Number":"1e9"}}"#,
+            r#"{"attributes":{"o":{"longer than the marker, so that it comes first":1,"$serde_json::private::RawValue":"junk"}}}"#,
         ] {
             let answer = app.patch_text(&app.partner.code_path(), body.to_owned(), &[JSON]).await;
             assert!(
@@ -180,5 +181,19 @@ fn a_repeated_member_counts_as_its_last_value() {
         let body = r#"{"name":7,"name":"last","attributes":{"a":1,"a":{"z":1}}}"#;
         let answer = app.patch_text(&app.partner.code_path(), body, &[JSON]).await.expect(200);
         assert_eq!((&answer["name"], &answer["attributes"]["a"]["z"]), (&json!("last"), &json!(1)));
+    });
+}
+
+#[test]
+fn unknown_names_are_told_in_moderation() {
+    check(async |app| {
+        let long = json!({"n".repeat(200_000): 1});
+        let answer = app.patch(&app.partner.code_path(), &long).await;
+        assert!(answer.text.len() < 1_000, "{} bytes", answer.text.len());
+        answer.expect_error(422, "object validation error");
+        let many: serde_json::Map<_, _> =
+            (0..20_000).map(|number| (format!("n{number}"), json!(1))).collect();
+        let answer = app.patch(&app.partner.code_path(), &many.into()).await;
+        assert_eq!(answer.expect_error(422, "object validation error").len(), 101);
     });
 }

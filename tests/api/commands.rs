@@ -260,6 +260,28 @@ fn an_import_is_all_or_nothing_and_names_the_bad_line() {
             assert!(complaint.contains(said), "{complaint}");
             assert_eq!(short_codes(database).await, before);
         }
+        for (text, said) in [
+            (
+                "short_code,name\r\n20000,a\r\n\r\n20001,b\r\n12,c\r\n",
+                "line 5: short_code: must be a string of 3",
+            ),
+            ("short_code,short_code\n20000,20001\n", "the column short_code stands there twice"),
+            ("[{\"short_code\":\"20000\"}]", "is a JSON array; NDJSON has one object a line"),
+            ("short_code\n", "holds no short code"),
+            ("", "holds no short code"),
+            (
+                "{\"short_code\":\"20000\"}\n{\"short_code\":}\n",
+                "line 2: no JSON object could be decoded",
+            ),
+        ] {
+            let path = file(text);
+            let complaint = complaint(
+                database,
+                &["short-code", "import", path.path().to_str().unwrap(), "--partner", &partner],
+            );
+            assert!(complaint.contains(said), "{text}: {complaint}");
+            assert_eq!(short_codes(database).await, before);
+        }
         let csv = file("short_code,colour\n20000,red\n");
         let complaint = complaint(
             database,

@@ -79,8 +79,7 @@ fn a_missing_or_weak_secret_stops_the_start_with_one_line() {
 #[test]
 fn sigterm_drains_then_ends_with_every_request_answered() {
     check_database(true, async |database| {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let listen = format!("127.0.0.1:{port}");
+        let listen = format!("127.0.0.1:{}", free_port());
         let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"))
             .args(["serve", "--listen", &listen, "--drain-seconds", "1", "--jwt-secret", SECRET])
             .args(["--database-url", &url(database)])
@@ -111,6 +110,113 @@ fn sigterm_drains_then_ends_with_every_request_answered() {
         assert_eq!(ended.await.unwrap().code(), Some(0));
         assert!(!healthcheck());
     });
+}
+
+#[test]
+fn connections_that_die_are_503_at_most_and_then_it_goes_on() {
+    check(async |app| {
+        for _ in 0..3 {
+            app.patch(&app.partner.code_path(), &json!({"name": "before"})).await.expect(200);
+            let kill = "select pg_terminate_backend(pid) from pg_stat_activity
+                        where datname = current_database() and pid <> pg_backend_pid()";
+            sqlx::raw_sql(kill).execute(&mut app.connection().await).await.unwrap();
+            let mut recovered = false;
+            for _ in 0..20 {
+                let answer = app.patch(&app.partner.code_path(), &json!({"name": "after"})).await;
+                recovered = answer.status == 200;
+                if recovered {
+                    break;
+                }
+                assert_eq!(answer.header("retry-after"), Some("1"));
+                answer.expect_error(503, "service unavailable");
+            }
+            assert!(recovered);
+        }
+    });
+}
+
+#[test]
+fn a_release_starts_beside_a_newer_schema() {
+    check_database(true, async |database| {
+        let mut connection = sqlx::ConnectOptions::connect(database).await.unwrap();
+        let newer = "insert into refinery_schema_history select max(version) + 1, 'next', max(applied_on), '1'
+                     from refinery_schema_history";
+        sqlx::raw_sql(newer).execute(&mut connection).await.unwrap();
+        assert!(Application::build(&settings(&[]), database.clone()).await.is_ok());
+    });
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    check_database(true, async |database| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"));
+        command.args(["partner", "list", "--json", "--database-url", &url(database)]);
+        for variable in
+            ["SHORTLINE_TRUSTED_PROXIES", "SHORTLINE_JWT_KEYS", "SHORTLINE_LISTEN", "RUST_LOG"]
+        {
+            command.env(variable, "");
+        }
+        let output = command.output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "[]\n", "{output:?}");
+    });
+}
+
+#[test]
+fn a_killed_service_loses_no_change_that_it_acknowledged() {
+    check_database(true, async |database| {
+        let listen = format!("127.0.0.1:{}", free_port());
+        let run = |arguments: &[&str]| {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"));
+            command.args(arguments).args(["--listen", &listen, "--jwt-secret", SECRET, "--json"]);
+            command.args(["--database-url", &url(database)]).stderr(std::process::Stdio::null());
+            command
+        };
+        let said = |arguments: &[&str]| -> serde_json::Value {
+            serde_json::from_slice(&run(arguments).output().unwrap().stdout).unwrap()
+        };
+        let partner =
+            said(&["partner", "create", "--name", "x"])["partner_sid"].as_str().unwrap().to_owned();
+        let code = said(&["short-code", "create", "--partner", &partner, "--short-code", "12345"]);
+        let token = said(&["token", "issue", "--partner", &partner])["access_token"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let path = crate::helpers::code_path(code["short_code_sid"].as_str().unwrap());
+        let url = format!("http://{listen}{path}");
+        let client = reqwest::Client::new();
+        let mut process = run(&["serve"]).spawn().unwrap();
+        let mut acknowledged = Vec::new();
+        let started = std::time::Instant::now();
+        for number in 0.. {
+            let body = json!({"attributes": {format!("k{number}"): number}});
+            match client.patch(&url).bearer_auth(&token).json(&body).send().await {
+                Ok(answer) if answer.status() == 200 => acknowledged.push(format!("k{number}")),
+                _ if acknowledged.is_empty() => tokio::time::sleep(Duration::from_millis(20)).await,
+                _ => break,
+            }
+            if acknowledged.len() == 50 {
+                process.kill().unwrap();
+            }
+            assert!(started.elapsed() < Duration::from_secs(20));
+        }
+        process.wait().unwrap();
+        let mut process = run(&["serve"]).spawn().unwrap();
+        let stored = loop {
+            if let Ok(answer) = client.get(&url).bearer_auth(&token).send().await {
+                break answer.json::<serde_json::Value>().await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        process.kill().unwrap();
+        process.wait().unwrap();
+        for key in acknowledged {
+            assert!(stored["attributes"].get(&key).is_some(), "{key} was acknowledged and is lost");
+        }
+    });
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]

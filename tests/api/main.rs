@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod bodies;
+mod client;
 mod commands;
 mod concurrency;
 mod contract;

@@ -217,6 +217,13 @@ fn read_only_members_have_no_effect_unless_handling_is_strict() {
         ];
         assert_eq!(refused, read_only);
 
+        // Sids come in any case; text does not.
+        let refused = app.patch_text(&path, r#"{"state": "il"}"#, &strict).await;
+        assert_eq!(refused.expect_error(422, "object validation error"), ["state"]);
+        // The first of several counts, known or not.
+        let other = [json, ("prefer", "handling=other, handling=strict")];
+        app.patch_text(&path, r#"{"state": "il"}"#, &other).await.expect(200);
+
         let mut same = expected.clone();
         same["partner_sid"] = json!(app.partner.sid.to_string().to_uppercase());
         let answer = app.patch_text(&path, same.to_string(), &strict).await;

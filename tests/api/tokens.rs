@@ -131,6 +131,8 @@ fn a_jwt_of_another_system_is_as_good_as_ours() {
         }
         let mut claims = claims(app);
         claims["iat"] = json!(now() as f64 - 0.5);
+        claims["nbf"] = json!(now() as f64 - 0.5);
+        claims["exp"] = json!(now() as f64 + 60.5);
         claims["scope"] = json!("made.up phonenumber.read");
         assert_eq!(status(app, &hs256(&claims)).await, 200, "{claims}");
     });
@@ -172,6 +174,60 @@ fn public_keys_verify_what_their_private_keys_signed() {
             assert_eq!(status(app, &token).await, 200, "{algorithm:?}");
         });
     }
+}
+
+#[test]
+fn a_key_for_something_else_verifies_nothing() {
+    let mut set: Value = serde_json::from_str(include_str!("keys/jwks.json")).unwrap();
+    set["keys"][1]["use"] = json!("enc");
+    set["keys"][2]["alg"] = json!("RSA-OAEP");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), set.to_string()).unwrap();
+    check_with(&["--jwt-keys", file.path().to_str().unwrap()], async |app| {
+        let keys = [
+            (Algorithm::EdDSA, EncodingKey::from_ed_pem(include_bytes!("keys/ed25519.pem")), 200),
+            (Algorithm::ES256, EncodingKey::from_ec_pem(include_bytes!("keys/p256.pem")), 401),
+            (Algorithm::RS256, EncodingKey::from_rsa_pem(include_bytes!("keys/rsa.pem")), 401),
+        ];
+        for (algorithm, key, expected) in keys {
+            let token = encode(&Header::new(algorithm), &claims(app), &key.unwrap()).unwrap();
+            assert_eq!(status(app, &token).await, expected, "{algorithm:?}");
+        }
+    });
+}
+
+#[test]
+fn keys_that_cannot_work_stop_the_start() {
+    let junk = key_file("ed25519.pem");
+    for (flags, said) in [
+        (
+            vec![
+                "--jwt-keys",
+                &*key_file("rsa.pub.pem"),
+                "--jwt-signing-key",
+                &key_file("ed25519.pem"),
+            ],
+            "no public key for",
+        ),
+        (vec!["--jwt-keys", &junk], "no public key of RSA, P-256 or Ed25519"),
+        (vec!["--jwt-keys", "/nonexistent"], "cannot read /nonexistent"),
+        (
+            vec!["--jwt-secret-file", &junk],
+            "both SHORTLINE_JWT_SECRET and SHORTLINE_JWT_SECRET_FILE",
+        ),
+    ] {
+        let refused = shortline::auth::Keys::from_settings(&crate::helpers::settings(&flags));
+        let complaint = format!("{:#}", refused.err().unwrap());
+        assert!(complaint.contains(said), "{complaint}");
+    }
+}
+
+#[test]
+fn of_two_authorization_headers_none_counts() {
+    check(async |app| {
+        let request = app.anonymous(Method::GET, &app.partner.code_path()).bearer_auth(&app.token);
+        Answer::to(request.bearer_auth(&app.token)).await.expect_error(401, "unauthorized");
+    });
 }
 
 #[test]
@@ -291,6 +347,7 @@ fn a_token_has_no_scope_that_its_partner_or_an_ancestor_lacks() {
 fn a_narrowed_jwt_loses_the_scope() {
     check(async |app| {
         let (token_sid, secret) = issue(app, TokenFormat::Jwt).await;
+        assert_eq!(status(app, &secret).await, 200);
         let narrow = |token: &mut OauthToken| {
             token.scopes = Default::default();
             Ok(())
@@ -298,7 +355,7 @@ fn a_narrowed_jwt_loses_the_scope() {
         store::update(&mut app.connection().await, &Actor::operator(), token_sid, narrow)
             .await
             .unwrap();
-        assert_eq!(status(app, &secret).await, 403);
+        becomes(app, &secret, 403).await;
     });
 }
 
