@@ -9,6 +9,7 @@ mod sql;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::QueryAs;
 use sqlx::{Acquire, AssertSqlSafe, FromRow, PgConnection, PgExecutor, PgPool, Postgres};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -215,14 +216,7 @@ pub async fn create_one<R: Resource>(
 /// # Errors
 /// Where the database is away.
 pub async fn all<R: Resource>(db: impl PgExecutor<'_>, actor: &Actor) -> Result<Vec<R>, ApiError> {
-    let (partner_sid, tree, everything) = actor.reach().arguments();
-    let rows = sqlx::query_as(AssertSqlSafe(sql::all::<R>()))
-        .bind(partner_sid)
-        .bind(tree)
-        .bind(everything)
-        .fetch_all(db)
-        .await?;
-    Ok(rows)
+    Ok(reached(sql::all::<R>(), actor).fetch_all(db).await?)
 }
 
 /// Those of the objects of these sids that the actor reaches, in no order.
@@ -234,15 +228,7 @@ pub async fn some<R: Resource>(
     actor: &Actor,
     sids: &[Uuid],
 ) -> Result<Vec<R>, ApiError> {
-    let (partner_sid, tree, everything) = actor.reach().arguments();
-    let rows = sqlx::query_as(AssertSqlSafe(sql::some::<R>()))
-        .bind(partner_sid)
-        .bind(tree)
-        .bind(everything)
-        .bind(sids)
-        .fetch_all(db)
-        .await?;
-    Ok(rows)
+    Ok(reached(sql::some::<R>(), actor).bind(sids).fetch_all(db).await?)
 }
 
 /// A page of the objects that the actor reaches.
@@ -285,14 +271,10 @@ async fn place<R: Resource>(
     argument: &'static str,
     sid: Uuid,
 ) -> Result<i64, ApiError> {
-    let (partner_sid, tree, everything) = actor.reach().arguments();
-    sqlx::query_scalar(AssertSqlSafe(sql::place::<R>()))
-        .bind(partner_sid)
-        .bind(tree)
-        .bind(everything)
-        .bind(sid)
-        .fetch_optional(db)
-        .await?
+    let place: Option<(i64,)> =
+        reached(sql::place::<R>(), actor).bind(sid).fetch_optional(db).await?;
+    place
+        .map(|(place,)| place)
         .ok_or_else(|| ApiError::bad_argument(argument, "must be the sid of an object in the list"))
 }
 
@@ -341,15 +323,16 @@ async fn fetch<T: for<'r> FromRow<'r, PgRow> + Send + Unpin>(
     sid: Uuid,
     statement: String,
 ) -> Result<T, ApiError> {
+    reached(statement, actor).bind(sid).fetch_optional(db).await?.ok_or(ApiError::NoItem)
+}
+
+/// A statement over what the actor reaches: its first three arguments.
+fn reached<'q, T: for<'r> FromRow<'r, PgRow>>(
+    statement: String,
+    actor: &Actor,
+) -> QueryAs<'q, Postgres, T, PgArguments> {
     let (partner_sid, tree, everything) = actor.reach().arguments();
-    sqlx::query_as(AssertSqlSafe(statement))
-        .bind(partner_sid)
-        .bind(tree)
-        .bind(everything)
-        .bind(sid)
-        .fetch_optional(db)
-        .await?
-        .ok_or(ApiError::NoItem)
+    sqlx::query_as(AssertSqlSafe(statement)).bind(partner_sid).bind(tree).bind(everything)
 }
 
 /// Runs a statement that writes objects and their history entries, and takes all of them or none.
