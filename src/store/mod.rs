@@ -313,7 +313,7 @@ async fn refuse_referred<R: Resource>(
     if count == 0 {
         return Ok(());
     }
-    let message = format!("{count} {} still refer to it", referring.nouns);
+    let message = format!("{} that still refer to it: {count}", referring.nouns);
     Err(ApiError::Conflict(FieldError { reference_sid, ..FieldError::general(message) }))
 }
 
