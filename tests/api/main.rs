@@ -9,6 +9,7 @@ mod contract;
 mod dev;
 mod helpers;
 mod lifecycle;
+mod partners;
 mod patch;
 mod put;
 mod samples;
