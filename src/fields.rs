@@ -89,6 +89,38 @@ impl FromMember for StringKey {
     }
 }
 
+/// A country, ISO 3166-1 alpha-3.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
+#[sqlx(transparent)]
+#[schema(min_length = 3, max_length = 3)]
+pub struct CountryCode(String);
+
+impl Default for CountryCode {
+    /// The country of a number for which nobody named one.
+    fn default() -> Self {
+        Self("USA".to_owned())
+    }
+}
+
+impl From<CountryCode> for String {
+    fn from(country: CountryCode) -> Self {
+        country.0
+    }
+}
+
+impl FromMember for CountryCode {
+    fn from_member(value: Value) -> Result<Self, Refusal> {
+        match value {
+            Value::String(text)
+                if text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase()) =>
+            {
+                Ok(Self(text))
+            }
+            _ => Err("must be a country's three capital letters (ISO 3166-1 alpha-3)".into()),
+        }
+    }
+}
+
 /// The free-form, nested object of a short code or a partner.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
@@ -117,6 +149,43 @@ impl Attributes {
             return Err("must be at most 64 KiB of compact JSON after the change".into());
         }
         Ok(())
+    }
+}
+
+/// Where events go, by their kind: each an absolute `http` or `https` URL.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, sqlx::Type, ToSchema)]
+#[sqlx(transparent)]
+#[schema(value_type = std::collections::BTreeMap<String, CallbackUrl>)]
+pub struct Callbacks(Attributes);
+
+impl Callbacks {
+    /// Brings the callbacks to what the patch says, as [`Attributes::apply`] does. A `null` always means no URL.
+    ///
+    /// # Errors
+    /// A refusal where there would be too many.
+    pub fn apply(&mut self, patch: Patch<Self>, nested: Nested) -> Result<(), Refusal> {
+        let patch = match patch {
+            Patch::Absent => Patch::Absent,
+            Patch::Null => Patch::Null,
+            Patch::Value(Self(new)) => Patch::Value(new),
+        };
+        self.0.apply(patch, nested)?;
+        self.0.0.retain(|_, url| !url.is_null());
+        Ok(())
+    }
+}
+
+impl FromMember for Callbacks {
+    fn from_member(value: Value) -> Result<Self, Refusal> {
+        let Value::Object(mut members) = value else { return Err("must be an object".into()) };
+        for (kind, url) in &mut members {
+            if CallbackUrl::is_null(url) {
+                *url = Value::Null;
+            } else {
+                CallbackUrl::from_member(url.clone()).map_err(|refusal| refusal.below(kind))?;
+            }
+        }
+        Ok(Self(Attributes(Json(members))))
     }
 }
 

@@ -122,6 +122,15 @@ impl Members {
         self.optional(name)
     }
 
+    /// A member that cannot be null and that even a PUT may leave out.
+    pub fn voluntary<T: FromMember>(&mut self, name: &'static str) -> Option<T> {
+        if self.left.contains_key(name) {
+            return self.optional(name);
+        }
+        self.known.push(name);
+        None
+    }
+
     fn remove(&mut self, name: &'static str) -> Option<Value> {
         self.known.push(name);
         let value = self.left.remove(name);

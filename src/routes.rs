@@ -13,7 +13,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::auth::authenticate;
 use crate::http::private;
-use crate::{did_groups, health, short_codes};
+use crate::{did_groups, health, partners, short_codes};
 
 /// Every endpoint.
 pub fn configure(config: &mut ServiceConfig<'_>) {
@@ -31,6 +31,11 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
             .service(short_codes::handlers::patch_short_code)
             .service(short_codes::handlers::put_short_code)
             .service(short_codes::handlers::delete_short_code)
+            .service(partners::handlers::list_partners)
+            .service(partners::handlers::get_partner)
+            .service(partners::handlers::post_partner)
+            .service(partners::handlers::patch_partner)
+            .service(partners::handlers::put_partner)
             .wrap(from_fn(authenticate))
             .wrap(from_fn(private)),
     );

@@ -22,10 +22,10 @@ use uuid::Uuid;
 
 pub use keys::{Claims, Keys};
 pub use scope::{
-    AdminCreate, AdminDelete, Descendants, Need, PhonenumberCreate, PhonenumberDelete,
-    PhonenumberRead, PhonenumberUpdate, Scope, Scopes,
+    AdminCreate, AdminDelete, Descendants, Need, PartnersCreate, PartnersRead, PartnersUpdate,
+    PhonenumberCreate, PhonenumberDelete, PhonenumberRead, PhonenumberUpdate, Scope, Scopes,
 };
-pub use tokens::{Authenticator, hash};
+pub use tokens::{Authenticator, Lineage, hash};
 
 use crate::error::ApiError;
 use crate::http::{ClientIp, RequestId};

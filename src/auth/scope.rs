@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 use utoipa::ToSchema;
+
+use crate::input::{FromMember, Refusal, unknown};
 
 /// A right that a partner can hold and a token can carry, by CarrierX's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,6 +110,17 @@ impl Scope {
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.as_str() == name)
     }
+
+    /// The scope of the name in `value`.
+    fn from_value(value: &Value) -> Result<Self, Refusal> {
+        let name = value.as_str().ok_or("must be an array of the names of scopes")?;
+        Self::named(name).ok_or_else(|| Self::unknown(name).as_str().into())
+    }
+
+    /// Says that no scope is called `name`, and which is called nearly so.
+    pub fn unknown(name: &str) -> String {
+        unknown("scope", name, &Self::ALL.each_ref().map(Self::as_str))
+    }
 }
 
 /// The command line takes a scope by its name, and proposes the nearest one.
@@ -140,6 +154,23 @@ impl Scopes {
     /// The names, with blanks between them.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Says which of them are not among `allowed`; nothing where all are.
+    pub fn beyond(&self, allowed: &[Scope]) -> Option<String> {
+        let beyond: Vec<_> = self.iter().filter(|scope| !allowed.contains(scope)).collect();
+        let names = || beyond.iter().map(Scope::as_str).collect::<Vec<_>>().join(", ");
+        (!beyond.is_empty()).then(names)
+    }
+}
+
+/// An array of names, each one of ours.
+impl FromMember for Scopes {
+    fn from_member(value: Value) -> Result<Self, Refusal> {
+        let Value::Array(names) = value else {
+            return Err("must be an array of the names of scopes".into());
+        };
+        names.iter().map(Scope::from_value).collect()
     }
 }
 
@@ -224,5 +255,29 @@ pub struct AdminDelete;
 
 impl Need for AdminDelete {
     const ANY_OF: &'static [Scope] = &[Scope::AdminManage, Scope::AdminDelete];
+    const DESCENDANTS: Descendants = Descendants::Always;
+}
+
+/// Reading partners.
+pub struct PartnersRead;
+
+impl Need for PartnersRead {
+    const ANY_OF: &'static [Scope] = &[Scope::PartnersManage, Scope::PartnersRead];
+    const DESCENDANTS: Descendants = Descendants::Always;
+}
+
+/// Creating sub-partners.
+pub struct PartnersCreate;
+
+impl Need for PartnersCreate {
+    const ANY_OF: &'static [Scope] = &[Scope::PartnersManage, Scope::PartnersCreate];
+    const DESCENDANTS: Descendants = Descendants::Always;
+}
+
+/// Changing partners.
+pub struct PartnersUpdate;
+
+impl Need for PartnersUpdate {
+    const ANY_OF: &'static [Scope] = &[Scope::PartnersManage, Scope::PartnersUpdate];
     const DESCENDANTS: Descendants = Descendants::Always;
 }

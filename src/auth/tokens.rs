@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -60,9 +60,8 @@ impl Authenticator {
             self.known(token).await?
         };
         let Some(presented) = presented else { return Ok(None) };
-        let Some(partner_scopes) = self.partner_scopes(presented.partner_sid).await? else {
-            return Ok(None);
-        };
+        let lineage = Lineage::of(&self.db, presented.partner_sid).await?;
+        let Some(partner_scopes) = lineage.and_then(Lineage::effective) else { return Ok(None) };
         let scopes =
             presented.scopes.into_iter().filter(|scope| partner_scopes.contains(scope)).collect();
         let Presented { partner_sid, token_sid, expiry, .. } = presented;
@@ -105,30 +104,50 @@ impl Authenticator {
         .await?;
         Ok(row.map(TokenRow::presented))
     }
+}
 
-    /// The scopes that the partner and all its ancestors hold; none where one of them is suspended.
-    async fn partner_scopes(&self, partner_sid: Uuid) -> Result<Option<Vec<Scope>>, sqlx::Error> {
+/// What a partner and all its ancestors agree on.
+#[derive(Debug)]
+pub struct Lineage {
+    /// Whether none of them is suspended.
+    pub active: bool,
+    /// The scopes that all of them hold.
+    pub scopes: Vec<Scope>,
+}
+
+impl Lineage {
+    /// That of the partner; none where there is no such partner.
+    ///
+    /// # Errors
+    /// Where the database could not be asked.
+    pub async fn of(
+        db: impl PgExecutor<'_>,
+        partner_sid: Uuid,
+    ) -> Result<Option<Self>, sqlx::Error> {
         let lineage: Vec<(Status, Scopes)> = sqlx::query_as(
             "select partners.status, partners.available_scopes
              from partner_tree join partners on partners.sid = partner_tree.ancestor_sid
              where partner_tree.descendant_sid = $1",
         )
         .bind(partner_sid)
-        .fetch_all(&self.db)
+        .fetch_all(db)
         .await?;
-        let mut common: Option<Vec<Scope>> = None;
-        for (status, scopes) in lineage {
-            if status == Status::Suspended {
-                return Ok(None);
-            }
-            common = Some(match common {
-                None => scopes.iter().collect(),
-                Some(common) => {
-                    common.into_iter().filter(|scope| scopes.contains(*scope)).collect()
-                }
-            });
-        }
-        Ok(common)
+        let generations = lineage.into_iter().map(|(status, scopes)| Self {
+            active: status == Status::Active,
+            scopes: scopes.iter().collect(),
+        });
+        Ok(generations.reduce(Self::and))
+    }
+
+    fn and(mut self, other: Self) -> Self {
+        self.active &= other.active;
+        self.scopes.retain(|scope| other.scopes.contains(scope));
+        self
+    }
+
+    /// The scopes that are good for anything: none where one of the partners is suspended.
+    pub fn effective(self) -> Option<Vec<Scope>> {
+        self.active.then_some(self.scopes)
     }
 }
 

@@ -1,17 +1,24 @@
 //! Partners: the tenants, a tree by `parent_sid`.
 
+pub mod handlers;
+
 use serde::Serialize;
+use serde_json::Value;
 use sqlx::postgres::PgArguments;
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use crate::auth::Scopes;
+use crate::auth::{Actor, Lineage, Scope, Scopes};
 use crate::date;
 use crate::error::{ApiError, FieldError};
-use crate::fields::{Attributes, Name};
-use crate::store::{Column, Resource};
+use crate::fields::{Attributes, Callbacks, CountryCode, Name, Nested};
+use crate::input::{FromMember, Input, Members, Refusal};
+use crate::patch::Patch;
+use crate::store::{self, Column, Resource};
 
 /// Whether a partner's tokens, and those of its descendants, are good for anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
@@ -24,6 +31,16 @@ pub enum Status {
     Suspended,
 }
 
+impl FromMember for Status {
+    fn from_member(value: Value) -> Result<Self, Refusal> {
+        match value.as_str() {
+            Some("active") => Ok(Self::Active),
+            Some("suspended") => Ok(Self::Suspended),
+            _ => Err("must be `active` or `suspended`".into()),
+        }
+    }
+}
+
 /// A tenant.
 #[derive(Clone, Debug, PartialEq, Serialize, FromRow, ToSchema)]
 pub struct Partner {
@@ -32,11 +49,11 @@ pub struct Partner {
     /// The scopes that its tokens can have.
     pub available_scopes: Scopes,
     /// Where events go, by their kind: `sms` among others.
-    pub callbacks: Attributes,
+    pub callbacks: Callbacks,
     /// The company behind it.
-    pub company_name: Option<String>,
+    pub company_name: Option<Name>,
     /// Its country, ISO 3166-1 alpha-3.
-    pub country_code: Option<String>,
+    pub country_code: Option<CountryCode>,
     /// When it was created.
     #[serde(with = "date")]
     pub date_created: OffsetDateTime,
@@ -73,7 +90,7 @@ impl Partner {
         Ok(Self {
             attributes: Attributes::default(),
             available_scopes,
-            callbacks: Attributes::default(),
+            callbacks: Callbacks::default(),
             company_name: None,
             country_code: None,
             date_created: date::now(),
@@ -84,6 +101,210 @@ impl Partner {
             partner_sid: sid,
             status: Status::Active,
         })
+    }
+
+    /// Makes the changes.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] where an object would become too large or too deep, and where the change is not that party's to
+    /// make.
+    pub fn change(
+        &mut self,
+        changes: PartnerChanges,
+        nested: Nested,
+        party: &Party,
+    ) -> Result<(), ApiError> {
+        let PartnerChanges {
+            attributes,
+            available_scopes,
+            callbacks,
+            company_name,
+            country_code,
+            name,
+            status,
+        } = changes;
+        company_name.apply(&mut self.company_name);
+        country_code.apply(&mut self.country_code);
+        self.name = name.unwrap_or_else(|| self.name.clone());
+        let attributes = self.attributes.apply(attributes, nested);
+        let callbacks = self.callbacks.apply(callbacks, nested);
+        let refused = [
+            attributes.err().map(|refusal| FieldError::new("attributes", refusal.message)),
+            self.grant(available_scopes, party).err(),
+            callbacks.err().map(|refusal| FieldError::new("callbacks", refusal.message)),
+            self.set_status(status, party).err(),
+        ];
+        let refused: Vec<_> = refused.into_iter().flatten().collect();
+        if refused.is_empty() { Ok(()) } else { Err(ApiError::Invalid(refused)) }
+    }
+
+    fn grant(&mut self, scopes: Option<Scopes>, party: &Party) -> Result<(), FieldError> {
+        let Some(scopes) = scopes.filter(|scopes| *scopes != self.available_scopes) else {
+            return Ok(());
+        };
+        let refused = |message| Err(FieldError::new("available_scopes", message));
+        let Party::Ancestor { scopes: held } = party else {
+            return refused(NOT_ITS_OWN.to_owned());
+        };
+        if let Some(beyond) = scopes.beyond(held) {
+            return refused(format!("must be within the scopes of the ancestor, not {beyond}"));
+        }
+        self.available_scopes = scopes;
+        Ok(())
+    }
+
+    fn set_status(&mut self, status: Option<Status>, party: &Party) -> Result<(), FieldError> {
+        let status = status.unwrap_or(self.status);
+        if status != self.status && matches!(party, Party::Itself) {
+            return Err(FieldError::new("status", NOT_ITS_OWN));
+        }
+        self.status = status;
+        Ok(())
+    }
+}
+
+const NOT_ITS_OWN: &str = "only an ancestor of the partner may change it";
+
+/// Who changes a partner.
+#[derive(Debug)]
+pub enum Party {
+    /// The partner itself.
+    Itself,
+    /// An ancestor of it.
+    Ancestor {
+        /// The scopes that the ancestor can give.
+        scopes: Vec<Scope>,
+    },
+}
+
+impl Party {
+    /// What the actor is to the partner of that sid, where it reaches it at all.
+    ///
+    /// # Errors
+    /// Where the database is away.
+    pub async fn of(
+        actor: &Actor,
+        sid: Uuid,
+        db: impl PgExecutor<'_>,
+    ) -> Result<Self, sqlx::Error> {
+        match actor.partner_sid() {
+            Some(own) if own != sid => {
+                let lineage = Lineage::of(db, own).await?;
+                Ok(Self::Ancestor { scopes: lineage.map(|own| own.scopes).unwrap_or_default() })
+            }
+            _ => Ok(Self::Itself),
+        }
+    }
+}
+
+/// What an update may change of a partner.
+#[derive(Debug, Default, ToSchema)]
+pub struct PartnerChanges {
+    /// Merged into the stored attributes, or replacing them.
+    #[schema(value_type = Option<Attributes>)]
+    pub attributes: Patch<Attributes>,
+    /// The scopes that its tokens can have, within the ancestor's own; only an ancestor changes them.
+    pub available_scopes: Option<Scopes>,
+    /// Merged into the stored callbacks, or replacing them; `null` or `""` in there deletes one.
+    #[schema(value_type = Option<Callbacks>)]
+    pub callbacks: Patch<Callbacks>,
+    /// The company behind it.
+    #[schema(value_type = Option<Name>)]
+    pub company_name: Patch<Name>,
+    /// Its country, ISO 3166-1 alpha-3.
+    #[schema(value_type = Option<CountryCode>)]
+    pub country_code: Patch<CountryCode>,
+    /// What it is called; cannot be cleared.
+    pub name: Option<Name>,
+    /// Whether its tokens are good for anything; only an ancestor changes it.
+    pub status: Option<Status>,
+}
+
+impl Input for PartnerChanges {
+    const READ_ONLY: &'static [&'static str] =
+        &["date_created", "display_id", "login", "parent_sid", "partner_sid"];
+
+    fn take(members: &mut Members) -> Option<Self> {
+        Some(Self {
+            attributes: members.nullable("attributes"),
+            available_scopes: members.voluntary("available_scopes"),
+            callbacks: members.nullable("callbacks"),
+            company_name: members.nullable("company_name"),
+            country_code: members.nullable("country_code"),
+            name: members.optional("name"),
+            status: members.voluntary("status"),
+        })
+    }
+}
+
+/// A sub-partner to create.
+#[derive(Debug, Default)]
+pub struct NewPartner {
+    /// The partner that it will belong to: the caller's own, where nobody says, or a descendant of that.
+    pub parent_sid: Patch<Uuid>,
+    /// Everything else.
+    pub writable: PartnerChanges,
+}
+
+impl ToSchema for NewPartner {}
+
+impl PartialSchema for NewPartner {
+    fn schema() -> RefOr<Schema> {
+        let own = "The partner that it will belong to, by default the caller's own";
+        let sid = ObjectBuilder::new().schema_type(Type::String).description(Some(own));
+        let parent = ObjectBuilder::new().property("parent_sid", sid);
+        Schema::AllOf(AllOfBuilder::new().item(PartnerChanges::schema()).item(parent).build())
+            .into()
+    }
+}
+
+impl Input for NewPartner {
+    const READ_ONLY: &'static [&'static str] =
+        &["date_created", "display_id", "login", "partner_sid"];
+
+    fn take(members: &mut Members) -> Option<Self> {
+        let parent_sid = members.nullable("parent_sid");
+        Some(Self { parent_sid, writable: PartnerChanges::take(members)? })
+    }
+}
+
+impl NewPartner {
+    /// The partner as it will be: with the default scopes of which its parent holds, where nobody names any.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] where the actor does not reach the parent, and what [`Partner::change`] refuses.
+    pub async fn build(
+        self,
+        connection: &mut PgConnection,
+        actor: &Actor,
+    ) -> Result<Partner, ApiError> {
+        let Self { parent_sid, writable } = self;
+        let parent_sid = parent_sid.value().or(actor.partner_sid());
+        let scopes = parent_scopes(connection, actor, parent_sid).await?;
+        let default = Scope::DEFAULT.into_iter().filter(|scope| scopes.contains(scope)).collect();
+        let (sid, name) = (Uuid::now_v7(), Name::default());
+        let mut new = Partner::new(connection, sid, parent_sid, name, default).await?;
+        new.change(writable, Nested::Replace, &Party::Ancestor { scopes })?;
+        Ok(new)
+    }
+}
+
+/// The scopes of a parent that the actor reaches.
+async fn parent_scopes(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    parent_sid: Option<Uuid>,
+) -> Result<Vec<Scope>, ApiError> {
+    let unreached =
+        || ApiError::invalid("parent_sid", "must be your partner or a descendant of it");
+    let parent_sid = parent_sid.ok_or_else(unreached)?;
+    match store::get::<Partner>(&mut *connection, actor, parent_sid).await {
+        Err(ApiError::NoItem) => Err(unreached()),
+        Err(error) => Err(error),
+        Ok(_) => {
+            let lineage = Lineage::of(connection, parent_sid).await?;
+            Ok(lineage.map(|parent| parent.scopes).unwrap_or_default())
+        }
     }
 }
 
@@ -125,10 +346,10 @@ impl Resource for Partner {
         )?;
         arguments.add(partners.iter().map(|partner| &partner.callbacks).collect::<Vec<_>>())?;
         arguments.add(
-            partners.iter().map(|partner| partner.company_name.as_deref()).collect::<Vec<_>>(),
+            partners.iter().map(|partner| partner.company_name.as_ref()).collect::<Vec<_>>(),
         )?;
         arguments.add(
-            partners.iter().map(|partner| partner.country_code.as_deref()).collect::<Vec<_>>(),
+            partners.iter().map(|partner| partner.country_code.as_ref()).collect::<Vec<_>>(),
         )?;
         arguments.add(partners.iter().map(|partner| partner.date_created).collect::<Vec<_>>())?;
         arguments.add(partners.iter().map(|partner| &*partner.display_id).collect::<Vec<_>>())?;

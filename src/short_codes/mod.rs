@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::auth::Actor;
 use crate::error::{ApiError, FieldError};
-use crate::fields::{Attributes, CallbackUrl, Name, Nested, StringKey};
+use crate::fields::{Attributes, CallbackUrl, CountryCode, Name, Nested, StringKey};
 use crate::input::{FromMember, Input, Members, Refusal};
 use crate::partners::Partner;
 use crate::patch::Patch;
@@ -177,7 +177,7 @@ impl NewShortCode {
         let mut new = ShortCode {
             attributes: Attributes::default(),
             callback_url: None,
-            country_code: country_code.unwrap_or_default().0,
+            country_code: country_code.unwrap_or_default().into(),
             did_group_sid: None,
             locality: locality.value(),
             lrn_sid: lrn_sid.value(),
@@ -248,29 +248,6 @@ impl FromMember for Digits {
                 Ok(Self(text))
             }
             _ => Err("must be a string of 3 to 8 digits".into()),
-        }
-    }
-}
-
-/// A country, ISO 3166-1 alpha-3.
-#[derive(Debug)]
-struct CountryCode(String);
-
-impl Default for CountryCode {
-    fn default() -> Self {
-        Self("USA".to_owned())
-    }
-}
-
-impl FromMember for CountryCode {
-    fn from_member(value: Value) -> Result<Self, Refusal> {
-        match value {
-            Value::String(text)
-                if text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase()) =>
-            {
-                Ok(Self(text))
-            }
-            _ => Err("must be a country's three capital letters (ISO 3166-1 alpha-3)".into()),
         }
     }
 }

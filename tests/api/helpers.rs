@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::rt::System;
@@ -18,6 +19,7 @@ use shortline::did_groups::DidGroup;
 use shortline::fields::Name;
 use shortline::input::{Completeness, FromMember, Members};
 use shortline::migrations;
+use shortline::oauth::{OauthToken, TokenFormat};
 use shortline::partners::Partner;
 use shortline::settings::Settings;
 use shortline::short_codes::{NewShortCode, ShortCode};
@@ -132,20 +134,30 @@ pub fn settings(flags: &[&str]) -> Settings {
     Settings::parse_from(own.iter().chain(flags))
 }
 
-/// A tenant with one DID group and one short code.
+/// A tenant with one token, one DID group and one short code.
 pub struct Tenant {
     pub sid: Uuid,
+    pub token_sid: Uuid,
     pub group: DidGroup,
     pub code: ShortCode,
 }
 
 impl Tenant {
-    async fn create(connection: &mut PgConnection, parent: Option<Uuid>, short_code: &str) -> Self {
+    async fn create(
+        connection: &mut PgConnection,
+        keys: &Keys,
+        parent: Option<Uuid>,
+        short_code: &str,
+    ) -> Self {
         let (operator, sid) = (Actor::operator(), Uuid::now_v7());
         let name = Name::from_member("a tenant".into()).unwrap();
         let scopes = Scope::ALL.into_iter().collect();
         let partner = Partner::new(connection, sid, parent, name, scopes).await.unwrap();
         store::create_one(connection, &operator, partner).await.unwrap();
+        let (scopes, hour) = (Scope::DEFAULT.into_iter().collect(), Duration::from_secs(3_600));
+        let (token, _) = OauthToken::issue(keys, TokenFormat::Opaque, sid, scopes, hour).unwrap();
+        let token_sid =
+            store::create_one(connection, &operator, token).await.unwrap().object.token_sid;
         let group =
             store::create_one(connection, &operator, DidGroup::new(sid)).await.unwrap().object;
         let code = json!({
@@ -164,7 +176,7 @@ impl Tenant {
         let code = store::create_one(connection, &operator, code.build(Uuid::now_v7()).unwrap())
             .await
             .unwrap();
-        Self { sid, group, code: code.object }
+        Self { sid, token_sid, group, code: code.object }
     }
 
     /// Creates short codes of the tenant, in the order given.
@@ -217,12 +229,12 @@ impl App {
     async fn start(database: &PgConnectOptions, flags: &[&str]) -> Self {
         let settings = settings(flags);
         let (base, server) = serve(&settings, database).await;
-        let mut connection = database.connect().await.unwrap();
-        let partner = Tenant::create(&mut connection, None, "10001").await;
-        let child = Tenant::create(&mut connection, Some(partner.sid), "10002").await;
-        let stranger = Tenant::create(&mut connection, None, "10003").await;
-        connection.close().await.unwrap();
         let keys = Keys::from_settings(&settings).unwrap();
+        let mut connection = database.connect().await.unwrap();
+        let partner = Tenant::create(&mut connection, &keys, None, "10001").await;
+        let child = Tenant::create(&mut connection, &keys, Some(partner.sid), "10002").await;
+        let stranger = Tenant::create(&mut connection, &keys, None, "10003").await;
+        connection.close().await.unwrap();
         let near = Scope::ALL.into_iter().filter(|scope| !scope.as_str().ends_with("_descendant"));
         let token = sign(&keys, partner.sid, &near.collect::<Vec<_>>());
         let (database, client) = (database.clone(), Client::new());

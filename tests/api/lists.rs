@@ -367,3 +367,30 @@ fn groups_are_listed_the_same_way() {
         assert_eq!(page["items"][0]["did_group_sid"], json!(app.partner.group.did_group_sid));
     });
 }
+
+#[test]
+fn partners_are_listed_with_their_descendants() {
+    check(async |app| {
+        let sids = async |query: &str| {
+            let page = app.get(&format!("/core/v2/partners?{query}")).await.expect(200);
+            let sid = |item: &Value| item["partner_sid"].clone();
+            (
+                page["items"].as_array().unwrap().iter().map(sid).collect::<Vec<_>>(),
+                page["total"].clone(),
+            )
+        };
+        let (own, child) = (json!(app.partner.sid), json!(app.child.sid));
+        assert_eq!(sids("").await, (vec![own.clone(), child.clone()], json!(2)));
+        assert_eq!(sids("limit=1&order=display_id+desc").await, (vec![child.clone()], json!(2)));
+        assert_eq!(
+            sids(&format!("after={}", app.partner.sid)).await,
+            (vec![child.clone()], json!(2))
+        );
+        let of_parent = format!(
+            "filter=parent_sid+eq+{}+and+date_created+gt+2020-01-01T00:00:00Z",
+            app.partner.sid
+        );
+        assert_eq!(sids(&of_parent).await, (vec![child], json!(1)));
+        assert_eq!(sids("filter=available_scopes+like+%22%25admin.manage%25%22").await.1, 2);
+    });
+}

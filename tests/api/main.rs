@@ -12,6 +12,7 @@ mod helpers;
 mod lifecycle;
 mod lists;
 mod objects;
+mod partners;
 mod patch;
 mod put;
 mod samples;
