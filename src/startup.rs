@@ -17,7 +17,7 @@ use utoipa_actix_web::AppExt;
 
 use crate::auth::{Authenticator, Keys};
 use crate::http::{BODY_LIMIT, Draining, TrustedProxies, edge, unmatched};
-use crate::oauth::TokenFormat;
+use crate::oauth::{Grants, TokenFormat};
 use crate::settings::Settings;
 use crate::{migrations, routes};
 
@@ -29,6 +29,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the service goes on after SIGTERM, where nobody says.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long it takes at most until it is written down who used which token last.
+const WRITE_BEHIND: Duration = Duration::from_secs(60);
 /// How long requests in flight may take once the listener is closed, in seconds.
 const FLIGHT_SECONDS: u64 = 10;
 
@@ -62,6 +64,7 @@ pub async fn connect(options: &PgConnectOptions) -> anyhow::Result<PgConnection>
 pub struct Application {
     server: Server,
     address: SocketAddr,
+    authenticator: Data<Authenticator>,
     draining: Draining,
     drain: Duration,
 }
@@ -83,16 +86,20 @@ impl Application {
         migrations::run(connect(&database).await?).await?;
         let pool = pool(settings, database);
         let draining = Draining::default();
+        let authenticator = Data::new(Authenticator::new(pool.clone(), keys));
+        let grants = Grants::new(pool.clone(), authenticator.clone(), settings.token_format)?;
         let state = State {
-            authenticator: Data::new(Authenticator::new(pool.clone(), keys)),
+            authenticator: authenticator.clone(),
             db: Data::new(pool),
             draining: Data::new(draining.clone()),
+            grants: Data::new(grants),
             trusted_proxies: Data::new(TrustedProxies::new(settings.trusted_proxies.clone())),
         };
         let server = serve(listener, state)?;
         Ok(Self {
             server,
             address,
+            authenticator,
             draining,
             drain: settings.drain_seconds.map_or(DRAIN, Duration::from_secs),
         })
@@ -114,7 +121,7 @@ impl Application {
     /// # Errors
     /// Where the server breaks.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
-        let Self { server, draining, drain, .. } = self;
+        let Self { server, authenticator, draining, drain, .. } = self;
         let handle = server.handle();
         let mut stop = Stop::new()?;
         tokio::spawn(async move {
@@ -124,9 +131,27 @@ impl Application {
             let _ = tokio::time::timeout(drain, stop.told()).await;
             handle.stop(true).await;
         });
+        let housekeeping = tokio::spawn(keep_house(authenticator.clone()));
         server.await?;
+        housekeeping.abort();
+        write_behind(&authenticator).await;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Writes down once a minute what can wait, until it is stopped.
+async fn keep_house(authenticator: Data<Authenticator>) {
+    loop {
+        tokio::time::sleep(WRITE_BEHIND).await;
+        write_behind(&authenticator).await;
+    }
+}
+
+async fn write_behind(authenticator: &Authenticator) {
+    if let Err(error) = authenticator.write_behind().await {
+        let cause = &error as &dyn std::error::Error;
+        tracing::warn!(error = cause, "could not write down who used which token last");
     }
 }
 
@@ -158,6 +183,7 @@ struct State {
     authenticator: Data<Authenticator>,
     db: Data<PgPool>,
     draining: Data<Draining>,
+    grants: Data<Grants>,
     trusted_proxies: Data<TrustedProxies>,
 }
 
@@ -171,6 +197,7 @@ fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
             .app_data(state.authenticator)
             .app_data(state.db)
             .app_data(state.draining)
+            .app_data(state.grants)
             .app_data(state.trusted_proxies)
             .app_data(PayloadConfig::new(BODY_LIMIT))
             .configure(routes::configure)

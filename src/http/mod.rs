@@ -3,6 +3,7 @@
 mod arguments;
 mod body;
 mod edge;
+mod form;
 mod preferences;
 mod proxies;
 
@@ -14,7 +15,8 @@ use uuid::Uuid;
 
 pub use arguments::WriteArguments;
 pub use body::{BODY_LIMIT, MergePatch, NewObject, Replacement, parse_object};
-pub use edge::{ClientIp, Draining, RequestId, edge, private, unmatched};
+pub use edge::{ClientIp, Draining, RequestId, edge, no_store, private, unmatched};
+pub use form::Form;
 pub use proxies::TrustedProxies;
 
 use crate::error::ApiError;
