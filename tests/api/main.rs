@@ -9,6 +9,7 @@ mod contract;
 mod dev;
 mod helpers;
 mod lifecycle;
+mod oauth;
 mod partners;
 mod patch;
 mod put;
