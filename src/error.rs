@@ -44,6 +44,27 @@ pub struct ErrorBody {
     pub message: Cow<'static, str>,
     /// What is wrong, one entry each.
     pub errors: Vec<FieldError>,
+    /// What RFC 6749 calls it, at the endpoints that make tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<OauthError>,
+}
+
+/// The names of RFC 6749 (section 5.2) for what can go wrong when a token is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OauthError {
+    /// A field is missing, repeated or makes no sense.
+    InvalidRequest,
+    /// The client is not who it says, or says nothing.
+    InvalidClient,
+    /// The password is wrong, or the refresh token is no good.
+    InvalidGrant,
+    /// A scope is unknown, or not to be had.
+    InvalidScope,
+    /// The client is none of this partner's.
+    UnauthorizedClient,
+    /// There is no such grant.
+    UnsupportedGrantType,
 }
 
 /// The same as RFC 9457 has it, for a caller whose `Accept` names `application/problem+json`.
@@ -71,6 +92,18 @@ pub enum ApiError {
     Unauthorized {
         /// A bearer token was sent, and it is no good.
         presented: bool,
+    },
+    /// 401: a secret or password that is wrong or missing.
+    #[error("bad credentials")]
+    BadCredentials,
+    /// Another error, with its name in RFC 6749.
+    #[error("{cause}")]
+    Oauth {
+        /// The name.
+        code: OauthError,
+        /// The error.
+        #[source]
+        cause: Box<ApiError>,
     },
     /// 403: the token is good, but carries none of these scopes.
     #[error("forbidden")]
@@ -133,12 +166,19 @@ impl ApiError {
         ProblemBody { errors, status, title: self.to_string(), kind: "about:blank" }
     }
 
+    /// The same error, by its name in RFC 6749.
+    pub fn called(self, code: OauthError) -> Self {
+        Self::Oauth { code, cause: Box::new(self) }
+    }
+
     /// The single things that are wrong, for the answer and for the command line.
     pub fn errors(&self) -> Vec<FieldError> {
         let message = match self {
             Self::BadRequest(error) | Self::Conflict(error) => return vec![error.clone()],
             Self::Invalid(errors) => return errors.clone(),
             Self::Internal(_) => return Vec::new(),
+            Self::Oauth { cause, .. } => return cause.errors(),
+            Self::BadCredentials => "the secret or password is wrong or missing".to_owned(),
             Self::Unauthorized { presented: false } => "a bearer token is needed".to_owned(),
             Self::Unauthorized { presented: true } => "the bearer token is not valid".to_owned(),
             Self::Forbidden { any_of } => {
@@ -164,7 +204,8 @@ impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized { .. } | Self::BadCredentials => StatusCode::UNAUTHORIZED,
+            Self::Oauth { cause, .. } => cause.status_code(),
             Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::NoItem | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
@@ -181,7 +222,11 @@ impl ResponseError for ApiError {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         self.add_headers(&mut response);
-        response.json(ErrorBody { message: self.to_string().into(), errors: self.errors() })
+        let error = match self {
+            Self::Oauth { code, .. } => Some(*code),
+            _ => None,
+        };
+        response.json(ErrorBody { message: self.to_string().into(), errors: self.errors(), error })
     }
 }
 
@@ -195,6 +240,11 @@ impl ApiError {
             Self::Unauthorized { presented: true } => {
                 response
                     .insert_header((header::WWW_AUTHENTICATE, r#"Bearer error="invalid_token""#));
+            }
+            Self::Oauth { cause, .. } => cause.add_headers(response),
+            // RFC 6749, section 5.2: as the client is to authenticate.
+            Self::BadCredentials => {
+                response.insert_header((header::WWW_AUTHENTICATE, r#"Basic realm="shortline""#));
             }
             Self::Forbidden { any_of } => {
                 let scopes = any_of.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ");

@@ -12,8 +12,8 @@ use utoipa_actix_web::scope::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::auth::authenticate;
-use crate::http::private;
-use crate::{did_groups, health, partners, short_codes};
+use crate::http::{no_store, private};
+use crate::{did_groups, health, oauth, partners, short_codes};
 
 /// Every endpoint.
 pub fn configure(config: &mut ServiceConfig<'_>) {
@@ -36,6 +36,17 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
             .service(partners::handlers::post_partner)
             .service(partners::handlers::patch_partner)
             .service(partners::handlers::put_partner)
+            .service(
+                scope("/oauth")
+                    .service(oauth::handlers::post_token)
+                    .service(oauth::handlers::post_sub_partner_token)
+                    .service(oauth::handlers::list_tokens)
+                    .service(oauth::handlers::get_token)
+                    .service(oauth::handlers::patch_token)
+                    .service(oauth::handlers::post_revoke)
+                    .service(oauth::handlers::get_whoami)
+                    .wrap(from_fn(no_store)),
+            )
             .wrap(from_fn(authenticate))
             .wrap(from_fn(private)),
     );
@@ -51,10 +62,12 @@ pub fn openapi() -> &'static OpenApi {
             .openapi(OpenApiBuilder::new().info(info).build())
             .configure(configure)
             .split_for_parts();
-        document
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        let components = document.components.get_or_insert_default();
+        for (name, scheme) in
+            [("bearer", HttpAuthScheme::Bearer), ("client", HttpAuthScheme::Basic)]
+        {
+            components.add_security_scheme(name, SecurityScheme::Http(Http::new(scheme)));
+        }
         document
     });
     &DOCUMENT

@@ -19,7 +19,7 @@ use utoipa_actix_web::AppExt;
 
 use crate::auth::{Authenticator, Keys};
 use crate::http::{BODY_LIMIT, Draining, PublicUrl, TrustedProxies, cors, edge, unmatched};
-use crate::oauth::TokenFormat;
+use crate::oauth::{Grants, TokenFormat};
 use crate::settings::Settings;
 use crate::{migrations, routes};
 
@@ -34,6 +34,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long the connections that have begun may take to be accepted before the listener closes.
 #[cfg(target_os = "linux")]
 const ACCEPT_TIME: Duration = Duration::from_secs(1);
+/// How long it takes at most until it is written down who used which token last.
+const WRITE_BEHIND: Duration = Duration::from_secs(60);
 /// How long requests in flight may take once the listener is closed, in seconds.
 const FLIGHT_SECONDS: u64 = 10;
 
@@ -68,6 +70,7 @@ pub struct Application {
     server: Server,
     listener: TcpListener,
     address: SocketAddr,
+    authenticator: Data<Authenticator>,
     draining: Draining,
     drain: Duration,
 }
@@ -89,11 +92,14 @@ impl Application {
         migrations::run(connect(&database).await?).await?;
         let pool = pool(settings, database);
         let draining = Draining::default();
+        let authenticator = Data::new(Authenticator::new(pool.clone(), keys));
+        let grants = Grants::new(pool.clone(), authenticator.clone(), settings.token_format)?;
         let state = State {
-            authenticator: Data::new(Authenticator::new(pool.clone(), keys)),
+            authenticator: authenticator.clone(),
             db: Data::new(pool),
             draining: Data::new(draining.clone()),
             public_url: Data::new(PublicUrl(settings.public_url.clone())),
+            grants: Data::new(grants),
             trusted_proxies: Data::new(TrustedProxies::new(settings.trusted_proxies.clone())),
         };
         let server = serve(listener.try_clone()?, state)?;
@@ -101,6 +107,7 @@ impl Application {
             server,
             listener,
             address,
+            authenticator,
             draining,
             drain: settings.drain_seconds.map_or(DRAIN, Duration::from_secs),
         })
@@ -122,7 +129,7 @@ impl Application {
     /// # Errors
     /// Where the server breaks.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
-        let Self { server, listener, draining, drain, .. } = self;
+        let Self { server, listener, authenticator, draining, drain, .. } = self;
         let handle = server.handle();
         let mut stop = Stop::new()?;
         tokio::spawn(async move {
@@ -134,7 +141,10 @@ impl Application {
             }
             handle.stop(true).await;
         });
+        let housekeeping = tokio::spawn(keep_house(authenticator.clone()));
         server.await?;
+        housekeeping.abort();
+        write_behind(&authenticator).await;
         tracing::info!("stopped");
         Ok(())
     }
@@ -163,6 +173,21 @@ async fn turn_away(listener: &TcpListener) {
             tracing::warn!("a connection that begins right now may be reset: {error}");
         }
         tokio::time::sleep(ACCEPT_TIME).await;
+    }
+}
+
+/// Writes down once a minute what can wait, until it is stopped.
+async fn keep_house(authenticator: Data<Authenticator>) {
+    loop {
+        tokio::time::sleep(WRITE_BEHIND).await;
+        write_behind(&authenticator).await;
+    }
+}
+
+async fn write_behind(authenticator: &Authenticator) {
+    if let Err(error) = authenticator.write_behind().await {
+        let cause = &error as &dyn std::error::Error;
+        tracing::warn!(error = cause, "could not write down who used which token last");
     }
 }
 
@@ -195,6 +220,7 @@ struct State {
     db: Data<PgPool>,
     draining: Data<Draining>,
     public_url: Data<PublicUrl>,
+    grants: Data<Grants>,
     trusted_proxies: Data<TrustedProxies>,
 }
 
@@ -209,6 +235,7 @@ fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
             .app_data(state.db)
             .app_data(state.draining)
             .app_data(state.public_url)
+            .app_data(state.grants)
             .app_data(state.trusted_proxies)
             .app_data(PayloadConfig::new(BODY_LIMIT))
             .configure(routes::configure)

@@ -151,6 +151,11 @@ impl Keys {
         self.verifying.is_empty()
     }
 
+    /// Whether there is a key to make tokens with.
+    pub fn can_sign(&self) -> bool {
+        self.signing.is_some()
+    }
+
     fn add_secret(&mut self, secret: &SecretString) -> anyhow::Result<()> {
         let secret = secret.expose_secret().as_bytes();
         ensure!(

@@ -4,6 +4,8 @@
 //! 401 and 403 without waiting, so that they are told before anything about the body.
 
 mod keys;
+mod last_access;
+mod passwords;
 mod scope;
 mod tokens;
 
@@ -21,11 +23,14 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use uuid::Uuid;
 
 pub use keys::{Claims, Keys};
+pub use last_access::LastAccess;
+pub use passwords::{Passwords, hash_password};
 pub use scope::{
-    AdminCreate, AdminDelete, Descendants, Need, PartnersCreate, PartnersRead, PartnersUpdate,
-    PhonenumberCreate, PhonenumberDelete, PhonenumberRead, PhonenumberUpdate, Scope, Scopes,
+    AdminCreate, AdminDelete, AnyToken, Descendants, Need, OauthCreate, OauthRead, OauthRevoke,
+    OauthUpdate, PartnersCreate, PartnersRead, PartnersUpdate, PhonenumberCreate,
+    PhonenumberDelete, PhonenumberRead, PhonenumberUpdate, Scope, Scopes,
 };
-pub use tokens::{Authenticator, Lineage, hash};
+pub use tokens::{Authenticator, Lineage, hash, signed_part};
 
 use crate::error::ApiError;
 use crate::http::{ClientIp, RequestId};
@@ -71,6 +76,18 @@ impl Actor {
             token_sid: None,
             ip: None,
             request_id: None,
+        }
+    }
+
+    /// A partner that has proved itself by other means than a token. It reaches its descendants.
+    pub(crate) fn proved(partner_sid: Uuid, request: &HttpRequest) -> Self {
+        let extensions = request.extensions();
+        Self {
+            reach: Reach::Tree(partner_sid),
+            partner_sid: Some(partner_sid),
+            token_sid: None,
+            ip: extensions.get::<ClientIp>().map(|client| client.0),
+            request_id: extensions.get::<RequestId>().map(|id| id.0.clone()),
         }
     }
 
@@ -129,7 +146,15 @@ impl Principal {
 /// The caller of an operation that needs `N`: an [`Actor`] whose token carries the scope.
 pub struct Caller<N> {
     actor: Actor,
+    principal: Arc<Principal>,
     need: PhantomData<N>,
+}
+
+impl<N> Caller<N> {
+    /// The scopes that the token, its partner and every ancestor of it hold.
+    pub fn scopes(&self) -> &[Scope] {
+        &self.principal.scopes
+    }
 }
 
 impl<N> Deref for Caller<N> {
@@ -160,7 +185,7 @@ impl<N: Need> Caller<N> {
             Some(Authentication::Unknown) => return Err(ApiError::Unavailable(None)),
             None => return Err(ApiError::Unauthorized { presented: false }),
         };
-        if !principal.holds(N::ANY_OF) {
+        if !N::ANY_OF.is_empty() && !principal.holds(N::ANY_OF) {
             return Err(ApiError::Forbidden { any_of: N::ANY_OF });
         }
         let reach = match N::DESCENDANTS {
@@ -170,12 +195,10 @@ impl<N: Need> Caller<N> {
         };
         let actor = Actor {
             reach: reach(principal.partner_sid),
-            partner_sid: Some(principal.partner_sid),
             token_sid: principal.token_sid,
-            ip: extensions.get::<ClientIp>().map(|client| client.0),
-            request_id: extensions.get::<RequestId>().map(|id| id.0.clone()),
+            ..Actor::proved(principal.partner_sid, request)
         };
-        Ok(Self { actor, need: PhantomData })
+        Ok(Self { actor, principal: principal.clone(), need: PhantomData })
     }
 }
 
@@ -197,7 +220,11 @@ pub async fn authenticate<B: MessageBody>(
         && let Some(authenticator) = request.app_data::<web::Data<Authenticator>>()
     {
         let outcome = match authenticator.principal(token).await {
-            Ok(Some(principal)) => Authentication::Valid(principal),
+            Ok(Some(principal)) => {
+                let client = request.extensions().get::<ClientIp>().map(|client| client.0);
+                authenticator.last_access().note(&principal, client);
+                Authentication::Valid(principal)
+            }
             Ok(None) => Authentication::Invalid,
             Err(error) => {
                 tracing::error!(
@@ -213,9 +240,14 @@ pub async fn authenticate<B: MessageBody>(
 }
 
 /// The token of `Authorization: Bearer <token>` (RFC 6750, section 2.1), where exactly one such header was sent.
-fn bearer(request: &HttpRequest) -> Option<&str> {
+pub(crate) fn bearer(request: &HttpRequest) -> Option<&str> {
+    authorization(request, "bearer")
+}
+
+/// What follows the scheme in `Authorization`, where exactly one such header was sent.
+pub(crate) fn authorization<'a>(request: &'a HttpRequest, scheme: &str) -> Option<&'a str> {
     let mut headers = request.headers().get_all(header::AUTHORIZATION);
-    let (scheme, token) = headers.next()?.to_str().ok()?.split_once(' ')?;
+    let (sent, credentials) = headers.next()?.to_str().ok()?.split_once(' ')?;
     let alone = headers.next().is_none();
-    (alone && scheme.eq_ignore_ascii_case("bearer")).then(|| token.trim_matches(' '))
+    (alone && sent.eq_ignore_ascii_case(scheme)).then(|| credentials.trim_matches(' '))
 }

@@ -195,7 +195,7 @@ impl Serialize for Scopes {
 
 /// What an operation needs of a token. Each implementation is a type parameter of [`super::Caller`].
 pub trait Need: 'static {
-    /// The scopes of which the token must carry one.
+    /// The scopes of which the token must carry one; where there are none, any token will do.
     const ANY_OF: &'static [Scope];
     /// Whether the operation reaches the descendants of the token's partner.
     const DESCENDANTS: Descendants;
@@ -279,5 +279,48 @@ pub struct PartnersUpdate;
 
 impl Need for PartnersUpdate {
     const ANY_OF: &'static [Scope] = &[Scope::PartnersManage, Scope::PartnersUpdate];
+    const DESCENDANTS: Descendants = Descendants::Always;
+}
+
+/// Anything that any valid token may do.
+pub struct AnyToken;
+
+impl Need for AnyToken {
+    const ANY_OF: &'static [Scope] = &[];
+    const DESCENDANTS: Descendants = Descendants::With(&[]);
+}
+
+/// Making tokens for sub-partners.
+pub struct OauthCreate;
+
+impl Need for OauthCreate {
+    const ANY_OF: &'static [Scope] =
+        &[Scope::OauthManageAllTokens, Scope::OauthManage, Scope::OauthCreate];
+    const DESCENDANTS: Descendants = Descendants::Always;
+}
+
+/// Reading tokens.
+pub struct OauthRead;
+
+impl Need for OauthRead {
+    const ANY_OF: &'static [Scope] =
+        &[Scope::OauthManageAllTokens, Scope::OauthManage, Scope::OauthRead];
+    const DESCENDANTS: Descendants = Descendants::Always;
+}
+
+/// Changing tokens.
+pub struct OauthUpdate;
+
+impl Need for OauthUpdate {
+    const ANY_OF: &'static [Scope] =
+        &[Scope::OauthManageAllTokens, Scope::OauthManage, Scope::OauthUpdate];
+    const DESCENDANTS: Descendants = Descendants::Always;
+}
+
+/// Revoking tokens.
+pub struct OauthRevoke;
+
+impl Need for OauthRevoke {
+    const ANY_OF: &'static [Scope] = &[Scope::OauthManageAllTokens, Scope::OauthManage];
     const DESCENDANTS: Descendants = Descendants::Always;
 }

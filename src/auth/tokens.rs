@@ -1,7 +1,7 @@
 //! From a bearer token to its [`Principal`], remembered for a moment.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
@@ -9,7 +9,7 @@ use sqlx::{PgExecutor, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Keys, Principal, Scope, Scopes};
+use super::{Keys, LastAccess, Principal, Scope, Scopes};
 use crate::input::parse_sid;
 use crate::partners::Status;
 
@@ -23,18 +23,33 @@ pub fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret).into()
 }
 
+/// Head and claims of a JWT. For some algorithms, anybody can make a second valid signature of these from a first.
+pub fn signed_part(jwt: &str) -> &str {
+    jwt.rsplit_once('.').map_or(jwt, |(signed, _)| signed)
+}
+
 /// Knows the bearers of tokens.
 pub struct Authenticator {
     db: PgPool,
     keys: Keys,
-    remembered: Cache<[u8; 32], Option<(Arc<Principal>, i64)>>,
+    last_access: LastAccess,
+    remembered: Cache<[u8; 32], Remembered>,
+}
+
+/// What became of a look-up.
+#[derive(Clone)]
+struct Remembered {
+    /// The principal and the second in which it ends; none where the token is no good.
+    found: Option<(Arc<Principal>, i64)>,
+    /// When the look-up began: what it found is no older.
+    since: Instant,
 }
 
 impl Authenticator {
     /// An authenticator that verifies JWTs with `keys` and looks everything else up in `db`.
     pub fn new(db: PgPool, keys: Keys) -> Self {
         let remembered = Cache::builder().max_capacity(CAPACITY).time_to_live(REMEMBERED).build();
-        Self { db, keys, remembered }
+        Self { db, keys, last_access: LastAccess::default(), remembered }
     }
 
     /// The keys that JWTs are made with.
@@ -42,18 +57,47 @@ impl Authenticator {
         &self.keys
     }
 
+    /// Who used which token last.
+    pub fn last_access(&self) -> &LastAccess {
+        &self.last_access
+    }
+
+    /// Writes down what can wait: who used which token last. Forgets revocations of tokens that have ended by themselves.
+    ///
+    /// # Errors
+    /// Where the database is away; what was to be written is lost then.
+    pub async fn write_behind(&self) -> Result<(), sqlx::Error> {
+        self.last_access.write(&self.db).await?;
+        sqlx::query("delete from revoked_tokens where date_expiration < $1")
+            .bind(OffsetDateTime::now_utc())
+            .execute(&self.db)
+            .await?;
+        Ok(())
+    }
+
     /// The bearer of `token`; none where it is malformed, expired, revoked or unknown, or its partner is suspended.
     ///
     /// # Errors
     /// Where the database could not be asked.
     pub async fn principal(&self, token: &str) -> Result<Option<Arc<Principal>>, Arc<sqlx::Error>> {
-        let found = self.remembered.try_get_with(hash(token), self.look_up(token)).await?;
+        let key = hash(token);
+        let mut remembered = self.remembered.try_get_with(key, self.look_up(token)).await?;
+        // A look-up that took long tells of what may be over.
+        if remembered.since.elapsed() > REMEMBERED {
+            self.remembered.invalidate(&key).await;
+            remembered = self.remembered.try_get_with(key, self.look_up(token)).await?;
+        }
         let now = OffsetDateTime::now_utc().unix_timestamp();
-        Ok(found.filter(|(_, expiry)| now < *expiry).map(|(principal, _)| principal))
+        Ok(remembered.found.filter(|(_, expiry)| now < *expiry).map(|(principal, _)| principal))
+    }
+
+    async fn look_up(&self, token: &str) -> Result<Remembered, sqlx::Error> {
+        let since = Instant::now();
+        Ok(Remembered { found: self.find(token).await?, since })
     }
 
     /// The principal and the second in which it ends.
-    async fn look_up(&self, token: &str) -> Result<Option<(Arc<Principal>, i64)>, sqlx::Error> {
+    async fn find(&self, token: &str) -> Result<Option<(Arc<Principal>, i64)>, sqlx::Error> {
         let presented = if token.split('.').count() == 3 {
             self.verified(token).await?
         } else {
@@ -77,20 +121,38 @@ impl Authenticator {
             scopes: Scopes::from(claims.scope.clone()).iter().collect(),
             expiry: claims.expiry(),
         };
-        if let Some(token_sid) = presented.token_sid {
-            let row: Option<TokenRow> = sqlx::query_as(
-                "select sid, partner_sid, scopes, date_expiration_access_token from oauth_tokens where sid = $1",
-            )
-            .bind(token_sid)
-            .fetch_optional(&self.db)
-            .await?;
-            // Another system that signs with our keys may use sids of its own.
-            if let Some(row) = row.map(TokenRow::presented) {
+        match self.row_of(&presented).await? {
+            Some(row) => {
                 presented.scopes.retain(|scope| row.scopes.contains(scope));
                 presented.expiry = presented.expiry.min(row.expiry);
+                Ok(Some(presented))
             }
+            // Another system that signs with our keys may use sids of its own.
+            None if self.was_revoked(token).await? => Ok(None),
+            None => Ok(Some(presented)),
         }
-        Ok(Some(presented))
+    }
+
+    /// Our row of a JWT.
+    async fn row_of(&self, presented: &Presented) -> Result<Option<Presented>, sqlx::Error> {
+        let Some(token_sid) = presented.token_sid else { return Ok(None) };
+        let row: Option<TokenRow> = sqlx::query_as(
+            "select sid, partner_sid, scopes, date_expiration_access_token
+             from oauth_tokens where sid = $1 and partner_sid = $2",
+        )
+        .bind(token_sid)
+        .bind(presented.partner_sid)
+        .fetch_optional(&self.db)
+        .await?;
+        Ok(row.map(TokenRow::presented))
+    }
+
+    /// Whether a JWT of which we have no row was revoked.
+    async fn was_revoked(&self, token: &str) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar("select exists (select from revoked_tokens where hash = $1)")
+            .bind(hash(signed_part(token)))
+            .fetch_one(&self.db)
+            .await
     }
 
     /// An opaque token that we made.

@@ -1,7 +1,9 @@
 //! The command line. Each command is one function; what it changes goes through the store, with the operator as the actor.
 
+mod client;
 mod healthcheck;
 mod import;
+mod login;
 mod partner;
 mod short_code;
 mod token;
@@ -9,7 +11,7 @@ mod token;
 use std::io::{ErrorKind, Write, stdout};
 use std::path::PathBuf;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, ensure};
 use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde::Serialize;
@@ -17,9 +19,12 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::auth::{Scope, Scopes};
 use crate::dev;
 use crate::error::{ApiError, FieldError};
-use crate::input::parse_sid;
+use crate::fields::Name;
+use crate::input::{FromMember, parse_sid};
+use crate::partners::Partner;
 use crate::settings::Settings;
 use crate::startup::{self, Application};
 use crate::{migrations, routes, telemetry};
@@ -59,6 +64,12 @@ enum Command {
     /// Create, list, suspend and activate partners
     #[command(subcommand)]
     Partner(partner::Command),
+    /// Create clients, which ask for tokens
+    #[command(subcommand)]
+    Client(client::Command),
+    /// Create the logins of partners, and set their passwords
+    #[command(subcommand)]
+    Login(login::Command),
     /// Issue, list and revoke tokens
     #[command(subcommand)]
     Token(token::Command),
@@ -111,6 +122,12 @@ impl Cli {
             Command::Openapi => output.value(routes::openapi()),
             Command::Partner(command) => {
                 partner::run(command, &mut open(&settings).await?, output).await
+            }
+            Command::Client(command) => {
+                client::run(command, &mut open(&settings).await?, output).await
+            }
+            Command::Login(command) => {
+                login::run(command, &mut open(&settings).await?, output).await
             }
             Command::Token(command) => {
                 token::run(command, &mut open(&settings).await?, &settings, output).await
@@ -179,6 +196,11 @@ fn sid(text: &str) -> Result<Uuid, String> {
     parse_sid(text).ok_or_else(|| "a sid is a hyphenated UUID".to_owned())
 }
 
+/// A name on the command line.
+fn named(text: &str) -> Result<Name, String> {
+    Name::from_member(Value::from(text)).map_err(|refusal| refusal.message)
+}
+
 /// What the store refused, in one line.
 fn told(error: ApiError) -> anyhow::Error {
     let cause = match error {
@@ -197,4 +219,20 @@ fn told_errors(errors: &[FieldError]) -> String {
         None => message.clone(),
     });
     told.collect::<Vec<_>>().join("; ")
+}
+
+/// The scopes that were asked for, all of them the partner's own; all of the partner's, where none were.
+fn within(partner: &Partner, asked: Vec<Scope>) -> anyhow::Result<Scopes> {
+    if asked.is_empty() {
+        return Ok(partner.available_scopes.clone());
+    }
+    for scope in &asked {
+        ensure!(
+            partner.available_scopes.contains(*scope),
+            "the partner does not have the scope {}; it has {}",
+            scope.as_str(),
+            partner.available_scopes.as_str()
+        );
+    }
+    Ok(asked.into_iter().collect())
 }

@@ -1,14 +1,12 @@
 //! `shortline partner`.
 
 use clap::Subcommand;
-use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{Output, sid, told};
+use super::{Output, named, sid, told};
 use crate::auth::{Actor, Scope};
 use crate::fields::Name;
-use crate::input::FromMember;
 use crate::partners::{Partner, Status};
 use crate::store;
 
@@ -17,7 +15,7 @@ pub enum Command {
     /// Create a partner
     Create {
         /// What it is called
-        #[arg(long, value_parser = name)]
+        #[arg(long, value_parser = named)]
         name: Name,
         /// The partner it belongs to
         #[arg(long, value_name = "SID", value_parser = sid)]
@@ -41,10 +39,6 @@ pub enum Command {
         #[arg(value_parser = sid)]
         sid: Uuid,
     },
-}
-
-fn name(text: &str) -> Result<Name, String> {
-    Name::from_member(Value::from(text)).map_err(|refusal| refusal.message)
 }
 
 pub async fn run(

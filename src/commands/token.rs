@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
 use clap::Subcommand;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Output, sid, told};
-use crate::auth::{Actor, Keys, Scope, Scopes};
+use super::{Output, sid, told, within};
+use crate::auth::{Actor, Keys, Scope};
 use crate::oauth::{DEFAULT_EXPIRES_IN, MAX_EXPIRES_IN, OauthToken, TokenFormat};
 use crate::partners::Partner;
 use crate::settings::Settings;
@@ -84,20 +83,4 @@ pub async fn run(
             output.value(&token.object)
         }
     }
-}
-
-/// The scopes that were asked for, all of them the partner's own; all of the partner's, where none were.
-fn within(partner: &Partner, asked: Vec<Scope>) -> anyhow::Result<Scopes> {
-    if asked.is_empty() {
-        return Ok(partner.available_scopes.clone());
-    }
-    for scope in &asked {
-        ensure!(
-            partner.available_scopes.contains(*scope),
-            "the partner does not have the scope {}; it has {}",
-            scope.as_str(),
-            partner.available_scopes.as_str()
-        );
-    }
-    Ok(asked.into_iter().collect())
 }

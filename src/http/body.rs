@@ -124,16 +124,24 @@ fn read_object(
     let content_type = request.content_type();
     let is_json = content_type.eq_ignore_ascii_case(JSON)
         || (request.method() == Method::PATCH && content_type.eq_ignore_ascii_case(MERGE_PATCH));
-    let bytes = web::Bytes::from_request(request, payload);
+    let bytes = read(request, payload);
     async move {
         if !is_json {
             return Err(ApiError::UnsupportedMediaType { accepted });
         }
-        let bytes = tokio::time::timeout(BODY_TIMEOUT, bytes)
-            .await
-            .map_err(|_| ApiError::Timeout)?
-            .map_err(|error| unreadable(&error))?;
-        parse_object(&bytes)
+        parse_object(&bytes.await?)
+    }
+}
+
+/// The bytes of the body: 413 where there are too many, 408 where they do not come.
+pub(super) fn read(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> impl Future<Output = Result<web::Bytes, ApiError>> + use<> {
+    let bytes = web::Bytes::from_request(request, payload);
+    async move {
+        let read = tokio::time::timeout(BODY_TIMEOUT, bytes).await;
+        read.map_err(|_| ApiError::Timeout)?.map_err(|error| unreadable(&error))
     }
 }
 

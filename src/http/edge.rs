@@ -87,7 +87,9 @@ pub async fn private<B: MessageBody>(
     let mut response = next.call(request).await?;
     let succeeded = response.status().is_success();
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    }
     if let Some(handling) = handling
         && succeeded
     {
@@ -96,6 +98,18 @@ pub async fn private<B: MessageBody>(
             HeaderValue::from_static(handling.applied()),
         );
     }
+    Ok(response)
+}
+
+/// Wraps what answers with secrets: nobody keeps them (RFC 6749, section 5.1, which asks for both headers).
+pub async fn no_store<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let mut response = next.call(request).await?;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
     Ok(response)
 }
 

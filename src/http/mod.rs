@@ -3,6 +3,7 @@
 mod arguments;
 mod body;
 mod edge;
+mod form;
 mod listing;
 mod preferences;
 mod proxies;
@@ -16,7 +17,8 @@ use uuid::Uuid;
 
 pub use arguments::{NoArguments, WriteArguments};
 pub use body::{BODY_LIMIT, MergePatch, NewObject, Replacement};
-pub use edge::{ClientIp, Draining, RequestId, cors, edge, private, unmatched};
+pub use edge::{ClientIp, Draining, RequestId, cors, edge, no_store, private, unmatched};
+pub use form::Form;
 pub use listing::{ListOf, ListParameters, ListRequest, Listing, Pagination, PublicUrl};
 pub use proxies::TrustedProxies;
 pub use view::{View, ViewParameters};

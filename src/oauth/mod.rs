@@ -1,4 +1,11 @@
-//! OAuth tokens: how a partner's clients prove who they are.
+//! OAuth tokens: how a partner's clients prove who they are, and how they get one.
+
+mod clients;
+mod credentials;
+mod grants;
+pub mod handlers;
+mod logins;
+mod revocation;
 
 use std::time::Duration;
 
@@ -9,14 +16,26 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+pub use clients::OauthClient;
+pub use credentials::Credentials;
+pub use grants::Grants;
+pub use logins::{PartnerLogin, Password};
+
 use crate::auth::{Claims, Keys, Scopes, hash};
 use crate::date;
+use crate::error::ApiError;
+use crate::fields::Name;
+use crate::input::{Input, Members};
+use crate::patch::Patch;
 use crate::store::{Column, Resource};
 
 /// How long a token lives where nobody says, in seconds.
 pub const DEFAULT_EXPIRES_IN: u64 = 3_600;
 /// The longest that a token can live, in seconds: a hundred years, as CarrierX's own.
 pub const MAX_EXPIRES_IN: u64 = 3_153_600_000;
+
+/// How long a refresh token lives.
+const REFRESH_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 
 /// The kinds of token that we make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -50,7 +69,7 @@ pub struct OauthToken {
     /// Where it was last used from.
     pub ip_last_accessed: Option<String>,
     /// What its owner calls it.
-    pub name: Option<String>,
+    pub name: Option<Name>,
     /// The partner whose it is.
     pub partner_sid: Uuid,
     /// The secret that renews it, on the day it is made; `null` later.
@@ -67,6 +86,15 @@ pub struct OauthToken {
     /// The SHA-256 of the access token.
     #[serde(skip)]
     access_hash: Vec<u8>,
+    /// The first token of those that renewed each other, where there is a refresh token.
+    #[serde(skip)]
+    family_sid: Option<Uuid>,
+    /// The SHA-256 of the refresh token.
+    #[serde(skip)]
+    refresh_hash: Option<Vec<u8>>,
+    /// Whether the refresh token was used. It is good once.
+    #[serde(skip)]
+    refresh_spent: bool,
 }
 
 /// How a token is presented (RFC 6750).
@@ -127,7 +155,47 @@ impl OauthToken {
             token_sid,
             token_type: TokenType::Bearer,
             access_hash: hash(secret).to_vec(),
+            family_sid: None,
+            refresh_hash: None,
+            refresh_spent: false,
         }
+    }
+
+    /// Gives the token a refresh token, of that family or of a new one, and tells its secret.
+    fn make_renewable(&mut self, family_sid: Option<Uuid>) -> String {
+        let secret = Uuid::new_v4().to_string();
+        self.family_sid = family_sid.or(Some(self.token_sid));
+        self.refresh_hash = Some(hash(&secret).to_vec());
+        self.date_expiration_refresh_token = Some(self.date_created + REFRESH_LIFETIME);
+        secret
+    }
+
+    /// Uses the refresh token up, and says whether it was good.
+    fn spend(&mut self) -> bool {
+        let now = date::now();
+        let alive = self.date_expiration_refresh_token.is_some_and(|expires| now < expires);
+        let good = alive && !self.refresh_spent;
+        if good {
+            self.refresh_spent = true;
+            self.date_expiration_refresh_token = Some(now);
+        }
+        good
+    }
+
+    /// Makes the changes.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] where a scope would be added.
+    pub fn change(&mut self, changes: TokenChanges) -> Result<(), ApiError> {
+        let TokenChanges { name, scopes } = changes;
+        name.apply(&mut self.name);
+        let Some(scopes) = scopes else { return Ok(()) };
+        if let Some(beyond) = scopes.beyond(&self.scopes.iter().collect::<Vec<_>>()) {
+            let message = format!("can only shrink: the token does not carry {beyond}");
+            return Err(ApiError::invalid("scopes", message));
+        }
+        self.scopes = scopes;
+        Ok(())
     }
 
     /// Ends the token, and its refresh token, in the moment it began: whatever the clocks of those who ask may show.
@@ -138,20 +206,53 @@ impl OauthToken {
     }
 }
 
+/// What an update may change of a token.
+#[derive(Debug, Default, ToSchema)]
+pub struct TokenChanges {
+    /// What its owner calls it.
+    #[schema(value_type = Option<Name>)]
+    pub name: Patch<Name>,
+    /// What it may do: some of what it may do now.
+    pub scopes: Option<Scopes>,
+}
+
+impl Input for TokenChanges {
+    const READ_ONLY: &'static [&'static str] = &[
+        "access_token",
+        "client_id",
+        "date_created",
+        "date_expiration_access_token",
+        "date_expiration_refresh_token",
+        "date_last_accessed",
+        "ip_last_accessed",
+        "partner_sid",
+        "refresh_token",
+        "token_sid",
+        "token_type",
+    ];
+
+    fn take(members: &mut Members) -> Option<Self> {
+        Some(Self { name: members.nullable("name"), scopes: members.optional("scopes") })
+    }
+}
+
 impl Resource for OauthToken {
     const KIND: &'static str = "oauth_token";
     const TABLE: &'static str = "oauth_tokens";
     const SID: &'static str = "token_sid";
     const UNSTORED: &'static [&'static str] = &["access_token", "refresh_token", "token_type"];
     const COLUMNS: &'static [Column] = &[
-        Column::new("access_hash", "bytea"),
+        Column::hidden("access_hash", "bytea"),
         Column::new("client_id", "text"),
         Column::new("date_created", "timestamptz"),
         Column::new("date_expiration_access_token", "timestamptz"),
         Column::new("date_expiration_refresh_token", "timestamptz"),
         Column::new("date_last_accessed", "timestamptz"),
+        Column::hidden("family_sid", "uuid"),
         Column::new("ip_last_accessed", "text"),
         Column::new("name", "text"),
+        Column::hidden("refresh_hash", "bytea"),
+        Column::hidden("refresh_spent", "boolean"),
         Column::new("scopes", "text"),
     ];
 
@@ -175,10 +276,14 @@ impl Resource for OauthToken {
             tokens.iter().map(|token| token.date_expiration_refresh_token).collect::<Vec<_>>(),
         )?;
         arguments.add(tokens.iter().map(|token| token.date_last_accessed).collect::<Vec<_>>())?;
+        arguments.add(tokens.iter().map(|token| token.family_sid).collect::<Vec<_>>())?;
         arguments.add(
             tokens.iter().map(|token| token.ip_last_accessed.as_deref()).collect::<Vec<_>>(),
         )?;
-        arguments.add(tokens.iter().map(|token| token.name.as_deref()).collect::<Vec<_>>())?;
+        arguments.add(tokens.iter().map(|token| token.name.as_ref()).collect::<Vec<_>>())?;
+        arguments
+            .add(tokens.iter().map(|token| token.refresh_hash.as_deref()).collect::<Vec<_>>())?;
+        arguments.add(tokens.iter().map(|token| token.refresh_spent).collect::<Vec<_>>())?;
         arguments.add(tokens.iter().map(|token| token.scopes.as_str()).collect::<Vec<_>>())
     }
 }

@@ -60,7 +60,7 @@ pub struct Partner {
     /// Its number for humans: `CX` and 8 digits.
     pub display_id: String,
     /// The name it logs in by.
-    pub login: Option<String>,
+    pub login: Option<Name>,
     /// What it is called.
     pub name: Name,
     /// The partner it belongs to.
@@ -353,8 +353,7 @@ impl Resource for Partner {
         )?;
         arguments.add(partners.iter().map(|partner| partner.date_created).collect::<Vec<_>>())?;
         arguments.add(partners.iter().map(|partner| &*partner.display_id).collect::<Vec<_>>())?;
-        arguments
-            .add(partners.iter().map(|partner| partner.login.as_deref()).collect::<Vec<_>>())?;
+        arguments.add(partners.iter().map(|partner| partner.login.as_ref()).collect::<Vec<_>>())?;
         arguments.add(partners.iter().map(|partner| &partner.name).collect::<Vec<_>>())?;
         arguments.add(partners.iter().map(|partner| partner.parent_sid).collect::<Vec<_>>())?;
         arguments.add(partners.iter().map(|partner| partner.status).collect::<Vec<_>>())
@@ -363,6 +362,7 @@ impl Resource for Partner {
     fn broken(&self, constraint: &str) -> Option<ApiError> {
         match constraint {
             "partners_parent_fkey" => Some(ApiError::invalid("parent_sid", "must be a partner")),
+            "partners_login_key" => Some(ApiError::Conflict(FieldError::new("login", "is taken"))),
             "partners_pkey" => Some(ApiError::Conflict(FieldError::new("partner_sid", "is taken"))),
             _ => None,
         }

@@ -8,22 +8,28 @@ use crate::list::Kind;
 pub struct Column {
     pub(super) name: &'static str,
     pub(super) sql_type: &'static str,
+    is_hidden: bool,
 }
 
 impl Column {
-    /// The column called `name`, of that type.
+    /// The column of the member called `name`, of that type.
     pub const fn new(name: &'static str, sql_type: &'static str) -> Self {
-        Self { name, sql_type }
+        Self { name, sql_type, is_hidden: false }
+    }
+
+    /// A column that is no member: a secret's hash, or what only we need.
+    pub const fn hidden(name: &'static str, sql_type: &'static str) -> Self {
+        Self { name, sql_type, is_hidden: true }
     }
 
     /// How its values compare, where clients may know.
     pub(super) fn kind(&self) -> Option<Kind> {
         match self.sql_type {
+            _ if self.is_hidden => None,
             "text" => Some(Kind::Text),
             "uuid" => Some(Kind::Sid),
             "timestamptz" => Some(Kind::Date),
             "jsonb" => Some(Kind::Json),
-            // A hash.
             _ => None,
         }
     }

@@ -16,20 +16,21 @@ struct Operation {
 }
 
 /// The operations that are open to everybody, by their paths.
-const OPEN: [&str; 3] = ["/healthz", "/openapi.json", "/readyz"];
+const OPEN: [&str; 4] = ["/core/v2/oauth/token", "/healthz", "/openapi.json", "/readyz"];
 
 async fn operations(app: &App) -> Vec<Operation> {
     let document = Answer::to(app.anonymous(Method::GET, "/openapi.json")).await.expect(200);
     let mut operations = Vec::new();
     for (template, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            let Some(security) = operation["security"].as_array() else {
+            let security = operation["security"].as_array().map_or(&[][..], Vec::as_slice);
+            if !security.iter().any(|security| security.get("bearer").is_some()) {
                 assert!(
                     OPEN.contains(&template.as_str()),
                     "{method} {template} is open to everybody"
                 );
                 continue;
-            };
+            }
             let named = |scopes: &Value| {
                 let scopes = scopes.as_array().unwrap();
                 assert!(scopes.len() < 2, "any one of the scopes is enough");
@@ -100,7 +101,7 @@ impl Operation {
             "/oauth/revoke" => {
                 (Uuid::nil(), Body::Form("token=5ebc03d6-8b2b-44ad-bf65-72d4f1491dda"))
             }
-            "/oauth/whoami" => (Uuid::nil(), Body::Form("")),
+            "/oauth/tokens" | "/oauth/whoami" => (Uuid::nil(), Body::Form("")),
             template => panic!("nobody says how to call {} {template}", self.method),
         }
     }

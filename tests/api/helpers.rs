@@ -314,9 +314,16 @@ impl App {
 
     /// Every object has an entry for each of its versions, chained by hashes that end at its head.
     async fn expect_whole_history(&self) {
-        let objects = ["partners", "oauth_tokens", "did_groups", "short_codes"]
-            .map(|table| format!("select sid, version, head from {table}"))
-            .join(" union all ");
+        let objects = [
+            "partners",
+            "oauth_clients",
+            "oauth_tokens",
+            "partner_logins",
+            "did_groups",
+            "short_codes",
+        ]
+        .map(|table| format!("select sid, version, head from {table}"))
+        .join(" union all ");
         let broken: Vec<(Uuid, String)> = sqlx::query_as(AssertSqlSafe(format!(
             "with entries as (
                  select *, lag(hash, 1, '') over chain as previous, row_number() over chain as number

@@ -394,3 +394,24 @@ fn partners_are_listed_with_their_descendants() {
         assert_eq!(sids("filter=available_scopes+like+%22%25admin.manage%25%22").await.1, 2);
     });
 }
+
+#[test]
+fn tokens_are_listed_without_their_secrets() {
+    check(async |app| {
+        let page = app.get("/core/v2/oauth/tokens?order=date_created").await.expect(200);
+        assert_eq!(page["total"], 2, "those of the partner and of its child");
+        for token in page["items"].as_array().unwrap() {
+            assert_eq!(
+                (&token["access_token"], &token["refresh_token"]),
+                (&Value::Null, &Value::Null)
+            );
+            assert_eq!(token["token_type"], "bearer");
+        }
+        for hidden in ["access_hash", "refresh_hash", "family_sid", "access_token"] {
+            let refused = app.get(&format!("/core/v2/oauth/tokens?filter={hidden}+ne+null")).await;
+            assert_eq!(refused.expect_error(400, "bad request"), ["filter"]);
+        }
+        let refused = app.get("/core/v2/oauth/tokens?include_fields=access_hash").await;
+        assert_eq!(refused.expect_error(400, "bad request"), ["include_fields"]);
+    });
+}

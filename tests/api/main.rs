@@ -11,6 +11,7 @@ mod dev;
 mod helpers;
 mod lifecycle;
 mod lists;
+mod oauth;
 mod objects;
 mod partners;
 mod patch;

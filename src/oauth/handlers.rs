@@ -1,0 +1,239 @@
+//! The endpoints of OAuth.
+
+use actix_web::http::StatusCode;
+use actix_web::web::Json;
+use actix_web::{HttpRequest, HttpResponse, get, patch, post, web};
+use serde::Serialize;
+use sqlx::PgPool;
+use utoipa::ToSchema;
+
+use super::revocation::Revoker;
+use super::{Grants, OauthToken, TokenChanges};
+use crate::auth::{AnyToken, Caller, OauthCreate, OauthRead, OauthUpdate, Scopes};
+use crate::error::{ApiError, ErrorBody};
+use crate::fields::Name;
+use crate::http::{
+    Form, ListOf, ListParameters, ListRequest, Listing, MergePatch, Sid, View, ViewParameters,
+    WriteArguments,
+};
+use crate::partners::Partner;
+use crate::store::{self, Stored};
+
+/// What the form of a token request may hold.
+#[derive(ToSchema)]
+pub struct TokenForm {
+    /// How long the token lives, in seconds: 1 to 3,153,600,000, by default 3,600.
+    pub access_token_expires_in: Option<u64>,
+    /// The client, where it does not prove itself by HTTP Basic.
+    pub client_id: Option<String>,
+    /// Its secret.
+    pub client_secret: Option<String>,
+    /// `client_credentials`, `password` or `refresh_token`.
+    pub grant_type: String,
+    /// What the token is called.
+    pub name: Option<Name>,
+    /// The password of `username`.
+    pub password: Option<String>,
+    /// For the grant of that name.
+    pub refresh_token: Option<String>,
+    /// Names with blanks or commas between them; by default all that are to be had.
+    pub scope: Option<String>,
+    /// A partner's login, for the grant `password`.
+    pub username: Option<String>,
+}
+
+/// What the form of a request for a sub-partner's token may hold: nothing is needed.
+#[derive(ToSchema)]
+pub struct SubPartnerTokenForm {
+    /// How long the token lives, in seconds: 1 to 3,153,600,000, by default 3,600.
+    pub access_token_expires_in: Option<u64>,
+    /// A client of the caller's partner.
+    pub client_id: Option<String>,
+    /// Its secret.
+    pub client_secret: Option<String>,
+    /// A grant that we know; the bearer token is what counts.
+    pub grant_type: Option<String>,
+    /// What the token is called.
+    pub name: Option<Name>,
+    /// Names with blanks or commas between them; by default all that both the caller and the sub-partner hold.
+    pub scope: Option<String>,
+}
+
+/// What the form of a revocation may hold.
+#[derive(ToSchema)]
+pub struct RevocationForm {
+    /// An access token or refresh token; by default the calling token.
+    pub token: Option<String>,
+    /// Accepted, and not needed.
+    pub token_type_hint: Option<String>,
+}
+
+/// Makes a token: RFC 6749, for a client, a login or a refresh token.
+#[utoipa::path(
+    tag = "OAuth",
+    request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
+    security(("client" = []), ()),
+    responses((status = OK, body = OauthToken), (status = "default", body = ErrorBody)),
+)]
+#[post("/token")]
+pub async fn post_token(
+    request: HttpRequest,
+    form: Form,
+    grants: web::Data<Grants>,
+) -> Result<Json<OauthToken>, ApiError> {
+    grants.token(&request, &form).await.map(Json)
+}
+
+/// Makes a token of a sub-partner, for the bearer of one of its ancestor.
+#[utoipa::path(
+    tag = "OAuth",
+    params(("partner_sid" = Uuid, Path, description = "The sub-partner secure ID")),
+    request_body(content = SubPartnerTokenForm, content_type = "application/x-www-form-urlencoded"),
+    security(
+        ("bearer" = ["oauth.manage_all_tokens"]),
+        ("bearer" = ["oauth.manage"]),
+        ("bearer" = ["oauth.create"]),
+    ),
+    responses((status = OK, body = OauthToken), (status = "default", body = ErrorBody)),
+)]
+#[post("/token/{partner_sid}")]
+pub async fn post_sub_partner_token(
+    caller: Caller<OauthCreate>,
+    sid: Sid,
+    form: Form,
+    grants: web::Data<Grants>,
+) -> Result<Json<OauthToken>, ApiError> {
+    grants.sub_partner_token(&caller, sid.0, &form).await.map(Json)
+}
+
+/// The tokens of the caller's own partner and of its descendants, a page at a time, without their secrets.
+#[utoipa::path(
+    tag = "OAuth",
+    params(ListParameters),
+    security(
+        ("bearer" = ["oauth.manage_all_tokens"]),
+        ("bearer" = ["oauth.manage"]),
+        ("bearer" = ["oauth.read"]),
+    ),
+    responses((status = OK, body = ListOf<OauthToken>), (status = "default", body = ErrorBody)),
+)]
+#[get("/tokens")]
+pub async fn list_tokens(
+    caller: Caller<OauthRead>,
+    list: ListRequest<OauthToken>,
+    db: web::Data<PgPool>,
+) -> Result<Json<Listing>, ApiError> {
+    list.answer(&db, &caller).await
+}
+
+/// The token of that sid, without its secrets.
+#[utoipa::path(
+    tag = "OAuth",
+    params(("token_sid" = Uuid, Path, description = "The token secure ID"), ViewParameters),
+    security(
+        ("bearer" = ["oauth.manage_all_tokens"]),
+        ("bearer" = ["oauth.manage"]),
+        ("bearer" = ["oauth.read"]),
+    ),
+    responses((status = OK, body = OauthToken), (status = "default", body = ErrorBody)),
+)]
+#[get("/tokens/{token_sid}")]
+pub async fn get_token(
+    caller: Caller<OauthRead>,
+    sid: Sid,
+    view: View<OauthToken>,
+    db: web::Data<PgPool>,
+) -> Result<HttpResponse, ApiError> {
+    view.answer(&db, &caller, store::get(&**db, &caller, sid.0).await?).await
+}
+
+/// Changes the members that are sent. The scopes can only shrink.
+#[utoipa::path(
+    tag = "OAuth",
+    params(
+        ("token_sid" = Uuid, Path, description = "The token secure ID"),
+        ("nested_objects" = Option<String>, Query, description = "Only `replace`; changes nothing here"),
+    ),
+    request_body(
+        description = "The members to change",
+        content((TokenChanges = "application/json"), (TokenChanges = "application/merge-patch+json")),
+    ),
+    security(
+        ("bearer" = ["oauth.manage_all_tokens"]),
+        ("bearer" = ["oauth.manage"]),
+        ("bearer" = ["oauth.update"]),
+    ),
+    responses((status = OK, body = OauthToken), (status = "default", body = ErrorBody)),
+)]
+#[patch("/tokens/{token_sid}")]
+pub async fn patch_token(
+    caller: Caller<OauthUpdate>,
+    sid: Sid,
+    _: WriteArguments,
+    body: MergePatch<TokenChanges>,
+    db: web::Data<PgPool>,
+) -> Result<Stored<OauthToken>, ApiError> {
+    store::update(&**db, &caller, sid.0, |token: &mut OauthToken| {
+        token.change(body.0.against(token)?)
+    })
+    .await
+}
+
+/// Ends a token, RFC 7009: of a refresh token its whole family. Says nothing of a token that is unknown.
+#[utoipa::path(
+    tag = "OAuth",
+    request_body(content = RevocationForm, content_type = "application/x-www-form-urlencoded"),
+    security(
+        ("bearer" = ["oauth.manage_all_tokens"]),
+        ("bearer" = ["oauth.manage"]),
+        ("client" = []),
+    ),
+    responses((status = NO_CONTENT, description = "Ended"), (status = "default", body = ErrorBody)),
+)]
+#[post("/revoke")]
+pub async fn post_revoke(
+    revoker: Revoker,
+    request: HttpRequest,
+    form: Form,
+    grants: web::Data<Grants>,
+) -> Result<HttpResponse, ApiError> {
+    grants.revoke(&request, revoker, &form).await?;
+    Ok(HttpResponse::new(StatusCode::NO_CONTENT))
+}
+
+/// Who is calling.
+#[derive(Serialize, ToSchema)]
+pub struct Whoami {
+    /// The partner of the token.
+    partner: Partner,
+    /// What the token may do: the scopes that its partner and every ancestor of it hold, too.
+    scopes: Scopes,
+    /// The token, without its secrets; `null` where another system made it.
+    token: Option<OauthToken>,
+}
+
+/// Who is calling, and what the token may do.
+#[utoipa::path(
+    tag = "OAuth",
+    security(("bearer" = [])),
+    responses((status = OK, body = Whoami), (status = "default", body = ErrorBody)),
+)]
+#[get("/whoami")]
+pub async fn get_whoami(
+    caller: Caller<AnyToken>,
+    db: web::Data<PgPool>,
+) -> Result<Json<Whoami>, ApiError> {
+    let partner_sid = caller.partner_sid().ok_or(ApiError::NoItem)?;
+    let partner: Stored<Partner> = store::get(&**db, &caller, partner_sid).await?;
+    let token = match caller.token_sid() {
+        Some(sid) => store::get(&**db, &caller, sid).await.map(|token| Some(token.object)),
+        None => Ok(None),
+    };
+    let token = match token {
+        // Another system has sids of its own.
+        Err(ApiError::NoItem) => None,
+        token => token?,
+    };
+    let scopes = caller.scopes().iter().copied().collect();
+    Ok(Json(Whoami { partner: partner.object, scopes, token }))
+}
