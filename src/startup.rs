@@ -36,6 +36,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 const ACCEPT_TIME: Duration = Duration::from_secs(1);
 /// How long it takes at most until it is written down who used which token last.
 const WRITE_BEHIND: Duration = Duration::from_secs(60);
+/// How long the writing itself may take.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests in flight may take once the listener is closed, in seconds.
 const FLIGHT_SECONDS: u64 = 10;
 
@@ -71,6 +73,7 @@ pub struct Application {
     listener: TcpListener,
     address: SocketAddr,
     authenticator: Data<Authenticator>,
+    database: PgConnectOptions,
     draining: Draining,
     drain: Duration,
 }
@@ -90,7 +93,7 @@ impl Application {
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
         migrations::run(connect(&database).await?).await?;
-        let pool = pool(settings, database);
+        let pool = pool(settings, database.clone());
         let draining = Draining::default();
         let authenticator = Data::new(Authenticator::new(pool.clone(), keys));
         let grants = Grants::new(pool.clone(), authenticator.clone(), settings.token_format)?;
@@ -108,6 +111,7 @@ impl Application {
             listener,
             address,
             authenticator,
+            database,
             draining,
             drain: settings.drain_seconds.map_or(DRAIN, Duration::from_secs),
         })
@@ -129,7 +133,7 @@ impl Application {
     /// # Errors
     /// Where the server breaks.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
-        let Self { server, listener, authenticator, draining, drain, .. } = self;
+        let Self { server, listener, authenticator, database, draining, drain, .. } = self;
         let handle = server.handle();
         let mut stop = Stop::new()?;
         tokio::spawn(async move {
@@ -141,10 +145,10 @@ impl Application {
             }
             handle.stop(true).await;
         });
-        let housekeeping = tokio::spawn(keep_house(authenticator.clone()));
+        let housekeeping = tokio::spawn(keep_house(authenticator.clone(), database.clone()));
         server.await?;
         housekeeping.abort();
-        write_behind(&authenticator).await;
+        write_behind(&authenticator, &database).await;
         tracing::info!("stopped");
         Ok(())
     }
@@ -177,16 +181,24 @@ async fn turn_away(listener: &TcpListener) {
 }
 
 /// Writes down once a minute what can wait, until it is stopped.
-async fn keep_house(authenticator: Data<Authenticator>) {
+async fn keep_house(authenticator: Data<Authenticator>, database: PgConnectOptions) {
     loop {
         tokio::time::sleep(WRITE_BEHIND).await;
-        write_behind(&authenticator).await;
+        write_behind(&authenticator, &database).await;
     }
 }
 
-async fn write_behind(authenticator: &Authenticator) {
-    if let Err(error) = authenticator.write_behind().await {
-        let cause = &error as &dyn std::error::Error;
+/// Writes down what can wait, or says why not.
+async fn write_behind(authenticator: &Authenticator, database: &PgConnectOptions) {
+    // Not over the pool: its connections belong to the threads that serve, and end with them.
+    let written = async {
+        let mut connection = connect(database).await?;
+        authenticator.write_behind(&mut connection).await?;
+        anyhow::Ok(connection.close().await?)
+    };
+    let outcome = tokio::time::timeout(WRITE_TIMEOUT, written).await;
+    if let Err(error) = outcome.map_err(anyhow::Error::from).flatten() {
+        let cause = &*error as &dyn std::error::Error;
         tracing::warn!(error = cause, "could not write down who used which token last");
     }
 }

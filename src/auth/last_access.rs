@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use sqlx::PgPool;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -38,7 +38,7 @@ impl LastAccess {
     ///
     /// # Errors
     /// Where the database is away; what was noted is lost then.
-    pub async fn write(&self, db: &PgPool) -> Result<(), sqlx::Error> {
+    pub async fn write(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         let noted = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         if noted.is_empty() {
             return Ok(());
@@ -61,7 +61,7 @@ impl LastAccess {
         .bind(noted.values().map(|access| access.partner_sid).collect::<Vec<_>>())
         .bind(noted.values().map(|access| access.date).collect::<Vec<_>>())
         .bind(noted.values().map(|access| access.ip.map(|ip| ip.to_string())).collect::<Vec<_>>())
-        .execute(db)
+        .execute(connection)
         .await?;
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
-use sqlx::{PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -66,11 +66,11 @@ impl Authenticator {
     ///
     /// # Errors
     /// Where the database is away; what was to be written is lost then.
-    pub async fn write_behind(&self) -> Result<(), sqlx::Error> {
-        self.last_access.write(&self.db).await?;
+    pub async fn write_behind(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        self.last_access.write(connection).await?;
         sqlx::query("delete from revoked_tokens where date_expiration < $1")
             .bind(OffsetDateTime::now_utc())
-            .execute(&self.db)
+            .execute(connection)
             .await?;
         Ok(())
     }

@@ -1,9 +1,12 @@
 //! The command line, as an operator uses it.
 
 use std::io::Write;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
+use shortline::auth::{Actor, Scope};
+use shortline::partners::Partner;
+use shortline::store;
 use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 
 use crate::helpers::{Answer, App, SECRET, check, check_database, code_path, url};
@@ -23,6 +26,17 @@ fn json_of(database: &PgConnectOptions, arguments: &[&str]) -> Value {
     let output = shortline(database, &[arguments, &["--json"]].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What a command says that reads `input`.
+fn shortline_reading(database: &PgConnectOptions, arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shortline"));
+    command.args(arguments).args(["--json", "--database-url", &url(database)]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // It may have complained before it came to read.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
 }
 
 /// The complaint of a command that fails.
@@ -289,5 +303,55 @@ fn an_import_is_all_or_nothing_and_names_the_bad_line() {
             &["short-code", "import", csv.path().to_str().unwrap(), "--partner", &partner],
         );
         assert!(complaint.contains("line 2: colour: unknown member"), "{complaint}");
+    });
+}
+
+#[test]
+fn an_operator_makes_clients_and_logins_that_get_tokens() {
+    check(async |app: &App| {
+        let (database, partner) = (&app.database, app.child.sid.to_string());
+        let small = ["client", "create", "--partner", &partner, "--scope", "phonenumber.read"];
+        let client = json_of(database, &small);
+        assert_eq!(client["scopes"], json!(["phonenumber.read"]));
+        let lacking = Scope::PhonenumberManage;
+        let narrow = |partner: &mut Partner| {
+            partner.available_scopes = [Scope::PhonenumberRead].into_iter().collect();
+            Ok(())
+        };
+        store::update(&mut app.connection().await, &Actor::operator(), app.child.sid, narrow)
+            .await
+            .unwrap();
+        let more = ["client", "create", "--partner", &partner, "--scope", lacking.as_str()];
+        assert!(complaint(database, &more).contains("does not have the scope"));
+
+        let create = ["login", "create", "--partner", &partner, "--login", "ann"];
+        let set = ["login", "set-password", "--login", "ann"];
+        let said = |output: &Output| String::from_utf8(output.stderr.clone()).unwrap();
+        let short = shortline_reading(database, &create, "too short 1\n");
+        assert_eq!(said(&short), "shortline: a password has at least 12 characters\n");
+        let made = shortline_reading(database, &create, "the first password\n");
+        assert!(made.status.success(), "{}", said(&made));
+        let again = shortline_reading(database, &create, "the first password\n");
+        assert!(said(&again).starts_with("shortline: login: "), "{}", said(&again));
+        let changed = shortline_reading(database, &set, "the second password");
+        assert!(changed.status.success(), "{}", said(&changed));
+        let unknown = ["login", "set-password", "--login", "bob"];
+        let unknown = shortline_reading(database, &unknown, "the second password");
+        assert_eq!(said(&unknown), "shortline: no such login\n");
+
+        for (password, expected) in [("the first password", 401), ("the second password", 200)] {
+            let body = format!("grant_type=password&username=ann&password={password}");
+            let request = app
+                .anonymous(reqwest::Method::POST, "/core/v2/oauth/token")
+                .basic_auth(sid(&client["client_id"]), client["client_secret"].as_str())
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(body.replace(' ', "+"));
+            Answer::to(request).await.expect(expected);
+        }
+        let shown = app.get(&format!("/core/v2/partners/{partner}")).await.expect(200);
+        assert_eq!(shown["login"], "ann");
+        let login: Value = serde_json::from_slice(&made.stdout).unwrap();
+        assert_eq!(app.version(sid(&login["login_sid"]).parse().unwrap()).await, 2);
+        assert_eq!(app.version(sid(&client["client_id"]).parse().unwrap()).await, 1);
     });
 }
