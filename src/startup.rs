@@ -11,7 +11,7 @@ use actix_web::{App, HttpServer, web};
 use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
 #[cfg(target_os = "linux")]
-use socket2::{SockFilter, SockRef};
+use socket2::SockRef;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -33,7 +33,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long the connections that have begun may take to be accepted before the listener closes.
 #[cfg(target_os = "linux")]
-const ACCEPT_TIME: Duration = Duration::from_secs(1);
+const ACCEPT_TIME: Duration = Duration::from_millis(200);
 /// How long it takes at most until it is written down who used which token last.
 const WRITE_BEHIND: Duration = Duration::from_secs(60);
 /// How long the writing itself may take.
@@ -143,6 +143,9 @@ impl Application {
             if tokio::time::timeout(drain, stop.told()).await.is_err() && !drain.is_zero() {
                 turn_away(&listener).await;
             }
+            // A worker that stops takes its connections to the database with it, which the others may be using.
+            let _ =
+                tokio::time::timeout(Duration::from_secs(FLIGHT_SECONDS), draining.landed()).await;
             handle.stop(true).await;
         });
         let housekeeping = tokio::spawn(keep_house(authenticator.clone(), database.clone()));
@@ -157,23 +160,14 @@ impl Application {
 /// Lets no further connection begin, and gives those that have time to be accepted.
 ///
 /// Closing a listener resets the connections that the kernel has made and nobody has accepted yet: a balancer that has already
-/// sent a PATCH there cannot know whether it was done. So the kernel is told to drop what asks for a new connection (a segment
-/// with SYN); the balancer's attempt times out or is refused a moment later, and goes to another instance.
+/// sent a PATCH there cannot know whether it was done. So the listener is first bound to a network device that does not exist:
+/// from then on the kernel refuses new connections, and the balancer goes to another instance, while those made are accepted.
 async fn turn_away(listener: &TcpListener) {
     #[cfg(target_os = "linux")]
     {
-        const LOAD_BYTE: u16 = 0x30;
-        const JUMP_IF_SET: u16 = 0x45;
-        const RETURN: u16 = 0x06;
-        const TCP_FLAGS: u32 = 13;
-        const SYN: u32 = 0x02;
-        let drop_syn = [
-            SockFilter::new(LOAD_BYTE, 0, 0, TCP_FLAGS),
-            SockFilter::new(JUMP_IF_SET, 0, 1, SYN),
-            SockFilter::new(RETURN, 0, 0, 0),
-            SockFilter::new(RETURN, 0, 0, u32::MAX),
-        ];
-        if let Err(error) = SockRef::from(listener).attach_filter(&drop_syn) {
+        use std::num::NonZeroU32;
+        const NO_DEVICE: Option<NonZeroU32> = NonZeroU32::new(i32::MAX as u32);
+        if let Err(error) = SockRef::from(listener).bind_device_by_index_v4(NO_DEVICE) {
             tracing::warn!("a connection that begins right now may be reset: {error}");
         }
         tokio::time::sleep(ACCEPT_TIME).await;

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use actix_cors::Cors;
 use actix_web::body::{BoxBody, MessageBody};
@@ -28,19 +28,43 @@ pub struct ClientIp(pub IpAddr);
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
 
-/// Whether we are about to stop.
+/// Whether we are about to stop, and how many requests are in flight.
 #[derive(Clone, Debug, Default)]
-pub struct Draining(Arc<AtomicBool>);
+pub struct Draining {
+    begun: Arc<AtomicBool>,
+    in_flight: Arc<AtomicUsize>,
+}
 
 impl Draining {
     /// From now on, every answer closes its connection and `/readyz` says no.
     pub fn begin(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.begun.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until no request is in flight.
+    pub async fn landed(&self) {
+        while self.in_flight.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Whether it has begun.
     pub fn has_begun(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    fn take_off(&self) -> Flight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Flight(self.in_flight.clone())
+    }
+}
+
+/// A request in flight, until it is dropped.
+struct Flight(Arc<AtomicUsize>);
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -60,7 +84,9 @@ pub async fn edge<B: MessageBody + 'static>(
     }
     normalize(&mut request);
 
+    let flight = request.app_data::<web::Data<Draining>>().map(|draining| draining.take_off());
     let mut response = as_problem(next.call(request).await?);
+    drop(flight);
 
     let draining = response
         .request()
