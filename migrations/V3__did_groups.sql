@@ -11,6 +11,12 @@ create table did_groups (
     name text collate "C" not null,
     -- What a short code refers to: a group together with its owner.
     constraint did_groups_partner_sid_key unique (partner_sid, sid)
-) with (fillfactor = 85);
+) with (
+    fillfactor = 85,
+    -- As for short codes.
+    autovacuum_vacuum_scale_factor = 0.01,
+    autovacuum_vacuum_insert_scale_factor = 0.01,
+    autovacuum_analyze_scale_factor = 0.02
+);
 
 create index did_groups_partner_idx on did_groups (partner_sid, ordinal);

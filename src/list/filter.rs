@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Iso8601;
 use uuid::Uuid;
 
+use super::order::sortable;
 use super::{Kind, Target};
 use crate::fields::plain_number;
 use crate::input::parse_sid;
@@ -156,8 +157,17 @@ fn push_comparison(
         sql.push(comparison == Comparison::Ne);
         return;
     }
-    sql.push(target.column).push(comparison.sql());
+    let column = match comparison {
+        Comparison::Eq | Comparison::Ne => target.column,
+        Comparison::Gt | Comparison::Ge | Comparison::Lt | Comparison::Le => {
+            sortable(target.column)
+        }
+    };
+    sql.push(column).push(comparison.sql());
     push_value(sql, value);
+    if column != target.column {
+        sql.push("::text");
+    }
 }
 
 /// Numbers compare with numbers only, booleans with booleans, text with text; all others are unequal and in no order.

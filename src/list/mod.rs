@@ -104,87 +104,98 @@ impl Query {
         reach: Reach,
         anchor: Option<i64>,
     ) -> QueryBuilder<Postgres> {
-        let columns = columns::<R>();
+        let (columns, owner, table) = (columns::<R>(), R::OWNER, R::TABLE);
         let order = match self.start {
             Start::Before(_) => " order by ordinal desc".to_owned(),
             Start::After(_) | Start::Offset(_) => self.order.sql(),
         };
         let (rows, skipped) = (self.limit + 1, self.offset());
-        let mut sql = QueryBuilder::new("");
+        let mut sql = QueryBuilder::new(format!("select {columns} from "));
         match reach {
-            // One page of every partner in the tree, merged: never all rows sorted.
+            // A page of every partner in the tree, merged: never all rows sorted. Until then a row is no more than its place and
+            // what it is sorted by; those of the page alone are read whole.
             Reach::Tree(partner_sid) => {
-                sql.push("select page.* from partner_tree cross join lateral (select ordinal, ")
-                    .push(&columns);
-                self.push_from::<R>(&mut sql, anchor);
-                sql.push(format_args!(" and {} = partner_tree.descendant_sid", R::OWNER))
-                    .push(&order);
-                sql.push(" limit ").push_bind(rows.saturating_add(skipped));
-                sql.push(") as page where partner_tree.ancestor_sid = ")
-                    .push_bind(partner_sid)
-                    .push(&order);
-            }
-            Reach::Own(partner_sid) => {
-                sql.push("select ").push(&columns);
-                self.push_from::<R>(&mut sql, anchor);
-                sql.push(format_args!(" and {} = ", R::OWNER)).push_bind(partner_sid).push(&order);
-            }
-            Reach::Everything => {
-                sql.push("select ").push(&columns);
-                self.push_from::<R>(&mut sql, anchor);
+                sql.push(format_args!("(select {owner} as owner, ordinal as place"))
+                    .push(" from partner_tree cross join lateral (select * from ");
+                self.push_rows::<R>(&mut sql, reach);
+                self.push_side(&mut sql, anchor);
+                sql.push(&order).push(" limit ").push_bind(rows.saturating_add(skipped));
+                sql.push(") as rows where ancestor_sid = ").push_bind(partner_sid).push(&order);
+                push_limit(&mut sql, rows, skipped);
+                sql.push(format_args!(
+                    ") as page join {table} on {owner} = page.owner and ordinal = page.place"
+                ));
                 sql.push(&order);
             }
+            Reach::Own(_) | Reach::Everything => {
+                self.push_rows::<R>(&mut sql, reach);
+                self.push_side(&mut sql, anchor);
+                sql.push(&order);
+                push_limit(&mut sql, rows, skipped);
+            }
         }
-        sql.push(" limit ").push_bind(rows).push(" offset ").push_bind(skipped);
         sql
     }
 
-    fn push_from<R: Resource>(&self, sql: &mut QueryBuilder<Postgres>, anchor: Option<i64>) {
-        sql.push(format_args!(" from {} where true", R::TABLE));
+    /// The statement that counts the rows of all pages.
+    pub(crate) fn count<R: Resource>(&self, reach: Reach) -> QueryBuilder<Postgres> {
+        let mut sql = QueryBuilder::new("select ");
+        if let Reach::Tree(partner_sid) = reach {
+            sql.push("coalesce(sum(rows.count), 0)::bigint")
+                .push(" from partner_tree cross join lateral (select count(*) from ");
+            self.push_rows::<R>(&mut sql, reach);
+            sql.push(") as rows where ancestor_sid = ").push_bind(partner_sid);
+        } else {
+            sql.push("count(*) from ");
+            self.push_rows::<R>(&mut sql, reach);
+        }
+        sql
+    }
+
+    /// The statement that asks whether there is a row from the anchor on, against the direction of the page.
+    pub(crate) fn beyond<R: Resource>(&self, reach: Reach, anchor: i64) -> QueryBuilder<Postgres> {
+        let mut sql = QueryBuilder::new("select exists (select from ");
+        if let Reach::Tree(_) = reach {
+            sql.push("partner_tree cross join lateral (select from ");
+        }
+        self.push_rows::<R>(&mut sql, reach);
+        let side = if matches!(self.start, Start::Before(_)) { " >= " } else { " <= " };
+        sql.push(" and ordinal").push(side).push_bind(anchor);
+        if let Reach::Tree(partner_sid) = reach {
+            sql.push(" limit 1) as rows where ancestor_sid = ").push_bind(partner_sid);
+        }
+        sql.push(")");
+        sql
+    }
+
+    /// The rows of the filter. Those of a tree are of one partner at a time, inside a lateral join with a limit or an aggregate: so
+    /// the planner has no way to read the rows of all tenants and drop those that are not reached.
+    fn push_rows<R: Resource>(&self, sql: &mut QueryBuilder<Postgres>, reach: Reach) {
+        sql.push(R::TABLE).push(" where ");
+        match reach {
+            Reach::Own(partner_sid) => {
+                sql.push(R::OWNER).push(" = ").push_bind(partner_sid);
+            }
+            Reach::Tree(_) => {
+                sql.push(R::OWNER).push(" = descendant_sid");
+            }
+            Reach::Everything => {
+                sql.push("true");
+            }
+        }
         self.filter.push(sql);
+    }
+
+    /// Only those on the page's side of the anchor.
+    fn push_side(&self, sql: &mut QueryBuilder<Postgres>, anchor: Option<i64>) {
         match (self.start, anchor) {
             (Start::After(_), Some(anchor)) => sql.push(" and ordinal > ").push_bind(anchor),
             (Start::Before(_), Some(anchor)) => sql.push(" and ordinal < ").push_bind(anchor),
             _ => sql,
         };
     }
+}
 
-    /// The statement that counts the rows of all pages.
-    pub(crate) fn count<R: Resource>(&self, reach: Reach) -> QueryBuilder<Postgres> {
-        let mut sql = QueryBuilder::new("select count(*)");
-        sql.push(format_args!(" from {} where true", R::TABLE));
-        self.push_reached::<R>(&mut sql, reach);
-        sql
-    }
-
-    /// The statement that asks whether there is a row from the anchor on, against the direction of the page.
-    pub(crate) fn beyond<R: Resource>(&self, reach: Reach, anchor: i64) -> QueryBuilder<Postgres> {
-        let mut sql = QueryBuilder::new("select exists (select");
-        sql.push(format_args!(" from {} where true", R::TABLE));
-        self.push_reached::<R>(&mut sql, reach);
-        let side = if matches!(self.start, Start::Before(_)) {
-            " and ordinal >= "
-        } else {
-            " and ordinal <= "
-        };
-        sql.push(side).push_bind(anchor).push(")");
-        sql
-    }
-
-    fn push_reached<R: Resource>(&self, sql: &mut QueryBuilder<Postgres>, reach: Reach) {
-        match reach {
-            Reach::Own(partner_sid) => {
-                sql.push(format_args!(" and {} = ", R::OWNER)).push_bind(partner_sid);
-            }
-            Reach::Tree(partner_sid) => {
-                sql.push(format_args!(
-                    " and {} in (select descendant_sid from partner_tree where ancestor_sid = ",
-                    R::OWNER
-                ));
-                sql.push_bind(partner_sid).push(")");
-            }
-            Reach::Everything => {}
-        }
-        self.filter.push(sql);
-    }
+fn push_limit(sql: &mut QueryBuilder<Postgres>, rows: i64, skipped: i64) {
+    sql.push(" limit ").push_bind(rows).push(" offset ").push_bind(skipped);
 }

@@ -43,6 +43,7 @@ impl Order {
             Self::By(keys) => {
                 let keys: String = keys
                     .iter()
+                    .map(|(column, direction)| (sortable(column), direction))
                     .map(|(column, direction)| match direction {
                         Direction::Ascending => format!("{column}, "),
                         Direction::Descending => format!("{column} desc, "),
@@ -52,6 +53,12 @@ impl Order {
             }
         }
     }
+}
+
+/// A column as it is put in order. A sid is as text, which sorts the same: the index of sids is of all tenants, and would lead a
+/// list over their rows.
+pub(super) fn sortable(column: &'static str) -> &'static str {
+    if column == "sid" { r#"sid::text collate "C""# } else { column }
 }
 
 fn key<R: Resource>(text: &str) -> Result<(&'static str, Direction), String> {

@@ -220,7 +220,7 @@ async fn sid_of_number(
     actor: &Actor,
     (country_code, short_code): (String, String),
 ) -> Result<Option<Uuid>, ApiError> {
-    let statement = "select sid from short_codes where country_code = $1 and short_code = $2";
+    let statement = "select sid from short_codes where country_code || short_code = $1 || $2";
     let sid: Option<Uuid> = sqlx::query_scalar(statement)
         .bind(country_code)
         .bind(short_code)

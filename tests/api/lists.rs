@@ -202,6 +202,8 @@ fn every_operator_of_the_filter() {
             (format!("short_code_sid like '{}%'", &first[..18]), &["10001"]),
             ("short_code_sid eq nonsense".into(), &[]),
             ("short_code_sid ne nonsense and short_code le 10001".into(), &["10001"]),
+            (format!("short_code_sid gt {upper}"), &["20001", "20002", "20003"]),
+            (format!("short_code_sid le {upper}"), &["10001"]),
             (format!("partner_sid eq {}", app.partner.sid), &["10001", "20001", "20002", "20003"]),
             (format!("partner_sid eq {}", app.stranger.sid), &[]),
             (format!("did_group_sid eq {}", app.partner.group.did_group_sid), &["10001"]),
