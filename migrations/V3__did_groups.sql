@@ -14,7 +14,8 @@ create table did_groups (
 ) with (
     fillfactor = 85,
     -- As for short codes.
-    autovacuum_vacuum_scale_factor = 0.01,
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 100,
     autovacuum_vacuum_insert_scale_factor = 0.01,
     autovacuum_analyze_scale_factor = 0.02
 );

@@ -24,9 +24,11 @@ create table short_codes (
         references did_groups (partner_sid, sid)
 ) with (
     fillfactor = 85,
-    -- A total is counted in an index alone where vacuum has been since the last change. Updates in place tidy their pages up
-    -- themselves, so that the server's own thresholds, a fifth of the table, would never be reached: see docs/lists.md.
-    autovacuum_vacuum_scale_factor = 0.01,
+    -- A total is counted in an index alone where vacuum has been since the last change. Pages tidy up themselves after updates in
+    -- place, so that hardly a row is ever seen dead, and no share of the table would be reached: vacuum comes at every turn of
+    -- autovacuum, and reads no more than the pages that changed. See docs/lists.md.
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 100,
     autovacuum_vacuum_insert_scale_factor = 0.01,
     autovacuum_analyze_scale_factor = 0.02
 );

@@ -137,35 +137,48 @@ impl Query {
         sql
     }
 
-    /// The statement that counts the rows of all pages.
-    pub(crate) fn count<R: Resource>(&self, reach: Reach) -> QueryBuilder<Postgres> {
-        let mut sql = QueryBuilder::new("select ");
-        if let Reach::Tree(partner_sid) = reach {
-            sql.push("coalesce(sum(rows.count), 0)::bigint")
-                .push(" from partner_tree cross join lateral (select count(*) from ");
-            self.push_rows::<R>(&mut sql, reach);
-            sql.push(") as rows where ancestor_sid = ").push_bind(partner_sid);
-        } else {
-            sql.push("count(*) from ");
-            self.push_rows::<R>(&mut sql, reach);
-        }
-        sql
-    }
-
-    /// The statement that asks whether there is a row from the anchor on, against the direction of the page.
-    pub(crate) fn beyond<R: Resource>(&self, reach: Reach, anchor: i64) -> QueryBuilder<Postgres> {
-        let mut sql = QueryBuilder::new("select exists (select from ");
+    /// The statement that tells what the page itself does not: how many rows all pages have; the place of the row that this one
+    /// begins at, if it is reached; and whether there is a row from there on, against the direction of the page.
+    pub(crate) fn around<R: Resource>(&self, reach: Reach) -> QueryBuilder<Postgres> {
+        let mut sql = QueryBuilder::new("");
+        let (sid, side) = match self.start {
+            Start::Offset(skipped) => {
+                sql.push("select (");
+                self.push_count::<R>(&mut sql, reach);
+                sql.push("), null::bigint, ").push_bind(skipped > 0);
+                return sql;
+            }
+            Start::After(sid) => (sid, "<="),
+            Start::Before(sid) => (sid, ">="),
+        };
+        sql.push("with anchor as materialized (");
+        push_place::<R>(&mut sql, reach, sid);
+        sql.push(") select (");
+        self.push_count::<R>(&mut sql, reach);
+        sql.push("), (select ordinal from anchor), exists (");
         if let Reach::Tree(_) = reach {
-            sql.push("partner_tree cross join lateral (select from ");
+            sql.push("select from partner_tree cross join lateral (");
         }
+        sql.push("select from ");
         self.push_rows::<R>(&mut sql, reach);
-        let side = if matches!(self.start, Start::Before(_)) { " >= " } else { " <= " };
-        sql.push(" and ordinal").push(side).push_bind(anchor);
+        sql.push(format_args!(" and ordinal {side} (select ordinal from anchor) limit 1"));
         if let Reach::Tree(partner_sid) = reach {
-            sql.push(" limit 1) as rows where ancestor_sid = ").push_bind(partner_sid);
+            sql.push(") as rows where ancestor_sid = ").push_bind(partner_sid);
         }
         sql.push(")");
         sql
+    }
+
+    fn push_count<R: Resource>(&self, sql: &mut QueryBuilder<Postgres>, reach: Reach) {
+        if let Reach::Tree(_) = reach {
+            sql.push("select coalesce(sum(rows.count), 0)::bigint")
+                .push(" from partner_tree cross join lateral (");
+        }
+        sql.push("select count(*) from ");
+        self.push_rows::<R>(sql, reach);
+        if let Reach::Tree(partner_sid) = reach {
+            sql.push(") as rows where ancestor_sid = ").push_bind(partner_sid);
+        }
     }
 
     /// The rows of the filter. Those of a tree are of one partner at a time, inside a lateral join with a limit or an aggregate: so
@@ -193,6 +206,22 @@ impl Query {
             (Start::Before(_), Some(anchor)) => sql.push(" and ordinal < ").push_bind(anchor),
             _ => sql,
         };
+    }
+}
+
+/// The place of the row of that sid in the order of creation.
+fn push_place<R: Resource>(sql: &mut QueryBuilder<Postgres>, reach: Reach, sid: Uuid) {
+    sql.push(format_args!("select ordinal from {} where sid = ", R::TABLE)).push_bind(sid);
+    match reach {
+        Reach::Own(partner_sid) => {
+            sql.push(format_args!(" and {} = ", R::OWNER)).push_bind(partner_sid);
+        }
+        Reach::Tree(partner_sid) => {
+            sql.push(" and exists (select from partner_tree where ancestor_sid = ")
+                .push_bind(partner_sid)
+                .push(format_args!(" and descendant_sid = {})", R::OWNER));
+        }
+        Reach::Everything => {}
     }
 }
 

@@ -241,18 +241,16 @@ pub async fn list<R: Resource>(
     query: &Query,
 ) -> Result<Page<R>, ApiError> {
     let reach = actor.reach();
-    let anchor = match query.start {
-        Start::Offset(_) => None,
-        Start::After(sid) => Some(place::<R>(db, actor, "after", sid).await?),
-        Start::Before(sid) => Some(place::<R>(db, actor, "before", sid).await?),
-    };
+    let (total, anchor, beyond): (i64, Option<i64>, bool) =
+        query.around::<R>(reach).build_query_as().fetch_one(db).await?;
+    match query.start {
+        Start::After(_) if anchor.is_none() => return Err(no_such_row("after")),
+        Start::Before(_) if anchor.is_none() => return Err(no_such_row("before")),
+        Start::Offset(_) | Start::After(_) | Start::Before(_) => {}
+    }
     let mut items: Vec<R> = query.page::<R>(reach, anchor).build_query_as().fetch_all(db).await?;
     let more = items.len() as i64 > query.limit;
     items.truncate(query.limit as usize);
-    let beyond = match anchor {
-        Some(anchor) => query.beyond::<R>(reach, anchor).build_query_scalar().fetch_one(db).await?,
-        None => matches!(query.start, Start::Offset(offset) if offset > 0),
-    };
     let (has_previous, has_next) = match query.start {
         Start::Before(_) => {
             items.reverse();
@@ -260,22 +258,11 @@ pub async fn list<R: Resource>(
         }
         Start::After(_) | Start::Offset(_) => (beyond, more),
     };
-    let total = query.count::<R>(reach).build_query_scalar().fetch_one(db).await?;
     Ok(Page { items, has_previous, has_next, total })
 }
 
-/// The place of a row in the order of creation.
-async fn place<R: Resource>(
-    db: &PgPool,
-    actor: &Actor,
-    argument: &'static str,
-    sid: Uuid,
-) -> Result<i64, ApiError> {
-    let place: Option<(i64,)> =
-        reached(sql::place::<R>(), actor).bind(sid).fetch_optional(db).await?;
-    place
-        .map(|(place,)| place)
-        .ok_or_else(|| ApiError::bad_argument(argument, "must be the sid of an object in the list"))
+fn no_such_row(argument: &'static str) -> ApiError {
+    ApiError::bad_argument(argument, "must be the sid of an object in the list")
 }
 
 /// Deletes the object of that sid, and commits. Its history stays.

@@ -74,12 +74,6 @@ pub fn referring(Reference { table, column, .. }: Reference) -> String {
     )
 }
 
-/// The place of the row of sid `$4` in the order of creation, where an actor reaches it.
-pub fn place<R: Resource>() -> String {
-    let table = R::TABLE;
-    format!("select ordinal from {table} where {} and sid = $4", within_reach::<R>())
-}
-
 /// Those of the rows of sids `$4` that an actor reaches.
 pub fn some<R: Resource>() -> String {
     reached::<R>("") + " and sid = any($4)"
