@@ -17,10 +17,12 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// The member, dotted for nested ones, or the query argument.
+    #[schema(required)]
     pub field: Option<Cow<'static, str>>,
     /// What is wrong, and what would be right.
     pub message: String,
     /// The object that stands in the way, where there is one.
+    #[schema(required)]
     pub reference_sid: Option<Uuid>,
 }
 
@@ -127,6 +129,11 @@ impl ApiError {
         Self::Invalid(vec![FieldError::new(field, message)])
     }
 
+    /// The body of the answer.
+    pub fn body(&self) -> ErrorBody {
+        ErrorBody { message: self.to_string().into(), errors: self.errors() }
+    }
+
     /// The error as RFC 9457 has it.
     pub fn problem(&self) -> ProblemBody {
         let (errors, status) = (self.errors(), self.status_code().as_u16());
@@ -181,7 +188,7 @@ impl ResponseError for ApiError {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         self.add_headers(&mut response);
-        response.json(ErrorBody { message: self.to_string().into(), errors: self.errors() })
+        response.json(self.body())
     }
 }
 

@@ -6,6 +6,7 @@ mod edge;
 mod listing;
 mod preferences;
 mod proxies;
+mod schemas;
 mod view;
 
 use std::future::{Ready, ready};
@@ -14,7 +15,7 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 use uuid::Uuid;
 
-pub use arguments::{NoArguments, WriteArguments};
+pub use arguments::{NoArguments, WriteArguments, WriteParameters};
 pub use body::{BODY_LIMIT, MergePatch, NewObject, Replacement};
 pub use edge::{ClientIp, Draining, RequestId, cors, edge, private, unmatched};
 pub use listing::{ListOf, ListParameters, ListRequest, Listing, Pagination, PublicUrl};

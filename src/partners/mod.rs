@@ -34,8 +34,10 @@ pub struct Partner {
     /// Where events go, by their kind: `sms` among others.
     pub callbacks: Attributes,
     /// The company behind it.
+    #[schema(required)]
     pub company_name: Option<String>,
     /// Its country, ISO 3166-1 alpha-3.
+    #[schema(required)]
     pub country_code: Option<String>,
     /// When it was created.
     #[serde(with = "date")]
@@ -43,10 +45,12 @@ pub struct Partner {
     /// Its number for humans: `CX` and 8 digits.
     pub display_id: String,
     /// The name it logs in by.
+    #[schema(required)]
     pub login: Option<String>,
     /// What it is called.
     pub name: Name,
     /// The partner it belongs to.
+    #[schema(required)]
     pub parent_sid: Option<Uuid>,
     /// Its own sid.
     #[sqlx(rename = "sid")]

@@ -11,6 +11,7 @@ mod helpers;
 mod lifecycle;
 mod lists;
 mod objects;
+mod openapi;
 mod patch;
 mod put;
 mod samples;
