@@ -17,10 +17,12 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// The member, dotted for nested ones, or the query argument.
+    #[schema(required)]
     pub field: Option<Cow<'static, str>>,
     /// What is wrong, and what would be right.
     pub message: String,
     /// The object that stands in the way, where there is one.
+    #[schema(required)]
     pub reference_sid: Option<Uuid>,
 }
 
@@ -45,6 +47,7 @@ pub struct ErrorBody {
     /// What is wrong, one entry each.
     pub errors: Vec<FieldError>,
     /// What RFC 6749 calls it, at the endpoints that make tokens.
+    #[schema(value_type = OauthError, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<OauthError>,
 }
@@ -160,6 +163,15 @@ impl ApiError {
         Self::Invalid(vec![FieldError::new(field, message)])
     }
 
+    /// The body of the answer.
+    pub fn body(&self) -> ErrorBody {
+        let error = match self {
+            Self::Oauth { code, .. } => Some(*code),
+            _ => None,
+        };
+        ErrorBody { message: self.to_string().into(), errors: self.errors(), error }
+    }
+
     /// The error as RFC 9457 has it.
     pub fn problem(&self) -> ProblemBody {
         let (errors, status) = (self.errors(), self.status_code().as_u16());
@@ -222,11 +234,7 @@ impl ResponseError for ApiError {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         self.add_headers(&mut response);
-        let error = match self {
-            Self::Oauth { code, .. } => Some(*code),
-            _ => None,
-        };
-        response.json(ErrorBody { message: self.to_string().into(), errors: self.errors(), error })
+        response.json(self.body())
     }
 }
 

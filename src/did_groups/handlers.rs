@@ -4,23 +4,31 @@ use actix_web::web::Json;
 use actix_web::{HttpResponse, delete, get, patch, post, put, web};
 use sqlx::PgPool;
 
-use super::{DidGroup, DidGroupChanges};
+use super::{DidGroup, DidGroupChanges, sample};
 use crate::auth::{
     Caller, PhonenumberCreate, PhonenumberDelete, PhonenumberRead, PhonenumberUpdate,
 };
-use crate::error::{ApiError, ErrorBody};
+use crate::error::ApiError;
 use crate::http::{
     ListOf, ListParameters, ListRequest, Listing, MergePatch, NewObject, NoArguments, Replacement,
-    Sid, View, ViewParameters, WriteArguments,
+    Sid, View, ViewParameters, WriteArguments, WriteParameters,
 };
+use crate::openapi::Conflict;
 use crate::store::{self, Stored};
+
+// What the OpenAPI document calls the bodies.
+type DidGroupList = ListOf<DidGroup>;
+type DidGroupView = View<DidGroup>;
+type NewDidGroupBody = NewObject<DidGroupChanges>;
+type DidGroupPatch = MergePatch<DidGroupChanges>;
+type DidGroupReplacement = Replacement<DidGroupChanges>;
 
 /// The DID groups that the token reaches, a page at a time.
 #[utoipa::path(
     tag = "DID groups",
     params(ListParameters),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.read"])),
-    responses((status = OK, body = ListOf<DidGroup>), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = DidGroupList)),
 )]
 #[get("/phonenumber/did_groups")]
 pub async fn list_did_groups(
@@ -34,9 +42,9 @@ pub async fn list_did_groups(
 /// Creates a DID group of the token's own partner; `{}` is enough.
 #[utoipa::path(
     tag = "DID groups",
-    request_body = DidGroupChanges,
+    request_body = NewDidGroupBody,
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.create"])),
-    responses((status = OK, body = DidGroup), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = DidGroup, example = json!(sample::answer()))),
 )]
 #[post("/phonenumber/did_groups")]
 pub async fn post_did_group(
@@ -53,9 +61,12 @@ pub async fn post_did_group(
 /// The DID group of that sid.
 #[utoipa::path(
     tag = "DID groups",
-    params(("did_group_sid" = Uuid, Path, description = "The DID group secure ID"), ViewParameters),
+    params(
+        ("did_group_sid" = Uuid, Path, description = "The DID group secure ID", example = json!(sample::SID)),
+        ViewParameters,
+    ),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.read"])),
-    responses((status = OK, body = DidGroup), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = DidGroupView)),
 )]
 #[get("/phonenumber/did_groups/{did_group_sid}")]
 pub async fn get_did_group(
@@ -71,15 +82,12 @@ pub async fn get_did_group(
 #[utoipa::path(
     tag = "DID groups",
     params(
-        ("did_group_sid" = Uuid, Path, description = "The DID group secure ID"),
-        ("nested_objects" = Option<String>, Query, description = "Only `replace`; changes nothing here"),
+        ("did_group_sid" = Uuid, Path, description = "The DID group secure ID", example = json!(sample::SID)),
+        WriteParameters,
     ),
-    request_body(
-        description = "The members to change",
-        content((DidGroupChanges = "application/json"), (DidGroupChanges = "application/merge-patch+json")),
-    ),
+    request_body(content = DidGroupPatch, example = json!(sample::patch())),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.update"])),
-    responses((status = OK, body = DidGroup), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = DidGroup, example = json!(sample::answer()))),
 )]
 #[patch("/phonenumber/did_groups/{did_group_sid}")]
 pub async fn patch_did_group(
@@ -99,12 +107,12 @@ pub async fn patch_did_group(
 #[utoipa::path(
     tag = "DID groups",
     params(
-        ("did_group_sid" = Uuid, Path, description = "The DID group secure ID"),
-        ("nested_objects" = Option<String>, Query, description = "Only `replace`; changes nothing here"),
+        ("did_group_sid" = Uuid, Path, description = "The DID group secure ID", example = json!(sample::SID)),
+        WriteParameters,
     ),
-    request_body = DidGroupChanges,
+    request_body(content = DidGroupReplacement, example = json!(sample::answer())),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.update"])),
-    responses((status = OK, body = DidGroup), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = DidGroup, example = json!(sample::answer()))),
 )]
 #[put("/phonenumber/did_groups/{did_group_sid}")]
 pub async fn put_did_group(
@@ -125,7 +133,7 @@ pub async fn put_did_group(
     tag = "DID groups",
     params(("did_group_sid" = Uuid, Path, description = "The DID group secure ID")),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.delete"])),
-    responses((status = NO_CONTENT), (status = "default", body = ErrorBody)),
+    responses((status = NO_CONTENT), Conflict),
 )]
 #[delete("/phonenumber/did_groups/{did_group_sid}")]
 pub async fn delete_did_group(

@@ -1,6 +1,7 @@
 //! DID groups: named sets of phone numbers with a callback URL.
 
 pub mod handlers;
+mod sample;
 
 use serde::Serialize;
 use sqlx::FromRow;
@@ -9,7 +10,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::error::ApiError;
-use crate::fields::{CallbackUrl, Name};
+use crate::fields::{CallbackUrl, ClearableUrl, Name};
 use crate::input::{Input, Members};
 use crate::patch::Patch;
 use crate::store::{Column, Reference, Resource};
@@ -18,6 +19,7 @@ use crate::store::{Column, Reference, Resource};
 #[derive(Clone, Debug, PartialEq, Serialize, FromRow, ToSchema)]
 pub struct DidGroup {
     /// Where events of the group's numbers are sent.
+    #[schema(required)]
     pub callback_url: Option<CallbackUrl>,
     /// The group's own sid.
     #[sqlx(rename = "sid")]
@@ -55,9 +57,10 @@ impl DidGroup {
 #[derive(Debug, Default, ToSchema)]
 pub struct DidGroupChanges {
     /// Where events of the group's numbers are sent; `null` or `""` clears it.
-    #[schema(value_type = Option<CallbackUrl>)]
+    #[schema(value_type = ClearableUrl, required = false)]
     pub callback_url: Patch<CallbackUrl>,
     /// What the group is called; cannot be cleared.
+    #[schema(value_type = Name, required = false)]
     pub name: Option<Name>,
 }
 

@@ -5,6 +5,7 @@ use std::future::{Ready, ready};
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 use url::form_urlencoded;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::error::ApiError;
 use crate::fields::Nested;
@@ -107,6 +108,24 @@ fn start(arguments: &Arguments, in_order_of_creation: bool) -> Result<Start, Api
 pub struct WriteArguments {
     /// `nested_objects=replace`: a sent nested object takes the place of the stored one.
     pub nested: Nested,
+}
+
+/// The query arguments of a PATCH or PUT, as the OpenAPI document shows them.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "a schema alone: arguments are read one by one")]
+pub struct WriteParameters {
+    /// `replace`: a sent nested object takes the place of the stored one, which a PUT does anyway.
+    #[param(inline)]
+    nested_objects: Option<NestedObjects>,
+}
+
+/// The values of `nested_objects`.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "a schema alone")]
+enum NestedObjects {
+    Replace,
 }
 
 impl WriteArguments {

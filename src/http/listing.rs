@@ -1,6 +1,7 @@
 //! Lists on the wire: the envelope, and the links from page to page.
 
 use std::future::{Ready, ready};
+use std::marker::PhantomData;
 
 use actix_web::dev::Payload;
 use actix_web::web::Json;
@@ -46,24 +47,29 @@ pub struct Listing {
 /// Links to the pages around one.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Pagination {
-    /// The page after it.
+    /// The page after it; absent where there is none.
+    #[schema(value_type = String, format = "uri", required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// The page before it.
+    /// The page before it; absent where there is none.
+    #[schema(value_type = String, format = "uri", required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
 }
 
-/// The envelope of a list as the OpenAPI document shows it.
+/// The list of `R` as the OpenAPI document shows it.
+pub struct ListOf<R>(PhantomData<R>);
+
+/// A page of a list.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "a schema alone: items are shown as the reader wants to see them")]
-pub struct ListOf<T> {
+pub(super) struct Envelope {
     /// How many items this page has.
     count: u32,
     /// Whether there are items after this page.
     has_more: bool,
     /// The items.
-    items: Vec<T>,
+    items: Vec<Value>,
     /// How many items a page has at most.
     limit: u32,
     /// How many items were skipped.
@@ -83,7 +89,7 @@ pub struct ListParameters {
     #[param(minimum = 0, maximum = 1000, default = 10)]
     limit: Option<i64>,
     /// How many items to skip.
-    #[param(minimum = 0)]
+    #[param(minimum = 0, maximum = 9_223_372_036_854_775_807_i64)]
     offset: Option<i64>,
     /// `<member>`, `<member> asc` or `<member> desc`, several with commas between them; or `shuffle`.
     #[param(example = "name desc")]

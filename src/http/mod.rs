@@ -7,6 +7,7 @@ mod form;
 mod listing;
 mod preferences;
 mod proxies;
+mod schemas;
 mod view;
 
 use std::future::{Ready, ready};
@@ -15,7 +16,7 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 use uuid::Uuid;
 
-pub use arguments::{NoArguments, WriteArguments};
+pub use arguments::{NoArguments, WriteArguments, WriteParameters};
 pub use body::{BODY_LIMIT, MergePatch, NewObject, Replacement};
 pub use edge::{ClientIp, Draining, RequestId, cors, edge, no_store, private, unmatched};
 pub use form::Form;

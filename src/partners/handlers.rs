@@ -6,20 +6,27 @@ use sqlx::PgPool;
 
 use super::{NewPartner, Partner, PartnerChanges, Party};
 use crate::auth::{Caller, PartnersCreate, PartnersRead, PartnersUpdate};
-use crate::error::{ApiError, ErrorBody};
+use crate::error::ApiError;
 use crate::fields::Nested;
 use crate::http::{
     ListOf, ListParameters, ListRequest, Listing, MergePatch, NewObject, NoArguments, Replacement,
-    Sid, View, ViewParameters, WriteArguments,
+    Sid, View, ViewParameters, WriteArguments, WriteParameters,
 };
 use crate::store::{self, Stored};
+
+// What the OpenAPI document calls the bodies.
+type PartnerList = ListOf<Partner>;
+type PartnerView = View<Partner>;
+type NewPartnerBody = NewObject<NewPartner>;
+type PartnerPatch = MergePatch<PartnerChanges>;
+type PartnerReplacement = Replacement<PartnerChanges>;
 
 /// The caller's own partner and its descendants, a page at a time.
 #[utoipa::path(
     tag = "Partners",
     params(ListParameters),
     security(("bearer" = ["partners.manage"]), ("bearer" = ["partners.read"])),
-    responses((status = OK, body = ListOf<Partner>), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = PartnerList)),
 )]
 #[get("/partners")]
 pub async fn list_partners(
@@ -35,7 +42,7 @@ pub async fn list_partners(
     tag = "Partners",
     params(("partner_sid" = Uuid, Path, description = "The partner secure ID"), ViewParameters),
     security(("bearer" = ["partners.manage"]), ("bearer" = ["partners.read"])),
-    responses((status = OK, body = Partner), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = PartnerView)),
 )]
 #[get("/partners/{partner_sid}")]
 pub async fn get_partner(
@@ -50,9 +57,9 @@ pub async fn get_partner(
 /// Creates a sub-partner.
 #[utoipa::path(
     tag = "Partners",
-    request_body = NewPartner,
+    request_body = NewPartnerBody,
     security(("bearer" = ["partners.manage"]), ("bearer" = ["partners.create"])),
-    responses((status = OK, body = Partner), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = Partner)),
 )]
 #[post("/partners")]
 pub async fn post_partner(
@@ -71,16 +78,10 @@ pub async fn post_partner(
 /// Changes the members that are sent: a JSON merge patch, RFC 7396.
 #[utoipa::path(
     tag = "Partners",
-    params(
-        ("partner_sid" = Uuid, Path, description = "The partner secure ID"),
-        ("nested_objects" = Option<String>, Query, description = "`replace`: sent objects replace the stored ones"),
-    ),
-    request_body(
-        description = "The members to change",
-        content((PartnerChanges = "application/json"), (PartnerChanges = "application/merge-patch+json")),
-    ),
+    params(("partner_sid" = Uuid, Path, description = "The partner secure ID"), WriteParameters),
+    request_body = PartnerPatch,
     security(("bearer" = ["partners.manage"]), ("bearer" = ["partners.update"])),
-    responses((status = OK, body = Partner), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = Partner)),
 )]
 #[patch("/partners/{partner_sid}")]
 pub async fn patch_partner(
@@ -100,13 +101,10 @@ pub async fn patch_partner(
 /// Replaces the partner: every writable member must be sent, but for those that only an ancestor changes.
 #[utoipa::path(
     tag = "Partners",
-    params(
-        ("partner_sid" = Uuid, Path, description = "The partner secure ID"),
-        ("nested_objects" = Option<String>, Query, description = "Only `replace`, which a PUT does anyway"),
-    ),
-    request_body = PartnerChanges,
+    params(("partner_sid" = Uuid, Path, description = "The partner secure ID"), WriteParameters),
+    request_body = PartnerReplacement,
     security(("bearer" = ["partners.manage"]), ("bearer" = ["partners.update"])),
-    responses((status = OK, body = Partner), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = Partner)),
 )]
 #[put("/partners/{partner_sid}")]
 pub async fn put_partner(

@@ -51,8 +51,10 @@ pub struct Partner {
     /// Where events go, by their kind: `sms` among others.
     pub callbacks: Callbacks,
     /// The company behind it.
+    #[schema(required)]
     pub company_name: Option<Name>,
     /// Its country, ISO 3166-1 alpha-3.
+    #[schema(required)]
     pub country_code: Option<CountryCode>,
     /// When it was created.
     #[serde(with = "date")]
@@ -60,10 +62,12 @@ pub struct Partner {
     /// Its number for humans: `CX` and 8 digits.
     pub display_id: String,
     /// The name it logs in by.
+    #[schema(required)]
     pub login: Option<Name>,
     /// What it is called.
     pub name: Name,
     /// The partner it belongs to.
+    #[schema(required)]
     pub parent_sid: Option<Uuid>,
     /// Its own sid.
     #[sqlx(rename = "sid")]
@@ -204,6 +208,7 @@ pub struct PartnerChanges {
     #[schema(value_type = Option<Attributes>)]
     pub attributes: Patch<Attributes>,
     /// The scopes that its tokens can have, within the ancestor's own; only an ancestor changes them.
+    #[schema(value_type = Scopes, required = false)]
     pub available_scopes: Option<Scopes>,
     /// Merged into the stored callbacks, or replacing them; `null` or `""` in there deletes one.
     #[schema(value_type = Option<Callbacks>)]
@@ -215,8 +220,10 @@ pub struct PartnerChanges {
     #[schema(value_type = Option<CountryCode>)]
     pub country_code: Patch<CountryCode>,
     /// What it is called; cannot be cleared.
+    #[schema(value_type = Name, required = false)]
     pub name: Option<Name>,
     /// Whether its tokens are good for anything; only an ancestor changes it.
+    #[schema(value_type = Status, required = false)]
     pub status: Option<Status>,
 }
 

@@ -4,22 +4,30 @@ use actix_web::web::Json;
 use actix_web::{HttpResponse, delete, get, patch, post, put, web};
 use sqlx::PgPool;
 
-use super::{NewShortCode, ShortCode, ShortCodeChanges};
+use super::{NewShortCode, ShortCode, ShortCodeChanges, sample};
 use crate::auth::{AdminCreate, AdminDelete, Caller, PhonenumberRead, PhonenumberUpdate};
-use crate::error::{ApiError, ErrorBody};
+use crate::error::ApiError;
 use crate::fields::Nested;
 use crate::http::{
     ListOf, ListParameters, ListRequest, Listing, MergePatch, NewObject, NoArguments, Replacement,
-    Sid, View, ViewParameters, WriteArguments,
+    Sid, View, ViewParameters, WriteArguments, WriteParameters,
 };
+use crate::openapi::Conflict;
 use crate::store::{self, Stored};
+
+// What the OpenAPI document calls the bodies.
+type ShortCodeList = ListOf<ShortCode>;
+type ShortCodeView = View<ShortCode>;
+type NewShortCodeBody = NewObject<NewShortCode>;
+type ShortCodePatch = MergePatch<ShortCodeChanges>;
+type ShortCodeReplacement = Replacement<ShortCodeChanges>;
 
 /// The short codes that the token reaches, a page at a time.
 #[utoipa::path(
     tag = "Short codes",
     params(ListParameters),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.read"])),
-    responses((status = OK, body = ListOf<ShortCode>), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = ShortCodeList)),
 )]
 #[get("/phonenumber/short_codes")]
 pub async fn list_short_codes(
@@ -33,9 +41,9 @@ pub async fn list_short_codes(
 /// Creates a short code of a partner that the operator's token reaches.
 #[utoipa::path(
     tag = "Short codes",
-    request_body = NewShortCode,
+    request_body = NewShortCodeBody,
     security(("bearer" = ["admin.manage"]), ("bearer" = ["admin.create"])),
-    responses((status = OK, body = ShortCode), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = ShortCode), Conflict),
 )]
 #[post("/phonenumber/short_codes")]
 pub async fn post_short_code(
@@ -50,9 +58,12 @@ pub async fn post_short_code(
 /// The short code of that sid.
 #[utoipa::path(
     tag = "Short codes",
-    params(("short_code_sid" = Uuid, Path, description = "The short code secure ID"), ViewParameters),
+    params(
+        ("short_code_sid" = Uuid, Path, description = "The short code secure ID", example = json!(sample::SID)),
+        ViewParameters,
+    ),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.read"])),
-    responses((status = OK, body = ShortCode), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = ShortCodeView)),
 )]
 #[get("/phonenumber/short_codes/{short_code_sid}")]
 pub async fn get_short_code(
@@ -68,15 +79,12 @@ pub async fn get_short_code(
 #[utoipa::path(
     tag = "Short codes",
     params(
-        ("short_code_sid" = Uuid, Path, description = "The short code secure ID"),
-        ("nested_objects" = Option<String>, Query, description = "`replace`: sent attributes replace the stored ones"),
+        ("short_code_sid" = Uuid, Path, description = "The short code secure ID", example = json!(sample::SID)),
+        WriteParameters,
     ),
-    request_body(
-        description = "The members to change",
-        content((ShortCodeChanges = "application/json"), (ShortCodeChanges = "application/merge-patch+json")),
-    ),
+    request_body(content = ShortCodePatch, example = json!(sample::patch())),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.update"])),
-    responses((status = OK, body = ShortCode), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = ShortCode, example = json!(sample::answer()))),
 )]
 #[patch("/phonenumber/short_codes/{short_code_sid}")]
 pub async fn patch_short_code(
@@ -96,12 +104,12 @@ pub async fn patch_short_code(
 #[utoipa::path(
     tag = "Short codes",
     params(
-        ("short_code_sid" = Uuid, Path, description = "The short code secure ID"),
-        ("nested_objects" = Option<String>, Query, description = "Only `replace`, which a PUT does anyway"),
+        ("short_code_sid" = Uuid, Path, description = "The short code secure ID", example = json!(sample::SID)),
+        WriteParameters,
     ),
-    request_body = ShortCodeChanges,
+    request_body(content = ShortCodeReplacement, example = json!(sample::answer())),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.update"])),
-    responses((status = OK, body = ShortCode), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = ShortCode, example = json!(sample::answer()))),
 )]
 #[put("/phonenumber/short_codes/{short_code_sid}")]
 pub async fn put_short_code(
@@ -122,7 +130,7 @@ pub async fn put_short_code(
     tag = "Short codes",
     params(("short_code_sid" = Uuid, Path, description = "The short code secure ID")),
     security(("bearer" = ["admin.manage"]), ("bearer" = ["admin.delete"])),
-    responses((status = NO_CONTENT), (status = "default", body = ErrorBody)),
+    responses((status = NO_CONTENT)),
 )]
 #[delete("/phonenumber/short_codes/{short_code_sid}")]
 pub async fn delete_short_code(

@@ -1,6 +1,7 @@
 //! Short codes: numbers of 3 to 8 digits, each with its owner, its group and where its traffic goes.
 
 pub mod handlers;
+mod sample;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use crate::auth::Actor;
 use crate::error::{ApiError, FieldError};
-use crate::fields::{Attributes, CallbackUrl, CountryCode, Name, Nested, StringKey};
+use crate::fields::{Attributes, CallbackUrl, ClearableUrl, CountryCode, Name, Nested, StringKey};
 use crate::input::{FromMember, Input, Members, Refusal};
 use crate::partners::Partner;
 use crate::patch::Patch;
@@ -23,14 +24,18 @@ pub struct ShortCode {
     /// Free-form, nested.
     pub attributes: Attributes,
     /// Where events of the number are sent.
+    #[schema(required)]
     pub callback_url: Option<CallbackUrl>,
     /// The country whose number it is, ISO 3166-1 alpha-3.
     pub country_code: String,
     /// The DID group of the same owner that it belongs to.
+    #[schema(required)]
     pub did_group_sid: Option<Uuid>,
     /// The place that the number belongs to.
+    #[schema(required)]
     pub locality: Option<Name>,
     /// The location routing number (LRN) that it is routed by.
+    #[schema(required)]
     pub lrn_sid: Option<Uuid>,
     /// What it is called.
     pub name: Name,
@@ -42,10 +47,13 @@ pub struct ShortCode {
     #[sqlx(rename = "sid")]
     pub short_code_sid: Uuid,
     /// The state that the number belongs to.
+    #[schema(required)]
     pub state: Option<Name>,
     /// A key of the user's own.
+    #[schema(required)]
     pub string_key_1: Option<StringKey>,
     /// Another key of the user's own.
+    #[schema(required)]
     pub string_key_2: Option<StringKey>,
 }
 
@@ -81,12 +89,13 @@ pub struct ShortCodeChanges {
     #[schema(value_type = Option<Attributes>)]
     pub attributes: Patch<Attributes>,
     /// Where events of the number are sent; `null` or `""` clears it.
-    #[schema(value_type = Option<CallbackUrl>)]
+    #[schema(value_type = ClearableUrl, required = false)]
     pub callback_url: Patch<CallbackUrl>,
     /// A DID group of the same owner.
     #[schema(value_type = Option<Uuid>)]
     pub did_group_sid: Patch<Uuid>,
     /// What it is called; cannot be cleared.
+    #[schema(value_type = Name, required = false)]
     pub name: Option<Name>,
     /// A key of the user's own.
     #[schema(value_type = Option<StringKey>)]
@@ -128,7 +137,7 @@ pub struct NewShortCode {
     #[schema(value_type = String, pattern = "^[0-9]{3,8}$")]
     short_code: Digits,
     /// The country whose number it is; `USA` where nobody says.
-    #[schema(value_type = Option<String>, pattern = "^[A-Z]{3}$")]
+    #[schema(value_type = String, required = false, pattern = "^[A-Z]{3}$")]
     country_code: Option<CountryCode>,
     /// The place that the number belongs to.
     #[schema(value_type = Option<Name>)]

@@ -13,6 +13,7 @@ mod lifecycle;
 mod lists;
 mod oauth;
 mod objects;
+mod openapi;
 mod partners;
 mod patch;
 mod put;
