@@ -11,7 +11,7 @@
 //! 6. [`auth`] turns a bearer token into a caller with scopes and a reach, which the store asks for.
 //! 7. [`http`] is what requests share on the wire; [`json`], [`input`], [`fields`], [`patch`] and [`merge`] turn JSON into checked values.
 //! 8. [`error`] maps what can go wrong to status and body.
-//! 9. [`openapi`] says in the OpenAPI document what is the same for every operation.
+//! 9. [`openapi`] says in the OpenAPI document what is the same for every operation; [`docs`] is the page made from it.
 //! 10. [`startup`] builds the service from [`settings`]; [`commands`] is the command line; [`dev`] the private PostgreSQL.
 
 pub mod auth;
@@ -19,6 +19,7 @@ pub mod commands;
 pub mod date;
 pub mod dev;
 pub mod did_groups;
+pub mod docs;
 pub mod error;
 pub mod fields;
 pub mod health;

@@ -21,7 +21,7 @@ use crate::auth::{Authenticator, Keys};
 use crate::http::{BODY_LIMIT, Draining, PublicUrl, TrustedProxies, cors, edge, unmatched};
 use crate::oauth::{Grants, TokenFormat};
 use crate::settings::Settings;
-use crate::{migrations, routes};
+use crate::{docs, migrations, routes};
 
 /// Longer than any balancer keeps an idle connection: it never sends a request into a socket that we are closing.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -258,6 +258,7 @@ fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
             .app_data(PayloadConfig::new(BODY_LIMIT))
             .configure(routes::configure)
             .into_app()
+            .configure(docs::configure)
             .default_service(web::to(unmatched))
             .wrap(cors())
             .wrap(from_fn(edge))

@@ -1,4 +1,4 @@
-//! The OpenAPI document, held against what the service answers.
+//! The OpenAPI document, held against what the service answers; and the page made from it.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -201,5 +201,28 @@ fn the_samples_of_carrierx_are_the_examples() {
                 assert_eq!(content["example"], answered);
             }
         }
+    });
+}
+
+#[test]
+fn the_documentation_page_asks_nobody_else() {
+    check(async |app| {
+        let page = Answer::to(app.anonymous(Method::GET, "/docs/")).await;
+        assert_eq!(page.status, 200);
+        assert!(page.header("content-type").unwrap().starts_with("text/html"));
+        assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
+        assert!(!page.text.contains("//"), "{}", page.text);
+        for file in page.text.split('"').filter(|text| text.starts_with("/")) {
+            let answer = Answer::to(app.anonymous(Method::GET, file)).await;
+            assert_eq!(answer.status, 200, "{file}");
+            assert_eq!(
+                answer.header("x-content-type-options").is_some(),
+                file.starts_with("/docs")
+            );
+        }
+        let answer = Answer::to(app.anonymous(Method::POST, "/docs")).await;
+        assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));
+        answer.expect_error(405, "method not allowed");
+        assert_eq!(document(app).await["paths"]["/docs"], Value::Null);
     });
 }
