@@ -61,9 +61,11 @@ async function visit(page) {
 
 async function authorize(page) {
   await page.locator(".auth-wrapper .authorize").first().click();
-  await page.locator(".auth-container input").fill(TOKEN);
-  await page.locator(".auth-btn-wrapper .authorize").click();
-  await page.locator(".auth-btn-wrapper .btn-done").click();
+  // The other way, HTTP Basic, is a client's at two endpoints.
+  const bearer = page.locator(".auth-container").filter({ hasText: "bearer" });
+  await bearer.locator("input").fill(TOKEN);
+  await bearer.locator(".authorize").click();
+  await bearer.locator(".btn-done").click();
 }
 
 // The values are the examples of the document: nothing has to be typed.

@@ -114,7 +114,7 @@ impl FromMember for StringKey {
 /// A country, ISO 3166-1 alpha-3.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
-#[schema(min_length = 3, max_length = 3)]
+#[schema(pattern = "^[A-Z]{3}$")]
 pub struct CountryCode(String);
 
 impl Default for CountryCode {

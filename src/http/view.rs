@@ -52,7 +52,7 @@ pub struct View<R> {
 
 impl<R: Resource> View<R> {
     pub(super) fn parse(arguments: &Arguments) -> Result<Self, ApiError> {
-        let with_related = R::is_owned() && arguments.flag("with_related")?;
+        let with_related = arguments.flag("with_related")? && R::is_owned();
         let shows = |name: &str| {
             let related = name.strip_prefix("partner").map(|key| key.strip_prefix('.'));
             R::shows(name)

@@ -7,6 +7,7 @@ use serde::Serialize;
 use sqlx::PgPool;
 use utoipa::ToSchema;
 
+use super::grants::Grant;
 use super::revocation::Revoker;
 use super::{Grants, OauthToken, TokenChanges};
 use crate::auth::{AnyToken, Caller, OauthCreate, OauthRead, OauthUpdate, Scopes};
@@ -29,7 +30,7 @@ type OauthTokenPatch = MergePatch<TokenChanges>;
 #[derive(ToSchema)]
 pub struct TokenForm {
     /// How long the token lives, in seconds: 1 to 3,153,600,000, by default 3,600.
-    #[schema(value_type = u64, required = false)]
+    #[schema(value_type = u64, required = false, minimum = 1, maximum = 3_153_600_000_u64)]
     pub access_token_expires_in: Option<u64>,
     /// The client, where it does not prove itself by HTTP Basic.
     #[schema(value_type = String, required = false)]
@@ -37,7 +38,8 @@ pub struct TokenForm {
     /// Its secret.
     #[schema(value_type = String, required = false)]
     pub client_secret: Option<String>,
-    /// `client_credentials`, `password` or `refresh_token`.
+    /// How the client proves that it may have a token.
+    #[schema(value_type = Grant)]
     pub grant_type: String,
     /// What the token is called.
     #[schema(value_type = Name, required = false)]
@@ -60,7 +62,7 @@ pub struct TokenForm {
 #[derive(ToSchema)]
 pub struct SubPartnerTokenForm {
     /// How long the token lives, in seconds: 1 to 3,153,600,000, by default 3,600.
-    #[schema(value_type = u64, required = false)]
+    #[schema(value_type = u64, required = false, minimum = 1, maximum = 3_153_600_000_u64)]
     pub access_token_expires_in: Option<u64>,
     /// A client of the caller's partner.
     #[schema(value_type = String, required = false)]
@@ -69,7 +71,7 @@ pub struct SubPartnerTokenForm {
     #[schema(value_type = String, required = false)]
     pub client_secret: Option<String>,
     /// A grant that we know; the bearer token is what counts.
-    #[schema(value_type = String, required = false)]
+    #[schema(value_type = Grant, required = false)]
     pub grant_type: Option<String>,
     /// What the token is called.
     #[schema(value_type = Name, required = false)]
@@ -110,7 +112,7 @@ pub async fn post_token(
 #[utoipa::path(
     tag = "OAuth",
     params(("partner_sid" = Uuid, Path, description = "The sub-partner secure ID")),
-    request_body(content = SubPartnerTokenForm, content_type = "application/x-www-form-urlencoded"),
+    request_body(content = Option<SubPartnerTokenForm>, content_type = "application/x-www-form-urlencoded"),
     security(
         ("bearer" = ["oauth.manage_all_tokens"]),
         ("bearer" = ["oauth.manage"]),
@@ -198,7 +200,7 @@ pub async fn patch_token(
 /// Ends a token, RFC 7009: of a refresh token its whole family. Says nothing of a token that is unknown.
 #[utoipa::path(
     tag = "OAuth",
-    request_body(content = RevocationForm, content_type = "application/x-www-form-urlencoded"),
+    request_body(content = Option<RevocationForm>, content_type = "application/x-www-form-urlencoded"),
     security(
         ("bearer" = ["oauth.manage_all_tokens"]),
         ("bearer" = ["oauth.manage"]),

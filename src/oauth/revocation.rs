@@ -65,11 +65,12 @@ impl Grants {
         revoker: Revoker,
         form: &Form,
     ) -> Result<(), ApiError> {
-        let token = match (&revoker, form.get("token")) {
-            (Revoker::Bearer(_), None) => bearer(request).unwrap_or_default(),
-            _ => form.required("token")?,
+        let calling = match revoker {
+            Revoker::Bearer(_) => bearer(request),
+            Revoker::Client(_) => None,
         };
         let party = self.party(request, revoker).await?;
+        let token = form.get("token").or(calling).map_or_else(|| form.required("token"), Ok)?;
         let claims = self.authenticator.keys().verify(token);
         match (self.known(token, claims.as_ref()).await?, claims) {
             (Some(known), _) => self.end_known(&party, known).await,

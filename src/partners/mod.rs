@@ -8,14 +8,16 @@ use sqlx::postgres::PgArguments;
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{
+    AllOfBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type,
+};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use crate::auth::{Actor, Lineage, Scope, Scopes};
 use crate::date;
 use crate::error::{ApiError, FieldError};
-use crate::fields::{Attributes, Callbacks, CountryCode, Name, Nested};
+use crate::fields::{Attributes, Callbacks, ClearableUrl, CountryCode, Name, Nested};
 use crate::input::{FromMember, Input, Members, Refusal};
 use crate::patch::Patch;
 use crate::store::{self, Column, Resource};
@@ -211,7 +213,7 @@ pub struct PartnerChanges {
     #[schema(value_type = Scopes, required = false)]
     pub available_scopes: Option<Scopes>,
     /// Merged into the stored callbacks, or replacing them; `null` or `""` in there deletes one.
-    #[schema(value_type = Option<Callbacks>)]
+    #[schema(value_type = Option<BTreeMap<String, ClearableUrl>>)]
     pub callbacks: Patch<Callbacks>,
     /// The company behind it.
     #[schema(value_type = Option<Name>)]
@@ -258,7 +260,10 @@ impl ToSchema for NewPartner {}
 impl PartialSchema for NewPartner {
     fn schema() -> RefOr<Schema> {
         let own = "The partner that it will belong to, by default the caller's own";
-        let sid = ObjectBuilder::new().schema_type(Type::String).description(Some(own));
+        let sid = ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)))
+            .description(Some(own));
         let parent = ObjectBuilder::new().property("parent_sid", sid);
         Schema::AllOf(AllOfBuilder::new().item(PartnerChanges::schema()).item(parent).build())
             .into()
