@@ -132,6 +132,15 @@ pub enum ApiError {
     /// 409: the change collides with another object.
     #[error("conflict")]
     Conflict(FieldError),
+    /// 409: an earlier request under the same idempotency key has not been answered yet.
+    #[error("conflict")]
+    InFlight(FieldError),
+    /// 412: the object is not at the version that the request is for.
+    #[error("precondition failed")]
+    PreconditionFailed,
+    /// 428: the object's owner wants every change to say which version it is for.
+    #[error("precondition required")]
+    PreconditionRequired,
     /// 413: the body is larger than we take.
     #[error("payload too large")]
     PayloadTooLarge,
@@ -186,7 +195,9 @@ impl ApiError {
     /// The single things that are wrong, for the answer and for the command line.
     pub fn errors(&self) -> Vec<FieldError> {
         let message = match self {
-            Self::BadRequest(error) | Self::Conflict(error) => return vec![error.clone()],
+            Self::BadRequest(error) | Self::Conflict(error) | Self::InFlight(error) => {
+                return vec![error.clone()];
+            }
             Self::Invalid(errors) => return errors.clone(),
             Self::Internal(_) => return Vec::new(),
             Self::Oauth { cause, .. } => return cause.errors(),
@@ -200,6 +211,12 @@ impl ApiError {
             Self::NotFound => "no such path".to_owned(),
             Self::MethodNotAllowed { allow } => format!("this path takes {}", allow.join(", ")),
             Self::Timeout => "the body did not arrive in time".to_owned(),
+            Self::PreconditionFailed => {
+                "the object has another version than If-Match names; read it again".to_owned()
+            }
+            Self::PreconditionRequired => {
+                "If-Match must name the version that is to be changed: its ETag".to_owned()
+            }
             Self::PayloadTooLarge => "the body is larger than 256 KiB".to_owned(),
             Self::UnsupportedMediaType { accepted } => format!("the body must be {accepted}"),
             Self::Unavailable(_) => "try again in a moment".to_owned(),
@@ -222,7 +239,9 @@ impl ResponseError for ApiError {
             Self::NoItem | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Conflict(_) | Self::InFlight(_) => StatusCode::CONFLICT,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -265,7 +284,7 @@ impl ApiError {
             Self::UnsupportedMediaType { accepted } if accepted.contains("merge-patch") => {
                 response.insert_header(("Accept-Patch", *accepted));
             }
-            Self::Unavailable(_) => {
+            Self::Unavailable(_) | Self::InFlight(_) => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
             }
             _ => {}

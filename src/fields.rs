@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value, json};
 use sqlx::types::Json;
 use url::Url;
@@ -15,7 +15,7 @@ use crate::merge::merge;
 use crate::patch::Patch;
 
 /// An object's name: 1 to 255 characters (Unicode scalar values), none of them a control character.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
 #[schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
 pub struct Name(String);
@@ -42,7 +42,7 @@ impl FromMember for Name {
 }
 
 /// Where the traffic goes: an absolute `http` or `https` URL, kept as it was sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
 // What a regular expression can say of it; the parser says the rest.
 #[schema(format = "uri", max_length = 2048, pattern = r"^https?://[^\s@/?#\\]+([/?#\\]\S*)?$")]
@@ -97,7 +97,7 @@ fn is_callback_url(text: &str) -> bool {
 }
 
 /// A key of the user's own: at most 255 characters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
 #[schema(max_length = 255, pattern = r"^[^\u0000]*$")]
 pub struct StringKey(String);
@@ -144,7 +144,7 @@ impl FromMember for CountryCode {
 }
 
 /// The free-form, nested object of a short code or a partner.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, sqlx::Type, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
 #[schema(value_type = Object)]
 pub struct Attributes(Json<Map<String, Value>>);

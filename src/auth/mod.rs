@@ -135,6 +135,8 @@ pub struct Principal {
     pub token_sid: Option<Uuid>,
     /// The scopes that the token, its partner and every ancestor of it hold.
     pub scopes: Vec<Scope>,
+    /// Whether its partner wants every change of its objects to say which version it is for.
+    pub requires_if_match: bool,
 }
 
 impl Principal {
@@ -185,6 +187,14 @@ impl<N: Need> Caller<N> {
             Some(Authentication::Unknown) => return Err(ApiError::Unavailable(None)),
             None => return Err(ApiError::Unauthorized { presented: false }),
         };
+        let actor = Actor {
+            token_sid: principal.token_sid,
+            ..Actor::proved(principal.partner_sid, request)
+        };
+        Self::acting(actor, principal.clone())
+    }
+
+    fn acting(actor: Actor, principal: Arc<Principal>) -> Result<Self, ApiError> {
         if !N::ANY_OF.is_empty() && !principal.holds(N::ANY_OF) {
             return Err(ApiError::Forbidden { any_of: N::ANY_OF });
         }
@@ -193,12 +203,27 @@ impl<N: Need> Caller<N> {
             Descendants::With(any_of) if principal.holds(any_of) => Reach::Tree,
             Descendants::With(_) => Reach::Own,
         };
-        let actor = Actor {
-            reach: reach(principal.partner_sid),
-            token_sid: principal.token_sid,
-            ..Actor::proved(principal.partner_sid, request)
-        };
-        Ok(Self { actor, principal: principal.clone(), need: PhantomData })
+        let actor = Actor { reach: reach(principal.partner_sid), ..actor };
+        Ok(Self { actor, principal, need: PhantomData })
+    }
+}
+
+impl<N> Caller<N> {
+    /// Who acts where another need is to be met, too.
+    ///
+    /// # Errors
+    /// [`ApiError::Forbidden`] where the token does not carry the scope for it.
+    pub fn also<M: Need>(&self) -> Result<Actor, ApiError> {
+        let caller = Caller::<M>::acting(self.actor.clone(), self.principal.clone())?;
+        Ok(caller.actor)
+    }
+}
+
+/// Whether the caller's partner wants every change of its objects to say which version it is for.
+pub(crate) fn requires_if_match(request: &HttpRequest) -> bool {
+    match request.extensions().get::<Authentication>() {
+        Some(Authentication::Valid(principal)) => principal.requires_if_match,
+        _ => false,
     }
 }
 

@@ -82,6 +82,6 @@ async fn set_status(
         partner.status = status;
         Ok(())
     };
-    let partner = store::update(connection, &Actor::operator(), sid, set).await.map_err(told)?;
+    let partner = store::change(connection, &Actor::operator(), sid, set).await.map_err(told)?;
     output.value(&partner.object)
 }

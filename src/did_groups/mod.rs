@@ -3,7 +3,7 @@
 pub mod handlers;
 mod sample;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use sqlx::postgres::PgArguments;
 use utoipa::ToSchema;
@@ -16,7 +16,7 @@ use crate::patch::Patch;
 use crate::store::{Column, Reference, Resource};
 
 /// A named set of phone numbers with a callback URL.
-#[derive(Clone, Debug, PartialEq, Serialize, FromRow, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, FromRow, ToSchema)]
 pub struct DidGroup {
     /// Where events of the group's numbers are sent.
     #[schema(required)]
@@ -54,7 +54,7 @@ impl DidGroup {
 }
 
 /// What an update may change of a DID group, and what a new one can be given.
-#[derive(Debug, Default, ToSchema)]
+#[derive(Clone, Debug, Default, ToSchema)]
 pub struct DidGroupChanges {
     /// Where events of the group's numbers are sent; `null` or `""` clears it.
     #[schema(value_type = ClearableUrl, required = false)]

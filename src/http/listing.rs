@@ -115,10 +115,7 @@ pub struct ListParameters {
 pub struct ListRequest<R> {
     query: Query,
     view: View<R>,
-    /// Where the list is.
-    url: String,
-    /// The arguments but for those that say where a page begins: what the links repeat.
-    repeated: Vec<(String, String)>,
+    links: Links,
 }
 
 impl<R: Resource> ListRequest<R> {
@@ -130,7 +127,9 @@ impl<R: Resource> ListRequest<R> {
         let page = store::list::<R>(db, actor, &self.query).await?;
         let pagination = self.pagination(&page);
         let Self { query, view, .. } = self;
-        let items = view.show(db, actor, &page.items).await?;
+        let members = |item: &R| Ok((item.partner_sid(), item.members()?));
+        let items: Result<_, ApiError> = page.items.iter().map(members).collect();
+        let items = view.show(db, actor, items?).await?;
         Ok(Json(Listing {
             count: items.len(),
             has_more: page.has_next,
@@ -143,38 +142,61 @@ impl<R: Resource> ListRequest<R> {
     }
 
     fn pagination(&self, page: &Page<R>) -> Pagination {
-        let (limit, offset) = (self.query.limit, self.query.offset());
-        let (next, previous) = match self.query.start {
-            Start::Offset(_) => (
-                Some(("offset", offset.saturating_add(limit).to_string())),
-                Some(("offset", offset.saturating_sub(limit).max(0).to_string())),
-            ),
-            Start::After(_) | Start::Before(_) => (
-                page.items.last().map(|last| ("after", last.sid().to_string())),
-                page.items.first().map(|first| ("before", first.sid().to_string())),
-            ),
-        };
-        Pagination {
-            next: next.filter(|_| page.has_next).map(|start| self.link(start)),
-            previous: previous.filter(|_| page.has_previous).map(|start| self.link(start)),
+        let sid = |item: Option<&R>| item.map(|item| item.sid().to_string());
+        match self.query.start {
+            Start::Offset(offset) => self.links.by_offset(self.query.limit, offset, page.has_next),
+            Start::After(_) | Start::Before(_) => Pagination {
+                next: sid(page.items.last())
+                    .filter(|_| page.has_next)
+                    .map(|sid| self.links.to("after", &sid)),
+                previous: sid(page.items.first())
+                    .filter(|_| page.has_previous)
+                    .map(|sid| self.links.to("before", &sid)),
+            },
         }
-    }
-
-    fn link(&self, (name, value): (&str, String)) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(&self.repeated).append_pair(name, &value);
-        format!("{}?{}", self.url, query.finish())
     }
 
     fn parse(request: &HttpRequest) -> Result<Self, ApiError> {
         let arguments = Arguments::of(request);
-        let begins = |name: &str| ["offset", "after", "before"].contains(&name);
         Ok(Self {
             query: list_query::<R>(&arguments)?,
             view: View::parse(&arguments)?,
+            links: Links::of(request, &arguments),
+        })
+    }
+}
+
+/// Makes the links from a page to those around it.
+pub(super) struct Links {
+    /// Where the list is.
+    url: String,
+    /// The arguments but for those that say where a page begins: what the links repeat.
+    repeated: Vec<(String, String)>,
+}
+
+impl Links {
+    /// The links of that request.
+    pub fn of(request: &HttpRequest, arguments: &Arguments) -> Self {
+        let begins = |name: &str| ["offset", "after", "before"].contains(&name);
+        Self {
             url: format!("{}{}", base(request), request.path()),
             repeated: arguments.pairs().iter().filter(|(name, _)| !begins(name)).cloned().collect(),
-        })
+        }
+    }
+
+    /// To the pages around the one that begins at `offset`.
+    pub fn by_offset(&self, limit: i64, offset: i64, has_next: bool) -> Pagination {
+        let to = |offset: i64| self.to("offset", &offset.to_string());
+        Pagination {
+            next: has_next.then(|| to(offset.saturating_add(limit))),
+            previous: (offset > 0).then(|| to(offset.saturating_sub(limit).max(0))),
+        }
+    }
+
+    fn to(&self, name: &str, value: &str) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(&self.repeated).append_pair(name, value);
+        format!("{}?{}", self.url, query.finish())
     }
 }
 

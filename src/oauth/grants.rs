@@ -205,7 +205,7 @@ impl Grants {
             stale = !token.spend();
             if stale { Err(refused()) } else { Ok(()) }
         };
-        let spent = store::update(&mut *tx, &actor, token.token_sid, spend).await;
+        let spent = store::change(&mut tx, &actor, token.token_sid, spend).await;
         if stale {
             tx.rollback().await?;
             revocation::end_family(&self.db, &actor, token.family_sid).await?;

@@ -14,12 +14,12 @@ use crate::auth::{AnyToken, Caller, OauthCreate, OauthRead, OauthUpdate, Scopes}
 use crate::error::ApiError;
 use crate::fields::Name;
 use crate::http::{
-    Form, ListOf, ListParameters, ListRequest, Listing, MergePatch, Sid, View, ViewParameters,
-    WriteArguments, WriteParameters,
+    Form, ListOf, ListParameters, ListRequest, Listing, MergePatch, NoArguments, ObjectRequest,
+    Sid, UpdateParameters, View, ViewParameters,
 };
 use crate::openapi::BadCredentials;
 use crate::partners::Partner;
-use crate::store::{self, Stored};
+use crate::store::{self, Answer, Stored, Terms};
 
 // What the OpenAPI document calls the bodies.
 type OauthTokenList = ListOf<OauthToken>;
@@ -102,6 +102,7 @@ pub struct RevocationForm {
 #[post("/token")]
 pub async fn post_token(
     request: HttpRequest,
+    _: NoArguments,
     form: Form,
     grants: web::Data<Grants>,
 ) -> Result<Json<OauthToken>, ApiError> {
@@ -124,6 +125,7 @@ pub async fn post_token(
 pub async fn post_sub_partner_token(
     caller: Caller<OauthCreate>,
     sid: Sid,
+    _: NoArguments,
     form: Form,
     grants: web::Data<Grants>,
 ) -> Result<Json<OauthToken>, ApiError> {
@@ -165,16 +167,16 @@ pub async fn list_tokens(
 pub async fn get_token(
     caller: Caller<OauthRead>,
     sid: Sid,
-    view: View<OauthToken>,
+    object: ObjectRequest<OauthToken>,
     db: web::Data<PgPool>,
 ) -> Result<HttpResponse, ApiError> {
-    view.answer(&db, &caller, store::get(&**db, &caller, sid.0).await?).await
+    object.answer(&db, &caller, sid.0).await
 }
 
 /// Changes the members that are sent. The scopes can only shrink.
 #[utoipa::path(
     tag = "OAuth",
-    params(("token_sid" = Uuid, Path, description = "The token secure ID"), WriteParameters),
+    params(("token_sid" = Uuid, Path, description = "The token secure ID"), UpdateParameters),
     request_body = OauthTokenPatch,
     security(
         ("bearer" = ["oauth.manage_all_tokens"]),
@@ -187,14 +189,14 @@ pub async fn get_token(
 pub async fn patch_token(
     caller: Caller<OauthUpdate>,
     sid: Sid,
-    _: WriteArguments,
     body: MergePatch<TokenChanges>,
     db: web::Data<PgPool>,
-) -> Result<Stored<OauthToken>, ApiError> {
-    store::update(&**db, &caller, sid.0, |token: &mut OauthToken| {
-        token.change(body.0.against(token)?)
-    })
-    .await
+) -> Result<Answer, ApiError> {
+    let MergePatch { changes, terms, .. } = body;
+    // No answer of these endpoints is kept.
+    let terms = Terms { key: None, ..terms };
+    let change = move |token: &mut OauthToken| token.change(changes.against(token)?);
+    store::update(&db, &caller, sid.0, &terms, change).await
 }
 
 /// Ends a token, RFC 7009: of a refresh token its whole family. Says nothing of a token that is unknown.
@@ -212,6 +214,7 @@ pub async fn patch_token(
 pub async fn post_revoke(
     revoker: Revoker,
     request: HttpRequest,
+    _: NoArguments,
     form: Form,
     grants: web::Data<Grants>,
 ) -> Result<HttpResponse, ApiError> {

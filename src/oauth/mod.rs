@@ -214,7 +214,7 @@ impl OauthToken {
 }
 
 /// What an update may change of a token.
-#[derive(Debug, Default, ToSchema)]
+#[derive(Clone, Debug, Default, ToSchema)]
 pub struct TokenChanges {
     /// What its owner calls it.
     #[schema(value_type = Option<Name>)]

@@ -123,7 +123,9 @@ impl Grants {
         let ended = if known.is_refresh {
             end_family(&self.db, &party.actor, known.family_sid).await
         } else {
-            store::update(&self.db, &party.actor, known.sid, end).await.map(drop)
+            store::change(&mut *self.db.acquire().await?, &party.actor, known.sid, end)
+                .await
+                .map(drop)
         };
         match ended {
             // Out of reach.
@@ -192,7 +194,7 @@ pub async fn end_family(
             return Ok(tx.commit().await?);
         }
         for sid in alive {
-            store::update(&mut *tx, actor, sid, end).await?;
+            store::change(&mut tx, actor, sid, end).await?;
         }
     }
 }

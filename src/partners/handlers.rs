@@ -9,10 +9,10 @@ use crate::auth::{Caller, PartnersCreate, PartnersRead, PartnersUpdate};
 use crate::error::ApiError;
 use crate::fields::Nested;
 use crate::http::{
-    ListOf, ListParameters, ListRequest, Listing, MergePatch, NewObject, NoArguments, Replacement,
-    Sid, View, ViewParameters, WriteArguments, WriteParameters,
+    ListOf, ListParameters, ListRequest, Listing, MergePatch, NewObject, ObjectRequest,
+    Replacement, Sid, UpdateParameters, View, ViewParameters, WriteParameters,
 };
-use crate::store::{self, Stored};
+use crate::store::{self, Answer};
 
 // What the OpenAPI document calls the bodies.
 type PartnerList = ListOf<Partner>;
@@ -48,15 +48,16 @@ pub async fn list_partners(
 pub async fn get_partner(
     caller: Caller<PartnersRead>,
     sid: Sid,
-    view: View<Partner>,
+    object: ObjectRequest<Partner>,
     db: web::Data<PgPool>,
 ) -> Result<HttpResponse, ApiError> {
-    view.answer(&db, &caller, store::get(&**db, &caller, sid.0).await?).await
+    object.answer(&db, &caller, sid.0).await
 }
 
 /// Creates a sub-partner.
 #[utoipa::path(
     tag = "Partners",
+    params(WriteParameters),
     request_body = NewPartnerBody,
     security(("bearer" = ["partners.manage"]), ("bearer" = ["partners.create"])),
     responses((status = OK, body = Partner)),
@@ -64,21 +65,17 @@ pub async fn get_partner(
 #[post("/partners")]
 pub async fn post_partner(
     caller: Caller<PartnersCreate>,
-    _: NoArguments,
     body: NewObject<NewPartner>,
     db: web::Data<PgPool>,
-) -> Result<Stored<Partner>, ApiError> {
-    let mut tx = db.begin().await?;
-    let partner = body.0.build(&mut tx, &caller).await?;
-    let created = store::create_one(&mut tx, &caller, partner).await?;
-    tx.commit().await?;
-    Ok(created)
+) -> Result<Answer, ApiError> {
+    let NewObject { input, terms } = body;
+    store::create(&db, &caller, &terms, async |tx| input.build(tx, &caller).await).await
 }
 
 /// Changes the members that are sent: a JSON merge patch, RFC 7396.
 #[utoipa::path(
     tag = "Partners",
-    params(("partner_sid" = Uuid, Path, description = "The partner secure ID"), WriteParameters),
+    params(("partner_sid" = Uuid, Path, description = "The partner secure ID"), UpdateParameters),
     request_body = PartnerPatch,
     security(("bearer" = ["partners.manage"]), ("bearer" = ["partners.update"])),
     responses((status = OK, body = Partner)),
@@ -87,21 +84,20 @@ pub async fn post_partner(
 pub async fn patch_partner(
     caller: Caller<PartnersUpdate>,
     sid: Sid,
-    arguments: WriteArguments,
     body: MergePatch<PartnerChanges>,
     db: web::Data<PgPool>,
-) -> Result<Stored<Partner>, ApiError> {
+) -> Result<Answer, ApiError> {
     let party = Party::of(&caller, sid.0, &**db).await?;
-    store::update(&**db, &caller, sid.0, |partner: &mut Partner| {
-        partner.change(body.0.against(partner)?, arguments.nested, &party)
-    })
-    .await
+    let MergePatch { changes, nested, terms } = body;
+    let change =
+        move |partner: &mut Partner| partner.change(changes.against(partner)?, nested, &party);
+    store::update(&db, &caller, sid.0, &terms, change).await
 }
 
 /// Replaces the partner: every writable member must be sent, but for those that only an ancestor changes.
 #[utoipa::path(
     tag = "Partners",
-    params(("partner_sid" = Uuid, Path, description = "The partner secure ID"), WriteParameters),
+    params(("partner_sid" = Uuid, Path, description = "The partner secure ID"), UpdateParameters),
     request_body = PartnerReplacement,
     security(("bearer" = ["partners.manage"]), ("bearer" = ["partners.update"])),
     responses((status = OK, body = Partner)),
@@ -110,13 +106,13 @@ pub async fn patch_partner(
 pub async fn put_partner(
     caller: Caller<PartnersUpdate>,
     sid: Sid,
-    _: WriteArguments,
     body: Replacement<PartnerChanges>,
     db: web::Data<PgPool>,
-) -> Result<Stored<Partner>, ApiError> {
+) -> Result<Answer, ApiError> {
     let party = Party::of(&caller, sid.0, &**db).await?;
-    store::update(&**db, &caller, sid.0, |partner: &mut Partner| {
-        partner.change(body.0.against(partner)?, Nested::Replace, &party)
-    })
-    .await
+    let Replacement { changes, terms } = body;
+    let change = move |partner: &mut Partner| {
+        partner.change(changes.against(partner)?, Nested::Replace, &party)
+    };
+    store::update(&db, &caller, sid.0, &terms, change).await
 }

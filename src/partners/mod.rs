@@ -3,7 +3,7 @@
 pub mod handlers;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sqlx::postgres::PgArguments;
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
@@ -76,6 +76,9 @@ pub struct Partner {
     pub partner_sid: Uuid,
     /// Whether its tokens are good for anything.
     pub status: Status,
+    /// Whether every change of its objects must say which version it is for; the operator sets it.
+    #[serde(skip)]
+    pub requires_if_match: bool,
 }
 
 impl Partner {
@@ -105,6 +108,7 @@ impl Partner {
             name,
             parent_sid,
             partner_sid: sid,
+            requires_if_match: false,
             status: Status::Active,
         })
     }
@@ -204,7 +208,7 @@ impl Party {
 }
 
 /// What an update may change of a partner.
-#[derive(Debug, Default, ToSchema)]
+#[derive(Clone, Debug, Default, ToSchema)]
 pub struct PartnerChanges {
     /// Merged into the stored attributes, or replacing them.
     #[schema(value_type = Option<Attributes>)]
@@ -336,6 +340,7 @@ impl Resource for Partner {
         Column::new("login", "text"),
         Column::new("name", "text"),
         Column::new("parent_sid", "uuid"),
+        Column::hidden("requires_if_match", "boolean"),
         Column::new("status", "text"),
     ];
 
@@ -368,7 +373,16 @@ impl Resource for Partner {
         arguments.add(partners.iter().map(|partner| partner.login.as_ref()).collect::<Vec<_>>())?;
         arguments.add(partners.iter().map(|partner| &partner.name).collect::<Vec<_>>())?;
         arguments.add(partners.iter().map(|partner| partner.parent_sid).collect::<Vec<_>>())?;
+        arguments
+            .add(partners.iter().map(|partner| partner.requires_if_match).collect::<Vec<_>>())?;
         arguments.add(partners.iter().map(|partner| partner.status).collect::<Vec<_>>())
+    }
+
+    /// With what the operator has set.
+    fn recorded(&self) -> Result<Map<String, Value>, ApiError> {
+        let mut members = self.members()?;
+        members.insert("requires_if_match".to_owned(), self.requires_if_match.into());
+        Ok(members)
     }
 
     fn broken(&self, constraint: &str) -> Option<ApiError> {

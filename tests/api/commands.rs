@@ -318,7 +318,7 @@ fn an_operator_makes_clients_and_logins_that_get_tokens() {
             partner.available_scopes = [Scope::PhonenumberRead].into_iter().collect();
             Ok(())
         };
-        store::update(&mut app.connection().await, &Actor::operator(), app.child.sid, narrow)
+        store::change(&mut app.connection().await, &Actor::operator(), app.child.sid, narrow)
             .await
             .unwrap();
         let more = ["client", "create", "--partner", &partner, "--scope", lacking.as_str()];

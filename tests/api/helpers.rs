@@ -189,7 +189,7 @@ impl Tenant {
                 .input;
             code.build(Uuid::now_v7()).unwrap()
         });
-        store::create(&mut app.connection().await, &Actor::operator(), codes.collect())
+        store::create_all(&mut app.connection().await, &Actor::operator(), codes.collect())
             .await
             .unwrap();
     }
