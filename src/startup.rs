@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use utoipa_actix_web::AppExt;
 
-use crate::auth::{Authenticator, Keys};
+use crate::auth::{Authenticator, Keys, RateLimit};
 use crate::http::{BODY_LIMIT, Draining, PublicUrl, TrustedProxies, cors, edge, unmatched};
 use crate::oauth::{Grants, TokenFormat};
 use crate::settings::Settings;
@@ -85,6 +85,7 @@ pub struct Application {
     listener: TcpListener,
     address: SocketAddr,
     authenticator: Data<Authenticator>,
+    rate_limit: Data<RateLimit>,
     database: PgConnectOptions,
     draining: Draining,
     drain: Duration,
@@ -101,6 +102,7 @@ impl Application {
             settings.token_format == TokenFormat::Opaque || !keys.is_empty(),
             "neither SHORTLINE_JWT_SECRET is set, at least 32 bytes that sign and verify tokens (try `openssl rand -hex 32`), nor SHORTLINE_JWT_KEYS"
         );
+        let rate_limit = Data::new(RateLimit::from_settings(settings)?);
         let listener = TcpListener::bind(settings.listen)
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
@@ -115,6 +117,7 @@ impl Application {
             draining: Data::new(draining.clone()),
             public_url: Data::new(PublicUrl(settings.public_url.clone())),
             grants: Data::new(grants),
+            rate_limit: rate_limit.clone(),
             trusted_proxies: Data::new(TrustedProxies::new(settings.trusted_proxies.clone())),
         };
         let server = serve(listener.try_clone()?, state)?;
@@ -123,6 +126,7 @@ impl Application {
             listener,
             address,
             authenticator,
+            rate_limit,
             database,
             draining,
             drain: settings.drain_seconds.map_or(DRAIN, Duration::from_secs),
@@ -145,7 +149,8 @@ impl Application {
     /// # Errors
     /// Where the server breaks.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
-        let Self { server, listener, authenticator, database, draining, drain, .. } = self;
+        let Self { server, listener, authenticator, rate_limit, database, .. } = self;
+        let Self { draining, drain, .. } = self;
         let handle = server.handle();
         let mut stop = Stop::new()?;
         tokio::spawn(async move {
@@ -160,7 +165,8 @@ impl Application {
                 tokio::time::timeout(Duration::from_secs(FLIGHT_SECONDS), draining.landed()).await;
             handle.stop(true).await;
         });
-        let housekeeping = tokio::spawn(keep_house(authenticator.clone(), database.clone()));
+        let housekeeping =
+            tokio::spawn(keep_house(authenticator.clone(), rate_limit, database.clone()));
         server.await?;
         housekeeping.abort();
         write_behind(&authenticator, &database).await;
@@ -186,10 +192,15 @@ async fn turn_away(listener: &TcpListener) {
     }
 }
 
-/// Writes down once a minute what can wait, until it is stopped.
-async fn keep_house(authenticator: Data<Authenticator>, database: PgConnectOptions) {
+/// Writes down once a minute what can wait, and forgets what says nothing any more, until it is stopped.
+async fn keep_house(
+    authenticator: Data<Authenticator>,
+    rate_limit: Data<RateLimit>,
+    database: PgConnectOptions,
+) {
     loop {
         tokio::time::sleep(WRITE_BEHIND).await;
+        rate_limit.sweep();
         write_behind(&authenticator, &database).await;
     }
 }
@@ -239,6 +250,7 @@ struct State {
     draining: Data<Draining>,
     public_url: Data<PublicUrl>,
     grants: Data<Grants>,
+    rate_limit: Data<RateLimit>,
     trusted_proxies: Data<TrustedProxies>,
 }
 
@@ -254,6 +266,7 @@ fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
             .app_data(state.draining)
             .app_data(state.public_url)
             .app_data(state.grants)
+            .app_data(state.rate_limit)
             .app_data(state.trusted_proxies)
             .app_data(PayloadConfig::new(BODY_LIMIT))
             .configure(routes::configure)

@@ -1,11 +1,12 @@
 //! Who is calling: from the bearer token to a partner, its scopes and what it reaches.
 //!
 //! [`authenticate`] does the part that has to wait, before any handler; [`Caller`] is the part in a handler's signature: it says
-//! 401 and 403 without waiting, so that they are told before anything about the body.
+//! 401, 403 and 429 without waiting, so that they are told before anything about the body.
 
 mod keys;
 mod last_access;
 mod passwords;
+mod rate;
 mod scope;
 mod tokens;
 
@@ -25,6 +26,7 @@ use uuid::Uuid;
 pub use keys::{Claims, Keys};
 pub use last_access::LastAccess;
 pub use passwords::{Passwords, hash_password};
+pub use rate::RateLimit;
 pub use scope::{
     AdminCreate, AdminDelete, AnyToken, Descendants, Need, OauthCreate, OauthRead, OauthRevoke,
     OauthUpdate, PartnersCreate, PartnersRead, PartnersUpdate, PhonenumberCreate,
@@ -176,9 +178,8 @@ impl<N: Need> FromRequest for Caller<N> {
 
 impl<N: Need> Caller<N> {
     fn of(request: &HttpRequest) -> Result<Self, ApiError> {
-        let extensions = request.extensions();
-        let principal = match extensions.get::<Authentication>() {
-            Some(Authentication::Valid(principal)) => principal,
+        let principal = match request.extensions().get::<Authentication>() {
+            Some(Authentication::Valid(principal)) => principal.clone(),
             Some(Authentication::Invalid) => {
                 return Err(ApiError::Unauthorized { presented: true });
             }
@@ -188,6 +189,8 @@ impl<N: Need> Caller<N> {
         if !N::ANY_OF.is_empty() && !principal.holds(N::ANY_OF) {
             return Err(ApiError::Forbidden { any_of: N::ANY_OF });
         }
+        // What was refused so far does not count: of a 401 nobody knows whose it is, and a 403 costs no more than this.
+        rate::admit(request, principal.partner_sid)?;
         let reach = match N::DESCENDANTS {
             Descendants::Always => Reach::Tree,
             Descendants::With(any_of) if principal.holds(any_of) => Reach::Tree,
@@ -198,7 +201,7 @@ impl<N: Need> Caller<N> {
             token_sid: principal.token_sid,
             ..Actor::proved(principal.partner_sid, request)
         };
-        Ok(Self { actor, principal: principal.clone(), need: PhantomData })
+        Ok(Self { actor, principal, need: PhantomData })
     }
 }
 
@@ -211,7 +214,7 @@ pub(crate) enum Authentication {
     Unknown,
 }
 
-/// Looks the bearer token up, for [`Caller`] to judge.
+/// Looks the bearer token up, for [`Caller`] to judge, and tells what its partner's rate has left.
 pub async fn authenticate<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -236,7 +239,9 @@ pub async fn authenticate<B: MessageBody>(
         };
         request.extensions_mut().insert(outcome);
     }
-    next.call(request).await
+    let mut response = next.call(request).await?;
+    rate::tell(&mut response);
+    Ok(response)
 }
 
 /// The token of `Authorization: Bearer <token>` (RFC 6750, section 2.1), where exactly one such header was sent.

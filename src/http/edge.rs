@@ -241,6 +241,7 @@ pub fn cors() -> Cors {
             "ETag",
             "Retry-After",
             "RateLimit",
+            "RateLimit-Policy",
             "X-Request-Id",
             "Idempotency-Replayed",
             "Preference-Applied",

@@ -10,6 +10,7 @@ mod contract;
 mod dev;
 mod helpers;
 mod lifecycle;
+mod limits;
 mod lists;
 mod oauth;
 mod objects;
