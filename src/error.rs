@@ -166,6 +166,16 @@ impl ApiError {
         Self::Invalid(vec![FieldError::new(field, message)])
     }
 
+    /// What broke on our side, where something did. It is logged and never told.
+    pub fn failure(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Internal(error) => Some(&**error),
+            Self::Unavailable(Some(error)) => Some(error),
+            Self::Oauth { cause, .. } => cause.failure(),
+            _ => None,
+        }
+    }
+
     /// The error as RFC 9457 has it.
     pub fn problem(&self) -> ProblemBody {
         let (errors, status) = (self.errors(), self.status_code().as_u16());

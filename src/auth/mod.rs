@@ -183,7 +183,7 @@ impl<N: Need> Caller<N> {
             Some(Authentication::Invalid) => {
                 return Err(ApiError::Unauthorized { presented: true });
             }
-            Some(Authentication::Unknown) => return Err(ApiError::Unavailable(None)),
+            Some(Authentication::Unknown(_)) => return Err(ApiError::Unavailable(None)),
             None => return Err(ApiError::Unauthorized { presented: false }),
         };
         if !N::ANY_OF.is_empty() && !principal.holds(N::ANY_OF) {
@@ -211,7 +211,7 @@ pub(crate) enum Authentication {
     Valid(Arc<Principal>),
     Invalid,
     /// The database could not be asked.
-    Unknown,
+    Unknown(Arc<sqlx::Error>),
 }
 
 /// Looks the bearer token up, for [`Caller`] to judge, and tells what its partner's rate has left.
@@ -229,13 +229,7 @@ pub async fn authenticate<B: MessageBody>(
                 Authentication::Valid(principal)
             }
             Ok(None) => Authentication::Invalid,
-            Err(error) => {
-                tracing::error!(
-                    error = &*error as &dyn std::error::Error,
-                    "could not look a token up"
-                );
-                Authentication::Unknown
-            }
+            Err(error) => Authentication::Unknown(error),
         };
         request.extensions_mut().insert(outcome);
     }

@@ -215,7 +215,7 @@ fn a_killed_service_loses_no_change_that_it_acknowledged() {
     });
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

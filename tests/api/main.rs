@@ -12,6 +12,7 @@ mod helpers;
 mod lifecycle;
 mod limits;
 mod lists;
+mod log;
 mod oauth;
 mod objects;
 mod partners;
