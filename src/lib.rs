@@ -11,7 +11,7 @@
 //! 6. [`auth`] turns a bearer token into a caller with scopes and a reach, which the store asks for.
 //! 7. [`http`] is what requests share on the wire; [`json`], [`input`], [`fields`], [`patch`] and [`merge`] turn JSON into checked values.
 //! 8. [`error`] maps what can go wrong to status and body.
-//! 9. [`startup`] builds the service from [`settings`]; [`telemetry`] is its log;
+//! 9. [`startup`] builds the service from [`settings`]; [`telemetry`] is its log and [`metrics`] what can be measured;
 //!    [`commands`] is the command line; [`dev`] the private PostgreSQL.
 
 pub mod auth;
@@ -27,6 +27,7 @@ pub mod input;
 pub mod json;
 pub mod list;
 pub mod merge;
+pub mod metrics;
 pub mod migrations;
 pub mod oauth;
 pub mod partners;

@@ -112,6 +112,9 @@ pub struct Settings {
         global = true
     )]
     burst: Option<u32>,
+    /// Where `/metrics` is served, in Prometheus' text format, and nothing else; nowhere where it is not set
+    #[arg(long, env = "SHORTLINE_METRICS_LISTEN", value_name = "ADDRESS", global = true)]
+    pub metrics_listen: Option<SocketAddr>,
     /// How log lines look; `text` on a terminal, else `json`
     #[arg(long, env = "SHORTLINE_LOG_FORMAT", value_name = "FORMAT", global = true)]
     pub log_format: Option<LogFormat>,

@@ -19,6 +19,7 @@ use utoipa_actix_web::AppExt;
 
 use crate::auth::{Authenticator, Keys, RateLimit};
 use crate::http::{BODY_LIMIT, Draining, PublicUrl, TrustedProxies, cors, edge, unmatched};
+use crate::metrics::{self, Metrics};
 use crate::oauth::{Grants, TokenFormat};
 use crate::settings::Settings;
 use crate::{migrations, routes};
@@ -84,6 +85,7 @@ pub struct Application {
     server: Server,
     listener: TcpListener,
     address: SocketAddr,
+    metrics_server: Option<(Server, SocketAddr)>,
     authenticator: Data<Authenticator>,
     rate_limit: Data<RateLimit>,
     database: PgConnectOptions,
@@ -110,6 +112,11 @@ impl Application {
         let pool = pool(settings, database.clone());
         let draining = Draining::default();
         let authenticator = Data::new(Authenticator::new(pool.clone(), keys));
+        let metrics = Data::new(Metrics::new(pool.clone(), draining.clone())?);
+        let metrics_server = settings
+            .metrics_listen
+            .map(|address| metrics::serve(address, metrics.clone()))
+            .transpose()?;
         let grants = Grants::new(pool.clone(), authenticator.clone(), settings.token_format)?;
         let state = State {
             authenticator: authenticator.clone(),
@@ -117,6 +124,7 @@ impl Application {
             draining: Data::new(draining.clone()),
             public_url: Data::new(PublicUrl(settings.public_url.clone())),
             grants: Data::new(grants),
+            metrics,
             rate_limit: rate_limit.clone(),
             trusted_proxies: Data::new(TrustedProxies::new(settings.trusted_proxies.clone())),
         };
@@ -125,6 +133,7 @@ impl Application {
             server,
             listener,
             address,
+            metrics_server,
             authenticator,
             rate_limit,
             database,
@@ -136,6 +145,11 @@ impl Application {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it serves `/metrics`; nowhere where that is not set.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_server.as_ref().map(|(_, address)| *address)
     }
 
     /// Stops the service from elsewhere, requests in flight first.
@@ -150,7 +164,7 @@ impl Application {
     /// Where the server breaks.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
         let Self { server, listener, authenticator, rate_limit, database, .. } = self;
-        let Self { draining, drain, .. } = self;
+        let Self { metrics_server, draining, drain, .. } = self;
         let handle = server.handle();
         let mut stop = Stop::new()?;
         tokio::spawn(async move {
@@ -167,9 +181,18 @@ impl Application {
         });
         let housekeeping =
             tokio::spawn(keep_house(authenticator.clone(), rate_limit, database.clone()));
+        let measuring = metrics_server.map(|(server, _)| {
+            let handle = server.handle();
+            tokio::spawn(server);
+            handle
+        });
         server.await?;
         housekeeping.abort();
         write_behind(&authenticator, &database).await;
+        // To the very end, so that the drain can be watched.
+        if let Some(measuring) = measuring {
+            measuring.stop(false).await;
+        }
         tracing::info!("stopped");
         Ok(())
     }
@@ -250,6 +273,7 @@ struct State {
     draining: Data<Draining>,
     public_url: Data<PublicUrl>,
     grants: Data<Grants>,
+    metrics: Data<Metrics>,
     rate_limit: Data<RateLimit>,
     trusted_proxies: Data<TrustedProxies>,
 }
@@ -266,6 +290,7 @@ fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
             .app_data(state.draining)
             .app_data(state.public_url)
             .app_data(state.grants)
+            .app_data(state.metrics)
             .app_data(state.rate_limit)
             .app_data(state.trusted_proxies)
             .app_data(PayloadConfig::new(BODY_LIMIT))

@@ -1,4 +1,4 @@
-//! The edge that every request and every answer passes: request id, client address, method and path, log, draining.
+//! The edge that every request and every answer passes: request id, client address, method and path, log and metrics, draining.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use super::TrustedProxies;
 use super::preferences::Handling;
 use crate::auth::Authentication;
 use crate::error::ApiError;
+use crate::metrics::Metrics;
 use crate::{routes, telemetry};
 
 /// Where a request came from.
@@ -43,7 +44,7 @@ impl Draining {
 
     /// Waits until no request is in flight.
     pub async fn landed(&self) {
-        while self.in_flight.load(Ordering::Relaxed) > 0 {
+        while self.in_flight() > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -51,6 +52,11 @@ impl Draining {
     /// Whether it has begun.
     pub fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
+    }
+
+    /// How many requests are in flight.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     fn take_off(&self) -> Flight {
@@ -99,7 +105,7 @@ pub async fn edge<B: MessageBody + 'static>(
     if draining {
         head.set_connection_type(ConnectionType::Close);
     }
-    log(&response, &method, &id, started.elapsed());
+    measure(&response, &method, &id, started.elapsed());
     Ok(response)
 }
 
@@ -176,10 +182,18 @@ fn normalize(request: &mut ServiceRequest) {
     }
 }
 
-/// One line a request; of a failure of ours, the line says the cause.
-fn log<B>(response: &ServiceResponse<B>, method: &Method, request_id: &str, duration: Duration) {
+/// One observation and one line a request; of a failure of ours, the line says the cause.
+fn measure<B>(
+    response: &ServiceResponse<B>,
+    method: &Method,
+    request_id: &str,
+    duration: Duration,
+) {
     let request = response.request();
     let (route, status) = (request.match_pattern(), response.status());
+    if let Some(metrics) = request.app_data::<web::Data<Metrics>>() {
+        metrics.observe(method, route.as_deref().unwrap_or_default(), status, duration);
+    }
     let route = route.as_deref().unwrap_or("unmatched");
     let (method, status) = (method.as_str(), status.as_u16());
     let milliseconds = (duration.as_secs_f64() * 1e6).round() / 1e3;

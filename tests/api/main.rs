@@ -13,6 +13,7 @@ mod lifecycle;
 mod limits;
 mod lists;
 mod log;
+mod metrics;
 mod oauth;
 mod objects;
 mod partners;
