@@ -153,6 +153,12 @@ pub enum ApiError {
     /// 422: members of the body, all that are wrong at once.
     #[error("object validation error")]
     Invalid(Vec<FieldError>),
+    /// 429: the partner makes more requests than its rate allows.
+    #[error("too many requests")]
+    TooManyRequests {
+        /// When the next one would pass, in whole seconds, at least 1.
+        retry_after: u64,
+    },
     /// 503: the database is away or busy, or we are about to stop. Nothing is known to have happened.
     #[error("service unavailable")]
     Unavailable(#[source] Option<sqlx::Error>),
@@ -179,6 +185,16 @@ impl ApiError {
             _ => None,
         };
         ErrorBody { message: self.to_string().into(), errors: self.errors(), error }
+    }
+
+    /// What broke on our side, where something did. It is logged and never told.
+    pub fn failure(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Internal(error) => Some(&**error),
+            Self::Unavailable(Some(error)) => Some(error),
+            Self::Oauth { cause, .. } => cause.failure(),
+            _ => None,
+        }
     }
 
     /// The error as RFC 9457 has it.
@@ -219,6 +235,7 @@ impl ApiError {
             }
             Self::PayloadTooLarge => "the body is larger than 256 KiB".to_owned(),
             Self::UnsupportedMediaType { accepted } => format!("the body must be {accepted}"),
+            Self::TooManyRequests { retry_after } => format!("try again in {retry_after} s"),
             Self::Unavailable(_) => "try again in a moment".to_owned(),
         };
         vec![FieldError::general(message)]
@@ -245,6 +262,7 @@ impl ResponseError for ApiError {
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -283,6 +301,9 @@ impl ApiError {
             }
             Self::UnsupportedMediaType { accepted } if accepted.contains("merge-patch") => {
                 response.insert_header(("Accept-Patch", *accepted));
+            }
+            Self::TooManyRequests { retry_after } => {
+                response.insert_header((header::RETRY_AFTER, *retry_after));
             }
             Self::Unavailable(_) | Self::InFlight(_) => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));

@@ -12,7 +12,8 @@
 //! 7. [`http`] is what requests share on the wire; [`json`], [`input`], [`fields`], [`patch`] and [`merge`] turn JSON into checked values.
 //! 8. [`error`] maps what can go wrong to status and body.
 //! 9. [`openapi`] says in the OpenAPI document what is the same for every operation; [`docs`] is the page made from it.
-//! 10. [`startup`] builds the service from [`settings`]; [`commands`] is the command line; [`dev`] the private PostgreSQL.
+//! 10. [`startup`] builds the service from [`settings`]; [`telemetry`] is its log and [`metrics`] what can be measured;
+//!     [`commands`] is the command line; [`dev`] the private PostgreSQL.
 
 pub mod auth;
 pub mod commands;
@@ -28,6 +29,7 @@ pub mod input;
 pub mod json;
 pub mod list;
 pub mod merge;
+pub mod metrics;
 pub mod migrations;
 pub mod oauth;
 pub mod openapi;

@@ -90,10 +90,18 @@ struct AnswerHeader {
     description: &'static str,
 }
 
-const HEADERS: [AnswerHeader; 6] = [
+const HEADERS: [AnswerHeader; 10] = [
     header("Accept-Patch", Type::String, "What a PATCH takes (RFC 5789); only after a PATCH."),
     header("Allow", Type::String, "The methods that the path knows."),
+    header("ETag", Type::String, "The object's version, for `If-Match` and `If-None-Match`."),
+    header(
+        "Idempotency-Replayed",
+        Type::String,
+        "`true`: this was answered before, under the same key.",
+    ),
     header("Preference-Applied", Type::String, "The preference that was heeded (RFC 7240)."),
+    header("RateLimit", Type::String, "What is left of the partner's rate, where it has one."),
+    header("RateLimit-Policy", Type::String, "The partner's rate, where it has one."),
     header("Retry-After", Type::Integer, "How many seconds to wait before trying again."),
     header("WWW-Authenticate", Type::String, "What is wrong with the token (RFC 6750)."),
     header("X-Request-Id", Type::String, "The request's id, as the log has it."),
@@ -117,7 +125,7 @@ fn header_ref(name: &str) -> (String, RefOr<Header>) {
 }
 
 /// An error of each status, and when it is answered. Body and headers of the examples are those that the error makes.
-fn refusals() -> [(ApiError, &'static str); 11] {
+fn refusals() -> [(ApiError, &'static str); 14] {
     let in_use = "2 short codes use this DID group, among them the one referred to";
     let missing = FieldError::general("no JSON object could be decoded: EOF while parsing");
     [
@@ -154,6 +162,15 @@ fn refusals() -> [(ApiError, &'static str); 11] {
             ApiError::invalid("name", "cannot be null"),
             "Members of the body are wrong: one entry for each.",
         ),
+        (
+            ApiError::PreconditionFailed,
+            "The object has another version than `If-Match` names; nothing was changed.",
+        ),
+        (
+            ApiError::PreconditionRequired,
+            "The object's owner wants every change to name the version that it is for.",
+        ),
+        (ApiError::TooManyRequests { retry_after: 1 }, "The partner asks more often than it may."),
         (
             ApiError::Unavailable(None),
             "The database is away or busy, or the service is about to stop.",
@@ -208,19 +225,63 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 fn complete_operation(template: &str, operation: &mut Operation) {
     let takes_json = takes_json(operation);
     let implied = implied(template, operation).into_iter().map(refused);
+    let conditions = conditions(template, operation);
     let parameters = operation.parameters.get_or_insert_default();
     parameters.push(request_id().into());
     if takes_json {
         parameters.push(prefer().into());
     }
+    parameters
+        .extend(conditions.into_iter().map(|(name, said)| header_parameter(name, said).into()));
+    let shows_object = takes(operation, "at");
+    let is_write = takes(operation, "validate_only");
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
             complete_answer(status, response);
+            if status == "200" && (shows_object || is_write) {
+                response.headers.extend([header_ref("ETag")]);
+            }
+            if is_write {
+                response.headers.extend([header_ref("Idempotency-Replayed")]);
+            }
         }
+    }
+    if shows_object {
+        let mut known = ResponseBuilder::new().description("The client has this version.").build();
+        complete_answer("304", &mut known);
+        known.headers.extend([header_ref("ETag")]);
+        operation.responses.responses.insert("304".to_owned(), known.into());
     }
     for (status, response) in implied {
         operation.responses.responses.entry(status).or_insert(response);
     }
+}
+
+/// The headers by which a write or a GET says what it is for.
+fn conditions(template: &str, operation: &Operation) -> Vec<(&'static str, &'static str)> {
+    let mut conditions = Vec::new();
+    if takes(operation, "at") {
+        conditions.push(("If-None-Match", "The versions that the client has: `*` or entity tags."));
+    }
+    if takes(operation, "validate_only") {
+        if template.contains('{') {
+            let said = "The versions that may be changed: `*` or entity tags, from `ETag`.";
+            conditions.push(("If-Match", said));
+        }
+        if !template.contains("/oauth/") {
+            let said = "1 to 255 visible ASCII characters: for 24 hours the same request under the same key is done once.";
+            conditions.push(("Idempotency-Key", said));
+        }
+    }
+    conditions
+}
+
+/// Whether the operation has a query argument of that name.
+fn takes(operation: &Operation, argument: &str) -> bool {
+    operation.parameters.iter().flatten().any(|parameter| match parameter {
+        RefOr::T(parameter) => parameter.name == argument,
+        RefOr::Ref(_) => false,
+    })
 }
 
 fn complete_answer(status: &str, response: &mut Response) {
@@ -250,6 +311,9 @@ fn implied(template: &str, operation: &Operation) -> Vec<StatusCode> {
     if needs_scope(operation) {
         statuses.push(StatusCode::FORBIDDEN);
     }
+    if takes_bearer(operation) {
+        statuses.push(StatusCode::TOO_MANY_REQUESTS);
+    }
     if template.contains('{') {
         statuses.push(StatusCode::NOT_FOUND);
     }
@@ -263,13 +327,24 @@ fn implied(template: &str, operation: &Operation) -> Vec<StatusCode> {
     if takes_json(operation) {
         statuses.push(StatusCode::UNPROCESSABLE_ENTITY);
     }
+    if takes(operation, "validate_only") {
+        // The key is in flight; it was another request's.
+        statuses.extend([StatusCode::CONFLICT, StatusCode::UNPROCESSABLE_ENTITY]);
+        if template.contains('{') {
+            statuses.extend([StatusCode::PRECONDITION_FAILED, StatusCode::PRECONDITION_REQUIRED]);
+        }
+    }
     statuses
+}
+
+fn takes_bearer(operation: &Operation) -> bool {
+    let schemes = json!(operation.security);
+    schemes.as_array().into_iter().flatten().any(|scheme| scheme["bearer"].is_array())
 }
 
 fn needs_scope(operation: &Operation) -> bool {
     let schemes = json!(operation.security);
-    let schemes = schemes.as_array().into_iter().flatten();
-    schemes.filter_map(|scheme| scheme["bearer"].as_array()).any(|scopes| !scopes.is_empty())
+    schemes.as_array().into_iter().flatten().any(|scheme| scheme["bearer"][0].is_string())
 }
 
 /// The answer of an operation whose caller proves itself by a secret or password.
@@ -283,15 +358,6 @@ impl IntoResponses for BadCredentials {
             status,
             refusal(&error, "A secret or password is wrong or missing.").into(),
         )])
-    }
-}
-
-/// The answer of an operation in whose way another object can stand.
-pub struct Conflict;
-
-impl IntoResponses for Conflict {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        BTreeMap::from([refused(StatusCode::CONFLICT)])
     }
 }
 

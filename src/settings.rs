@@ -1,9 +1,10 @@
 //! The settings, from flags and the environment. Their doc comments are the manual.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -98,6 +99,22 @@ pub struct Settings {
         global = true
     )]
     pub trusted_proxies: Vec<IpNet>,
+    /// How many requests a second each partner may make, by all its tokens together, on this instance: several instances
+    /// let through as many times more. Fractions are fine, as 0.5 for one in two seconds; no limit where it is not set
+    #[arg(long, env = "SHORTLINE_RATE", value_name = "RATE", value_parser = rate, global = true)]
+    rate: Option<f64>,
+    /// How many of them a partner that was quiet may make at once [default: those of a second, at least 1]
+    #[arg(
+        long,
+        env = "SHORTLINE_BURST",
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000),
+        global = true
+    )]
+    burst: Option<u32>,
+    /// Where `/metrics` is served, in Prometheus' text format, and nothing else; nowhere where it is not set
+    #[arg(long, env = "SHORTLINE_METRICS_LISTEN", value_name = "ADDRESS", global = true)]
+    pub metrics_listen: Option<SocketAddr>,
     /// How log lines look; `text` on a terminal, else `json`
     #[arg(long, env = "SHORTLINE_LOG_FORMAT", value_name = "FORMAT", global = true)]
     pub log_format: Option<LogFormat>,
@@ -135,6 +152,19 @@ impl Settings {
         self.jwt_secret = Some(secret);
     }
 
+    /// How many requests a second each partner may make, and how many at once; none where there is no limit.
+    ///
+    /// # Errors
+    /// Where only the latter is set.
+    pub fn rate(&self) -> anyhow::Result<Option<(f64, NonZeroU32)>> {
+        let Some(rate) = self.rate else {
+            ensure!(self.burst.is_none(), "SHORTLINE_BURST is set, but not SHORTLINE_RATE");
+            return Ok(None);
+        };
+        let burst = self.burst.unwrap_or(rate.ceil() as u32);
+        Ok(Some((rate, NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN))))
+    }
+
     /// The public keys that JWTs are verified with, as a PEM or JWK set.
     ///
     /// # Errors
@@ -150,6 +180,12 @@ impl Settings {
     pub fn jwt_signing_key(&self) -> anyhow::Result<Option<SecretString>> {
         self.jwt_signing_key.as_deref().map(|file| read(file).map(SecretString::from)).transpose()
     }
+}
+
+/// Requests a second, from one in 1,000 seconds to a million.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (0.001..=1e6).contains(rate));
+    rate.ok_or_else(|| "must be a number from 0.001 to 1000000".to_owned())
 }
 
 /// A network, or an address as a network of one.
@@ -190,9 +226,29 @@ fn read(file: &Path) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
+
+    #[test]
+    fn a_burst_is_what_comes_in_a_second_where_nobody_says() {
+        let parse = |flags: &[&str]| Settings::try_parse_from([&["shortline"], flags].concat());
+        let burst = |flags| parse(flags).unwrap().rate().unwrap().unwrap().1.get();
+        assert_eq!(burst(&["--rate", "0.5"]), 1);
+        assert_eq!(burst(&["--rate", "20.1"]), 21);
+        assert_eq!(burst(&["--rate", "20", "--burst", "5"]), 5);
+        for refused in [
+            &["--rate", "0"][..],
+            &["--rate", "-1"],
+            &["--rate", "nan"],
+            &["--rate", "many"],
+            &["--rate", "1", "--burst", "0"],
+        ] {
+            assert!(parse(refused).is_err(), "{refused:?}");
+        }
+        assert!(parse(&["--burst", "5"]).unwrap().rate().is_err());
+        assert_eq!(parse(&[]).unwrap().rate().unwrap(), None);
+    }
 
     #[test]
     fn the_readme_names_every_setting() {

@@ -17,8 +17,9 @@ use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use utoipa_actix_web::AppExt;
 
-use crate::auth::{Authenticator, Keys};
+use crate::auth::{Authenticator, Keys, RateLimit};
 use crate::http::{BODY_LIMIT, Draining, PublicUrl, TrustedProxies, cors, edge, unmatched};
+use crate::metrics::{self, Metrics};
 use crate::oauth::{Grants, TokenFormat};
 use crate::settings::Settings;
 use crate::{docs, migrations, routes};
@@ -84,7 +85,9 @@ pub struct Application {
     server: Server,
     listener: TcpListener,
     address: SocketAddr,
+    metrics_server: Option<(Server, SocketAddr)>,
     authenticator: Data<Authenticator>,
+    rate_limit: Data<RateLimit>,
     database: PgConnectOptions,
     draining: Draining,
     drain: Duration,
@@ -101,6 +104,7 @@ impl Application {
             settings.token_format == TokenFormat::Opaque || !keys.is_empty(),
             "neither SHORTLINE_JWT_SECRET is set, at least 32 bytes that sign and verify tokens (try `openssl rand -hex 32`), nor SHORTLINE_JWT_KEYS"
         );
+        let rate_limit = Data::new(RateLimit::from_settings(settings)?);
         let listener = TcpListener::bind(settings.listen)
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
@@ -108,6 +112,11 @@ impl Application {
         let pool = pool(settings, database.clone());
         let draining = Draining::default();
         let authenticator = Data::new(Authenticator::new(pool.clone(), keys));
+        let metrics = Data::new(Metrics::new(pool.clone(), draining.clone())?);
+        let metrics_server = settings
+            .metrics_listen
+            .map(|address| metrics::serve(address, metrics.clone()))
+            .transpose()?;
         let grants = Grants::new(pool.clone(), authenticator.clone(), settings.token_format)?;
         let state = State {
             authenticator: authenticator.clone(),
@@ -115,6 +124,8 @@ impl Application {
             draining: Data::new(draining.clone()),
             public_url: Data::new(PublicUrl(settings.public_url.clone())),
             grants: Data::new(grants),
+            metrics,
+            rate_limit: rate_limit.clone(),
             trusted_proxies: Data::new(TrustedProxies::new(settings.trusted_proxies.clone())),
         };
         let server = serve(listener.try_clone()?, state)?;
@@ -122,7 +133,9 @@ impl Application {
             server,
             listener,
             address,
+            metrics_server,
             authenticator,
+            rate_limit,
             database,
             draining,
             drain: settings.drain_seconds.map_or(DRAIN, Duration::from_secs),
@@ -132,6 +145,11 @@ impl Application {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it serves `/metrics`; nowhere where that is not set.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_server.as_ref().map(|(_, address)| *address)
     }
 
     /// Stops the service from elsewhere, requests in flight first.
@@ -145,7 +163,8 @@ impl Application {
     /// # Errors
     /// Where the server breaks.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
-        let Self { server, listener, authenticator, database, draining, drain, .. } = self;
+        let Self { server, listener, authenticator, rate_limit, database, .. } = self;
+        let Self { metrics_server, draining, drain, .. } = self;
         let handle = server.handle();
         let mut stop = Stop::new()?;
         tokio::spawn(async move {
@@ -160,10 +179,20 @@ impl Application {
                 tokio::time::timeout(Duration::from_secs(FLIGHT_SECONDS), draining.landed()).await;
             handle.stop(true).await;
         });
-        let housekeeping = tokio::spawn(keep_house(authenticator.clone(), database.clone()));
+        let housekeeping =
+            tokio::spawn(keep_house(authenticator.clone(), rate_limit, database.clone()));
+        let measuring = metrics_server.map(|(server, _)| {
+            let handle = server.handle();
+            tokio::spawn(server);
+            handle
+        });
         server.await?;
         housekeeping.abort();
         write_behind(&authenticator, &database).await;
+        // To the very end, so that the drain can be watched.
+        if let Some(measuring) = measuring {
+            measuring.stop(false).await;
+        }
         tracing::info!("stopped");
         Ok(())
     }
@@ -186,10 +215,15 @@ async fn turn_away(listener: &TcpListener) {
     }
 }
 
-/// Writes down once a minute what can wait, until it is stopped.
-async fn keep_house(authenticator: Data<Authenticator>, database: PgConnectOptions) {
+/// Writes down once a minute what can wait, and forgets what says nothing any more, until it is stopped.
+async fn keep_house(
+    authenticator: Data<Authenticator>,
+    rate_limit: Data<RateLimit>,
+    database: PgConnectOptions,
+) {
     loop {
         tokio::time::sleep(WRITE_BEHIND).await;
+        rate_limit.sweep();
         write_behind(&authenticator, &database).await;
     }
 }
@@ -239,6 +273,8 @@ struct State {
     draining: Data<Draining>,
     public_url: Data<PublicUrl>,
     grants: Data<Grants>,
+    metrics: Data<Metrics>,
+    rate_limit: Data<RateLimit>,
     trusted_proxies: Data<TrustedProxies>,
 }
 
@@ -254,6 +290,8 @@ fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
             .app_data(state.draining)
             .app_data(state.public_url)
             .app_data(state.grants)
+            .app_data(state.metrics)
+            .app_data(state.rate_limit)
             .app_data(state.trusted_proxies)
             .app_data(PayloadConfig::new(BODY_LIMIT))
             .configure(routes::configure)

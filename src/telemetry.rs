@@ -1,6 +1,8 @@
 //! The log, on standard error: standard output belongs to the answers of commands.
 
+use std::error::Error;
 use std::io::{IsTerminal, stderr};
+use std::iter::successors;
 
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
@@ -21,8 +23,18 @@ pub fn start(settings: &Settings) -> anyhow::Result<()> {
         .log_internal_errors(false);
     let default = if stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
     match settings.log_format.unwrap_or(default) {
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Json => {
+            log.json().flatten_event(true).with_current_span(false).with_span_list(false).init()
+        }
         LogFormat::Text => log.with_ansi(stderr().is_terminal()).init(),
     }
     Ok(())
+}
+
+/// An error and what caused it, in one line. Some errors repeat their cause themselves: it is said once.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    successors(error.source(), |&error| error.source()).fold(error.to_string(), |said, cause| {
+        let cause = cause.to_string();
+        if said.ends_with(&cause) { said } else { format!("{said}: {cause}") }
+    })
 }

@@ -1,11 +1,12 @@
 //! Who is calling: from the bearer token to a partner, its scopes and what it reaches.
 //!
 //! [`authenticate`] does the part that has to wait, before any handler; [`Caller`] is the part in a handler's signature: it says
-//! 401 and 403 without waiting, so that they are told before anything about the body.
+//! 401, 403 and 429 without waiting, so that they are told before anything about the body.
 
 mod keys;
 mod last_access;
 mod passwords;
+mod rate;
 mod scope;
 mod tokens;
 
@@ -25,6 +26,7 @@ use uuid::Uuid;
 pub use keys::{Claims, Keys};
 pub use last_access::LastAccess;
 pub use passwords::{Passwords, hash_password};
+pub use rate::RateLimit;
 pub use scope::{
     AdminCreate, AdminDelete, AnyToken, Descendants, Need, OauthCreate, OauthRead, OauthRevoke,
     OauthUpdate, PartnersCreate, PartnersRead, PartnersUpdate, PhonenumberCreate,
@@ -178,20 +180,22 @@ impl<N: Need> FromRequest for Caller<N> {
 
 impl<N: Need> Caller<N> {
     fn of(request: &HttpRequest) -> Result<Self, ApiError> {
-        let extensions = request.extensions();
-        let principal = match extensions.get::<Authentication>() {
-            Some(Authentication::Valid(principal)) => principal,
+        let principal = match request.extensions().get::<Authentication>() {
+            Some(Authentication::Valid(principal)) => principal.clone(),
             Some(Authentication::Invalid) => {
                 return Err(ApiError::Unauthorized { presented: true });
             }
-            Some(Authentication::Unknown) => return Err(ApiError::Unavailable(None)),
+            Some(Authentication::Unknown(_)) => return Err(ApiError::Unavailable(None)),
             None => return Err(ApiError::Unauthorized { presented: false }),
         };
         let actor = Actor {
             token_sid: principal.token_sid,
             ..Actor::proved(principal.partner_sid, request)
         };
-        Self::acting(actor, principal.clone())
+        let caller = Self::acting(actor, principal)?;
+        // What was refused so far does not count: of a 401 nobody knows whose it is, and a 403 costs no more than this.
+        rate::admit(request, caller.principal.partner_sid)?;
+        Ok(caller)
     }
 
     fn acting(actor: Actor, principal: Arc<Principal>) -> Result<Self, ApiError> {
@@ -233,10 +237,10 @@ pub(crate) enum Authentication {
     Valid(Arc<Principal>),
     Invalid,
     /// The database could not be asked.
-    Unknown,
+    Unknown(Arc<sqlx::Error>),
 }
 
-/// Looks the bearer token up, for [`Caller`] to judge.
+/// Looks the bearer token up, for [`Caller`] to judge, and tells what its partner's rate has left.
 pub async fn authenticate<B: MessageBody>(
     request: ServiceRequest,
     next: Next<B>,
@@ -251,17 +255,13 @@ pub async fn authenticate<B: MessageBody>(
                 Authentication::Valid(principal)
             }
             Ok(None) => Authentication::Invalid,
-            Err(error) => {
-                tracing::error!(
-                    error = &*error as &dyn std::error::Error,
-                    "could not look a token up"
-                );
-                Authentication::Unknown
-            }
+            Err(error) => Authentication::Unknown(error),
         };
         request.extensions_mut().insert(outcome);
     }
-    next.call(request).await
+    let mut response = next.call(request).await?;
+    rate::tell(&mut response);
+    Ok(response)
 }
 
 /// The token of `Authorization: Bearer <token>` (RFC 6750, section 2.1), where exactly one such header was sent.

@@ -103,6 +103,9 @@ impl Cli {
                 let application =
                     Application::build(&settings, startup::database(&settings)?).await?;
                 tracing::info!("listening on http://{}", application.address());
+                if let Some(address) = application.metrics_address() {
+                    tracing::info!("metrics on http://{address}/metrics");
+                }
                 application.run_until_stopped().await
             }
             Command::Migrate => {

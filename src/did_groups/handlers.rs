@@ -14,7 +14,6 @@ use crate::http::{
     MergePatch, NewObject, ObjectRequest, Replacement, Reversion, Sid, UpdateParameters, View,
     ViewParameters, WriteArguments, WriteParameters,
 };
-use crate::openapi::Conflict;
 use crate::store::{self, Answer};
 
 // What the OpenAPI document calls the bodies.
@@ -132,7 +131,7 @@ pub async fn put_did_group(
     tag = "DID groups",
     params(("did_group_sid" = Uuid, Path, description = "The DID group secure ID"), WriteParameters),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.delete"])),
-    responses((status = NO_CONTENT), Conflict),
+    responses((status = NO_CONTENT)),
 )]
 #[delete("/phonenumber/did_groups/{did_group_sid}")]
 pub async fn delete_did_group(
@@ -169,7 +168,7 @@ pub async fn get_did_group_history(
     params(("did_group_sid" = Uuid, Path, description = "The DID group secure ID", example = json!(sample::SID)), WriteParameters),
     request_body(content = ReversionBody, example = json!({"version": 1})),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.update"])),
-    responses((status = OK, body = DidGroup), Conflict),
+    responses((status = OK, body = DidGroup)),
 )]
 #[post("/phonenumber/did_groups/{did_group_sid}/revert")]
 pub async fn post_did_group_revert(

@@ -1,4 +1,4 @@
-//! The edge that every request and every answer passes: request id, client address, method and path, access log, draining.
+//! The edge that every request and every answer passes: request id, client address, method and path, log and metrics, draining.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,7 +18,8 @@ use super::TrustedProxies;
 use super::preferences::Handling;
 use crate::auth::Authentication;
 use crate::error::ApiError;
-use crate::routes;
+use crate::metrics::Metrics;
+use crate::{routes, telemetry};
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +44,7 @@ impl Draining {
 
     /// Waits until no request is in flight.
     pub async fn landed(&self) {
-        while self.in_flight.load(Ordering::Relaxed) > 0 {
+        while self.in_flight() > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -51,6 +52,11 @@ impl Draining {
     /// Whether it has begun.
     pub fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
+    }
+
+    /// How many requests are in flight.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     fn take_off(&self) -> Flight {
@@ -99,7 +105,7 @@ pub async fn edge<B: MessageBody + 'static>(
     if draining {
         head.set_connection_type(ConnectionType::Close);
     }
-    log(&response, &method, &id, started);
+    measure(&response, &method, &id, started.elapsed());
     Ok(response)
 }
 
@@ -176,34 +182,59 @@ fn normalize(request: &mut ServiceRequest) {
     }
 }
 
-/// One line a request; a failure of ours with its cause.
-fn log<B>(response: &ServiceResponse<B>, method: &Method, request_id: &str, started: Instant) {
+/// One observation and one line a request; of a failure of ours, the line says the cause.
+fn measure<B>(
+    response: &ServiceResponse<B>,
+    method: &Method,
+    request_id: &str,
+    duration: Duration,
+) {
     let request = response.request();
-    let route = request.match_pattern();
+    let (route, status) = (request.match_pattern(), response.status());
+    if let Some(metrics) = request.app_data::<web::Data<Metrics>>() {
+        metrics.observe(method, route.as_deref().unwrap_or_default(), status, duration);
+    }
     let route = route.as_deref().unwrap_or("unmatched");
+    let (method, status) = (method.as_str(), status.as_u16());
+    let milliseconds = (duration.as_secs_f64() * 1e6).round() / 1e3;
     let extensions = request.extensions();
-    let principal = match extensions.get::<Authentication>() {
+    let authentication = extensions.get::<Authentication>();
+    let principal = match authentication {
         Some(Authentication::Valid(principal)) => Some(principal),
         _ => None,
     };
-    let status = response.status().as_u16();
-    let milliseconds = started.elapsed().as_secs_f64() * 1e3;
-    if let Some(error) = response.response().error()
-        && let Some(ApiError::Internal(_) | ApiError::Unavailable(Some(_))) = error.as_error()
-    {
-        let cause = error.as_error::<ApiError>().and_then(std::error::Error::source);
-        tracing::error!(error = cause, "{method} {route} failed, request {request_id}");
+    let error = match authentication {
+        Some(Authentication::Unknown(error)) => Some(&**error as &dyn std::error::Error),
+        _ => response
+            .response()
+            .error()
+            .and_then(|error| error.as_error::<ApiError>())
+            .and_then(ApiError::failure),
     }
-    tracing::info!(
-        request_id,
-        route,
-        status,
-        milliseconds,
-        partner_sid = principal.map(|principal| tracing::field::display(principal.partner_sid)),
-        token_sid =
-            principal.and_then(|principal| principal.token_sid).map(tracing::field::display),
-        "{method} {route} {status}"
-    );
+    .map(telemetry::chain);
+    let partner_sid = principal.map(|principal| principal.partner_sid);
+    let token_sid = principal.and_then(|principal| principal.token_sid);
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                request_id,
+                method,
+                route,
+                partner_sid = partner_sid.map(tracing::field::display),
+                token_sid = token_sid.map(tracing::field::display),
+                status,
+                milliseconds,
+                error,
+                "{method} {route} {status}"
+            )
+        };
+    }
+    match route {
+        _ if error.is_some() => line!(error),
+        // Probes come every few seconds, and say nothing new.
+        "/healthz" | "/readyz" => line!(debug),
+        _ => line!(info),
+    }
 }
 
 /// Answers what no route took: an `OPTIONS` with the path's methods, 405 where the path is known for other methods, else 404.
@@ -241,6 +272,7 @@ pub fn cors() -> Cors {
             "ETag",
             "Retry-After",
             "RateLimit",
+            "RateLimit-Policy",
             "X-Request-Id",
             "Idempotency-Replayed",
             "Preference-Applied",

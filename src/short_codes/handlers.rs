@@ -13,7 +13,6 @@ use crate::http::{
     MergePatch, NewObject, ObjectRequest, Replacement, Reversion, Sid, UpdateParameters, View,
     ViewParameters, WriteArguments, WriteParameters,
 };
-use crate::openapi::Conflict;
 use crate::store::{self, Answer};
 
 // What the OpenAPI document calls the bodies.
@@ -46,7 +45,7 @@ pub async fn list_short_codes(
     params(WriteParameters),
     request_body = NewShortCodeBody,
     security(("bearer" = ["admin.manage"]), ("bearer" = ["admin.create"])),
-    responses((status = OK, body = ShortCode), Conflict),
+    responses((status = OK, body = ShortCode)),
 )]
 #[post("/phonenumber/short_codes")]
 pub async fn post_short_code(
@@ -166,7 +165,7 @@ pub async fn get_short_code_history(
     params(("short_code_sid" = Uuid, Path, description = "The short code secure ID", example = json!(sample::SID)), WriteParameters),
     request_body(content = ReversionBody, example = json!({"version": 1})),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.update"])),
-    responses((status = OK, body = ShortCode), Conflict),
+    responses((status = OK, body = ShortCode)),
 )]
 #[post("/phonenumber/short_codes/{short_code_sid}/revert")]
 pub async fn post_short_code_revert(

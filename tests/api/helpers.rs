@@ -1,5 +1,6 @@
 //! One PostgreSQL a run, one database and one running service a test, and the same tenants in each.
 
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -214,6 +215,8 @@ pub fn code_path(sid: impl std::fmt::Display) -> String {
 /// A running service with three tenants: a partner, a child of it, and a stranger.
 pub struct App {
     pub base: String,
+    /// Where it serves `/metrics`, where it does.
+    pub metrics: Option<SocketAddr>,
     pub database: PgConnectOptions,
     pub partner: Tenant,
     pub child: Tenant,
@@ -228,7 +231,7 @@ pub struct App {
 impl App {
     async fn start(database: &PgConnectOptions, flags: &[&str]) -> Self {
         let settings = settings(flags);
-        let (base, server) = serve(&settings, database).await;
+        let Served { base, metrics, server } = serve(&settings, database).await;
         let keys = Keys::from_settings(&settings).unwrap();
         let mut connection = database.connect().await.unwrap();
         let partner = Tenant::create(&mut connection, &keys, None, "10001").await;
@@ -238,12 +241,13 @@ impl App {
         let near = Scope::ALL.into_iter().filter(|scope| !scope.as_str().ends_with("_descendant"));
         let token = sign(&keys, partner.sid, &near.collect::<Vec<_>>());
         let (database, client) = (database.clone(), Client::new());
-        Self { base, database, partner, child, stranger, token, client, keys, server }
+        Self { base, metrics, database, partner, child, stranger, token, client, keys, server }
     }
 
     /// Another instance of the service on the same database.
     pub async fn second_instance(&self) -> (String, ServerHandle) {
-        serve(&settings(&[]), &self.database).await
+        let Served { base, server, .. } = serve(&settings(&[]), &self.database).await;
+        (base, server)
     }
 
     async fn stop(self) {
@@ -344,11 +348,19 @@ impl App {
     }
 }
 
-async fn serve(settings: &Settings, database: &PgConnectOptions) -> (String, ServerHandle) {
+/// A service that runs.
+struct Served {
+    base: String,
+    metrics: Option<SocketAddr>,
+    server: ServerHandle,
+}
+
+async fn serve(settings: &Settings, database: &PgConnectOptions) -> Served {
     let application = Application::build(settings, database.clone()).await.unwrap();
     let (base, server) = (format!("http://{}", application.address()), application.handle());
+    let metrics = application.metrics_address();
     actix_web::rt::spawn(application.run_until_stopped());
-    (base, server)
+    Served { base, metrics, server }
 }
 
 /// A JWT as another system with the same secret would make it.

@@ -80,8 +80,10 @@ fn a_missing_or_weak_secret_stops_the_start_with_one_line() {
 fn sigterm_drains_then_ends_with_every_request_answered() {
     check_database(true, async |database| {
         let listen = format!("127.0.0.1:{}", free_port());
+        let metrics_listen = format!("127.0.0.1:{}", free_port());
         let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"))
             .args(["serve", "--listen", &listen, "--drain-seconds", "1", "--jwt-secret", SECRET])
+            .args(["--metrics-listen", &metrics_listen])
             .args(["--database-url", &url(database)])
             .stderr(std::process::Stdio::null())
             .spawn()
@@ -106,6 +108,8 @@ fn sigterm_drains_then_ends_with_every_request_answered() {
         assert_eq!(ready.status(), 503);
         assert_eq!(ready.headers()["connection"], "close");
         assert_eq!(probe("/healthz").await.unwrap().status(), 200);
+        let metrics = client.get(format!("http://{metrics_listen}/metrics")).send().await;
+        assert_eq!(metrics.unwrap().status(), 200);
         let ended = tokio::task::spawn_blocking(move || process.wait().unwrap());
         assert_eq!(ended.await.unwrap().code(), Some(0));
         assert!(!healthcheck());
@@ -215,7 +219,7 @@ fn a_killed_service_loses_no_change_that_it_acknowledged() {
     });
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

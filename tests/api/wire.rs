@@ -31,6 +31,7 @@ fn a_preflight_needs_no_token() {
             "etag",
             "retry-after",
             "ratelimit",
+            "ratelimit-policy",
             "x-request-id",
             "idempotency-replayed",
             "preference-applied",
