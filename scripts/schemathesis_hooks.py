@@ -30,11 +30,21 @@ def is_sid(value):
 def before_call(context, case, kwargs):
     if isinstance(case.query, dict):
         mend_arguments(case.query, case.path)
+    if case.headers and case.meta is not None and case.meta.generation.mode.is_positive:
+        mend_headers(case.headers, case.path)
     if isinstance(case.body, dict):
         if "/oauth/" in case.path and case.method == "POST":
             mend_form(case.body, case.path)
         else:
             mend_body(case.body, case.method)
+            # A version that is there.
+            version = case.body.get("version")
+            if isinstance(version, (int, float)) and not isinstance(version, bool) and version >= 1 and version == int(version):
+                case.body["version"] = 1
+            # Nobody raises himself.
+            if CARRIER in (case.path_parameters or {}).values():
+                case.body.pop("available_scopes", None)
+                case.body.pop("status", None)
     # The token of this run must live on: by default the calling one is revoked.
     if case.path.endswith("/oauth/revoke") and not isinstance(case.body, dict):
         case.body, case.media_type = {"token": str(uuid.uuid4())}, "application/x-www-form-urlencoded"
@@ -45,9 +55,19 @@ def before_call(context, case, kwargs):
                 case.path_parameters[name] = str(uuid.uuid4())
 
 
+def mend_headers(headers, path):
+    # What is to come back may be gone, and then has no version.
+    if path.endswith("/revert"):
+        headers.pop("If-Match", None)
+    # Tags of what is there, and a key of no other request.
+    for name, value in (("If-Match", "*"), ("If-None-Match", '"0"'), ("Idempotency-Key", str(uuid.uuid4()))):
+        if name in headers:
+            headers[name] = value
+
+
 def mend_arguments(arguments, path):
     # An empty argument counts as absent, whatever its type; what is no number, sid or boolean is refused.
-    for name in ("after", "before", "limit", "offset", "with_related"):
+    for name in ("after", "at", "before", "limit", "offset", "validate_only", "with_related"):
         if arguments.get(name) == "":
             arguments[name] = "nothing"
     # Languages of their own: what the value is put into is good, the value stays.
@@ -58,7 +78,7 @@ def mend_arguments(arguments, path):
         arguments["order"] = "name desc"
     for name in ("include_fields", "exclude_fields"):
         if isinstance(arguments.get(name), str):
-            arguments[name] = "name,partner_sid"
+            arguments[name] = "version,changes" if path.endswith("/history") else "name,partner_sid"
     # A page begins at an object that is there, and then neither at another one nor in another order.
     for name, other in (("after", "before"), ("before", "after")):
         if is_sid(arguments.get(name)):

@@ -12,7 +12,7 @@
 //! 7. [`http`] is what requests share on the wire; [`json`], [`input`], [`fields`], [`patch`] and [`merge`] turn JSON into checked values.
 //! 8. [`error`] maps what can go wrong to status and body.
 //! 9. [`openapi`] says in the OpenAPI document what is the same for every operation; [`docs`] is the page made from it.
-//! 10. [`startup`] builds the service from [`settings`]; [`telemetry`] is its log and [`metrics`] what can be measured;
+//! 10. [`startup`] builds the service from [`settings`]; [`housekeeping`] what it does beside them, [`telemetry`] is its log and [`metrics`] what can be measured;
 //!     [`commands`] is the command line; [`dev`] the private PostgreSQL.
 
 pub mod auth;
@@ -24,6 +24,7 @@ pub mod docs;
 pub mod error;
 pub mod fields;
 pub mod health;
+pub mod housekeeping;
 pub mod http;
 pub mod input;
 pub mod json;

@@ -231,8 +231,7 @@ fn complete_operation(template: &str, operation: &mut Operation) {
     if takes_json {
         parameters.push(prefer().into());
     }
-    parameters
-        .extend(conditions.into_iter().map(|(name, said)| header_parameter(name, said).into()));
+    parameters.extend(conditions.into_iter().map(RefOr::from));
     let shows_object = takes(operation, "at");
     let is_write = takes(operation, "validate_only");
     for (status, response) in &mut operation.responses.responses {
@@ -258,19 +257,21 @@ fn complete_operation(template: &str, operation: &mut Operation) {
 }
 
 /// The headers by which a write or a GET says what it is for.
-fn conditions(template: &str, operation: &Operation) -> Vec<(&'static str, &'static str)> {
+fn conditions(template: &str, operation: &Operation) -> Vec<Parameter> {
+    const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"([ \t]*,[ \t]*(W/)?"[!#-~]*")*)$"#;
     let mut conditions = Vec::new();
     if takes(operation, "at") {
-        conditions.push(("If-None-Match", "The versions that the client has: `*` or entity tags."));
+        let said = "The versions that the client has: `*` or entity tags.";
+        conditions.push(header_parameter("If-None-Match", said, Some(TAGS)));
     }
     if takes(operation, "validate_only") {
         if template.contains('{') {
             let said = "The versions that may be changed: `*` or entity tags, from `ETag`.";
-            conditions.push(("If-Match", said));
+            conditions.push(header_parameter("If-Match", said, Some(TAGS)));
         }
         if !template.contains("/oauth/") {
-            let said = "1 to 255 visible ASCII characters: for 24 hours the same request under the same key is done once.";
-            conditions.push(("Idempotency-Key", said));
+            let said = "For 24 hours the same request under the same key is done once, and answered again.";
+            conditions.push(header_parameter("Idempotency-Key", said, Some("^[!-~]{1,255}$")));
         }
     }
     conditions
@@ -379,21 +380,21 @@ fn takes_json(operation: &Operation) -> bool {
 
 fn request_id() -> Parameter {
     let description = "The request's id, for the log and the answer: 1 to 128 visible ASCII characters. Another one is replaced.";
-    header_parameter("X-Request-Id", description)
+    header_parameter("X-Request-Id", description, None)
 }
 
 fn prefer() -> Parameter {
     let description = "`handling=strict` refuses read-only members that differ from the stored ones, `handling=lenient` ignores unknown \
                        members (RFC 7240). Other preferences have no effect.";
-    header_parameter("Prefer", description)
+    header_parameter("Prefer", description, None)
 }
 
-fn header_parameter(name: &str, description: &str) -> Parameter {
+fn header_parameter(name: &str, description: &str, pattern: Option<&str>) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Header)
         .description(Some(description))
         .required(Required::False)
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String).pattern(pattern)))
         .build()
 }

@@ -18,6 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use utoipa_actix_web::AppExt;
 
 use crate::auth::{Authenticator, Keys, RateLimit};
+use crate::housekeeping::Housekeeping;
 use crate::http::{BODY_LIMIT, Draining, PublicUrl, TrustedProxies, cors, edge, unmatched};
 use crate::metrics::{self, Metrics};
 use crate::oauth::{Grants, TokenFormat};
@@ -47,10 +48,6 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long the connections that have begun may take to be accepted before the listener closes.
 #[cfg(target_os = "linux")]
 const ACCEPT_TIME: Duration = Duration::from_millis(200);
-/// How long it takes at most until it is written down who used which token last.
-const WRITE_BEHIND: Duration = Duration::from_secs(60);
-/// How long the writing itself may take.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests in flight may take once the listener is closed, in seconds.
 const FLIGHT_SECONDS: u64 = 10;
 
@@ -86,9 +83,7 @@ pub struct Application {
     listener: TcpListener,
     address: SocketAddr,
     metrics_server: Option<(Server, SocketAddr)>,
-    authenticator: Data<Authenticator>,
-    rate_limit: Data<RateLimit>,
-    database: PgConnectOptions,
+    housekeeping: Housekeeping,
     draining: Draining,
     drain: Duration,
 }
@@ -129,14 +124,14 @@ impl Application {
             trusted_proxies: Data::new(TrustedProxies::new(settings.trusted_proxies.clone())),
         };
         let server = serve(listener.try_clone()?, state)?;
+        let history_months = settings.history_months;
+        let housekeeping = Housekeeping { authenticator, rate_limit, history_months, database };
         Ok(Self {
             server,
             listener,
             address,
             metrics_server,
-            authenticator,
-            rate_limit,
-            database,
+            housekeeping,
             draining,
             drain: settings.drain_seconds.map_or(DRAIN, Duration::from_secs),
         })
@@ -163,7 +158,7 @@ impl Application {
     /// # Errors
     /// Where the server breaks.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
-        let Self { server, listener, authenticator, rate_limit, database, .. } = self;
+        let Self { server, listener, housekeeping, .. } = self;
         let Self { metrics_server, draining, drain, .. } = self;
         let handle = server.handle();
         let mut stop = Stop::new()?;
@@ -179,16 +174,16 @@ impl Application {
                 tokio::time::timeout(Duration::from_secs(FLIGHT_SECONDS), draining.landed()).await;
             handle.stop(true).await;
         });
-        let housekeeping =
-            tokio::spawn(keep_house(authenticator.clone(), rate_limit, database.clone()));
         let measuring = metrics_server.map(|(server, _)| {
             let handle = server.handle();
             tokio::spawn(server);
             handle
         });
-        server.await?;
-        housekeeping.abort();
-        write_behind(&authenticator, &database).await;
+        tokio::select! {
+            stopped = server => stopped?,
+            () = housekeeping.go_on() => {}
+        }
+        housekeeping.once().await;
         // To the very end, so that the drain can be watched.
         if let Some(measuring) = measuring {
             measuring.stop(false).await;
@@ -212,34 +207,6 @@ async fn turn_away(listener: &TcpListener) {
             tracing::warn!("a connection that begins right now may be reset: {error}");
         }
         tokio::time::sleep(ACCEPT_TIME).await;
-    }
-}
-
-/// Writes down once a minute what can wait, and forgets what says nothing any more, until it is stopped.
-async fn keep_house(
-    authenticator: Data<Authenticator>,
-    rate_limit: Data<RateLimit>,
-    database: PgConnectOptions,
-) {
-    loop {
-        tokio::time::sleep(WRITE_BEHIND).await;
-        rate_limit.sweep();
-        write_behind(&authenticator, &database).await;
-    }
-}
-
-/// Writes down what can wait, or says why not.
-async fn write_behind(authenticator: &Authenticator, database: &PgConnectOptions) {
-    // Not over the pool: its connections belong to the threads that serve, and end with them.
-    let written = async {
-        let mut connection = connect(database).await?;
-        authenticator.write_behind(&mut connection).await?;
-        anyhow::Ok(connection.close().await?)
-    };
-    let outcome = tokio::time::timeout(WRITE_TIMEOUT, written).await;
-    if let Err(error) = outcome.map_err(anyhow::Error::from).flatten() {
-        let cause = &*error as &dyn std::error::Error;
-        tracing::warn!(error = cause, "could not write down who used which token last");
     }
 }
 

@@ -19,29 +19,29 @@ use crate::input::{FromMember, Input, Members, Refusal};
 use crate::list::Selection;
 use crate::store::{self, Action, Chronicle, Resource};
 
-/// What happened to an object, as the OpenAPI document shows it.
+/// What happened to an object, as the OpenAPI document shows it: all of it, unless less was asked for.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "a schema alone: entries are shown as they were written")]
 pub struct Entry {
     /// What was done.
+    #[schema(required = false)]
     action: Action,
     /// The members that it changed.
+    #[schema(required = false)]
     changes: std::collections::BTreeMap<String, Change>,
     /// When it was done.
+    #[schema(required = false)]
     date: OffsetDateTime,
     /// From where; `null` at the command line.
-    #[schema(required)]
     ip: Option<String>,
     /// The partner whose token did it; `null` for the operator at the command line.
-    #[schema(required)]
     partner_sid: Option<Uuid>,
     /// The `X-Request-Id` of the request.
-    #[schema(required)]
     request_id: Option<String>,
     /// The token that did it, where it has a sid.
-    #[schema(required)]
     token_sid: Option<Uuid>,
     /// The version that the object had after it.
+    #[schema(required = false)]
     version: i64,
 }
 

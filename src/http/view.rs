@@ -11,13 +11,13 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, Responder};
 use serde_json::{Map, Value};
 use sqlx::PgPool;
 use time::OffsetDateTime;
-use time::format_description::well_known::Iso8601;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::arguments::Arguments;
 use super::conditional::{self, entity_tag};
 use crate::auth::Actor;
+use crate::date;
 use crate::error::ApiError;
 use crate::list::Selection;
 use crate::partners::Partner;
@@ -110,18 +110,10 @@ impl<R: Resource> ObjectRequest<R> {
 
     fn parse(request: &HttpRequest) -> Result<Self, ApiError> {
         let arguments = Arguments::of(request);
-        let at = arguments.get("at")?.map(|text| {
-            let date = OffsetDateTime::parse(text, &Iso8601::DEFAULT);
-            date.map_err(|_| {
-                ApiError::bad_argument("at", "must be an ISO 8601 date with its time and zone")
-            })
-        });
+        let at = arguments.get("at")?.map(date::parse).transpose();
+        let at = at.map_err(|message| ApiError::bad_argument("at", message))?;
         conditional::is_known(request.headers(), 0)?;
-        Ok(Self {
-            view: View::parse(&arguments)?,
-            at: at.transpose()?,
-            headers: request.headers().clone(),
-        })
+        Ok(Self { view: View::parse(&arguments)?, at, headers: request.headers().clone() })
     }
 }
 

@@ -100,9 +100,9 @@ fn changes<'a>(
 
 /// An object as it was.
 #[derive(FromRow)]
-pub struct Past {
+struct Past {
     /// Its owner.
-    pub owner: Uuid,
+    owner: Uuid,
     /// The text of the entry that made it so.
     entry: String,
 }
@@ -139,7 +139,9 @@ pub async fn at<R: Resource>(
     let past: Option<Past> =
         reached(sql::at::<R>(), actor).bind(sid).bind(at).fetch_optional(db).await?;
     if let Some(past) = past {
-        return Ok((past.owner, past.members()?.ok_or(ApiError::NoItem)?));
+        let mut members = past.members()?.ok_or(ApiError::NoItem)?;
+        members.retain(|name, _| R::shows(name));
+        return Ok((past.owner, members));
     }
     // Its entries may have been dropped since it became what it is.
     let stored: Stored<R> = super::get(db, actor, sid).await?;

@@ -16,7 +16,7 @@ use sqlx::{AssertSqlSafe, FromRow, PgExecutor, PgPool, Postgres};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub use history::{Action, Chronicle, Entry, Past, at, chronicle, drop_before, verify};
+pub use history::{Action, Broken, Chronicle, Entry, Verified, at, chronicle, drop_before, verify};
 pub use sql::Column;
 pub(crate) use sql::columns;
 pub use terms::{Answer, IdempotencyKey, Precondition, Terms, forget_old_keys};

@@ -67,7 +67,11 @@ fn every_operation_says_how_it_can_fail() {
                 let described = resolved(&document, answer)["description"].as_str();
                 assert!(described.is_some_and(|text| !text.is_empty()), "{called} {status}");
                 let schema = &resolved(&document, answer)["content"]["application/json"]["schema"];
-                assert_eq!(schema.is_object(), status != "204", "{called} {status}");
+                assert_eq!(
+                    schema.is_object(),
+                    !["204", "304"].contains(&status.as_str()),
+                    "{called} {status}"
+                );
             }
         }
     });
