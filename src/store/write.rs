@@ -285,6 +285,10 @@ async fn write<R: Resource>(
 /// The answer to a broken constraint, as the noun tells it.
 fn refusal<R: Resource>(rows: &[Stored<R>], error: sqlx::Error) -> ApiError {
     let broken = error.as_database_error().and_then(|error| error.constraint());
+    if broken == Some("history_pkey") {
+        let message = "is that of another object, or of one that was deleted and can be reverted";
+        return ApiError::Conflict(FieldError::new(R::SID, message));
+    }
     let told = broken.zip(rows.first()).and_then(|(name, row)| row.object.broken(name));
     told.unwrap_or_else(|| error.into())
 }
