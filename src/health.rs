@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, get, web};
 use sqlx::PgPool;
 
+use crate::cutoff::Cutoff;
 use crate::error::ApiError;
 use crate::http::Draining;
 use crate::migrations;
@@ -22,6 +23,7 @@ pub async fn healthz() -> HttpResponse {
 #[get("/readyz")]
 pub async fn readyz(
     db: web::Data<PgPool>,
+    cutoff: web::Data<Cutoff>,
     draining: web::Data<Draining>,
 ) -> Result<HttpResponse, ApiError> {
     if draining.has_begun() {
@@ -33,6 +35,9 @@ pub async fn readyz(
     .fetch_one(&**db)
     .await
     .map_err(|error| ApiError::Unavailable(Some(error)))?;
+    if !writable {
+        cutoff.set();
+    }
     if writable && schema >= Some(migrations::newest()) {
         Ok(HttpResponse::Ok().json(serde_json::json!({"status": "ready"})))
     } else {

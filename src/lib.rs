@@ -11,11 +11,12 @@
 //! 6. [`auth`] turns a bearer token into a caller with scopes and a reach, which the store asks for.
 //! 7. [`http`] is what requests share on the wire; [`json`], [`input`], [`fields`], [`patch`] and [`merge`] turn JSON into checked values.
 //! 8. [`error`] maps what can go wrong to status and body.
-//! 9. [`startup`] builds the service from [`settings`]; [`telemetry`] is its log and [`metrics`] what can be measured;
-//!    [`commands`] is the command line; [`dev`] the private PostgreSQL.
+//! 9. [`startup`] builds the service from [`settings`]; [`cutoff`] ends connections to a database that has moved; [`telemetry`] is
+//!    its log and [`metrics`] what can be measured; [`commands`] is the command line; [`dev`] the private PostgreSQL.
 
 pub mod auth;
 pub mod commands;
+pub mod cutoff;
 pub mod date;
 pub mod dev;
 pub mod did_groups;

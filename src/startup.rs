@@ -18,6 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use utoipa_actix_web::AppExt;
 
 use crate::auth::{Authenticator, Keys, RateLimit};
+use crate::cutoff::Cutoff;
 use crate::http::{BODY_LIMIT, Draining, PublicUrl, TrustedProxies, cors, edge, unmatched};
 use crate::metrics::{self, Metrics};
 use crate::oauth::{Grants, TokenFormat};
@@ -109,7 +110,8 @@ impl Application {
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
         migrations::run(connect(&database).await?).await?;
-        let pool = pool(settings, database.clone());
+        let cutoff = Cutoff::default();
+        let pool = pool(settings, database.clone(), cutoff.clone());
         let draining = Draining::default();
         let authenticator = Data::new(Authenticator::new(pool.clone(), keys));
         let metrics = Data::new(Metrics::new(pool.clone(), draining.clone())?);
@@ -120,6 +122,7 @@ impl Application {
         let grants = Grants::new(pool.clone(), authenticator.clone(), settings.token_format)?;
         let state = State {
             authenticator: authenticator.clone(),
+            cutoff: Data::new(cutoff),
             db: Data::new(pool),
             draining: Data::new(draining.clone()),
             public_url: Data::new(PublicUrl(settings.public_url.clone())),
@@ -269,6 +272,7 @@ impl Stop {
 #[derive(Clone)]
 struct State {
     authenticator: Data<Authenticator>,
+    cutoff: Data<Cutoff>,
     db: Data<PgPool>,
     draining: Data<Draining>,
     public_url: Data<PublicUrl>,
@@ -286,6 +290,7 @@ fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
         App::new()
             .into_utoipa_app()
             .app_data(state.authenticator)
+            .app_data(state.cutoff)
             .app_data(state.db)
             .app_data(state.draining)
             .app_data(state.public_url)
@@ -309,12 +314,16 @@ fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
         .run())
 }
 
-fn pool(settings: &Settings, database: PgConnectOptions) -> PgPool {
+fn pool(settings: &Settings, database: PgConnectOptions, cutoff: Cutoff) -> PgPool {
     PgPoolOptions::new()
         .max_connections(settings.database_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A broken connection is found when it is used, and closed then: no question a request.
         .test_before_acquire(false)
+        .before_acquire(move |_, connection| {
+            let usable = !cutoff.has_passed(connection.age);
+            Box::pin(async move { Ok(usable) })
+        })
         .after_connect(|connection, _| {
             Box::pin(async move {
                 sqlx::raw_sql(SESSION).execute(&mut *connection).await?;

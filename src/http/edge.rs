@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::TrustedProxies;
 use super::preferences::Handling;
 use crate::auth::Authentication;
+use crate::cutoff::Cutoff;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::{routes, telemetry};
@@ -182,7 +183,7 @@ fn normalize(request: &mut ServiceRequest) {
     }
 }
 
-/// One observation and one line a request; of a failure of ours, the line says the cause.
+/// One observation and one line a request; of a failure of ours, the line says the cause, and the pool learns from it.
 fn measure<B>(
     response: &ServiceResponse<B>,
     method: &Method,
@@ -203,15 +204,18 @@ fn measure<B>(
         Some(Authentication::Valid(principal)) => Some(principal),
         _ => None,
     };
-    let error = match authentication {
+    let failure = match authentication {
         Some(Authentication::Unknown(error)) => Some(&**error as &dyn std::error::Error),
         _ => response
             .response()
             .error()
             .and_then(|error| error.as_error::<ApiError>())
             .and_then(ApiError::failure),
+    };
+    if let Some((failure, cutoff)) = failure.zip(request.app_data::<web::Data<Cutoff>>()) {
+        cutoff.learn_from(failure);
     }
-    .map(telemetry::chain);
+    let error = failure.map(telemetry::chain);
     let partner_sid = principal.map(|principal| principal.partner_sid);
     let token_sid = principal.and_then(|principal| principal.token_sid);
     macro_rules! line {

@@ -8,6 +8,7 @@ mod commands;
 mod concurrency;
 mod contract;
 mod dev;
+mod faults;
 mod helpers;
 mod lifecycle;
 mod limits;
