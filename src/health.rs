@@ -1,5 +1,7 @@
 //! The probes of balancers and orchestrators.
 
+use std::time::Duration;
+
 use actix_web::{HttpResponse, get, web};
 use sqlx::PgPool;
 
@@ -7,6 +9,9 @@ use crate::cutoff::Cutoff;
 use crate::error::ApiError;
 use crate::http::Draining;
 use crate::migrations;
+
+/// How long the database may take to say how it is: longer than it takes to be told that no connection is free.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Whether the process is alive. Never asks the database.
 #[utoipa::path(tag = "Service", responses((status = OK, description = "Alive")))]
@@ -29,12 +34,16 @@ pub async fn readyz(
     if draining.has_begun() {
         return Err(ApiError::Unavailable(None));
     }
-    let (writable, schema): (bool, Option<i32>) = sqlx::query_as(
+    let state = sqlx::query_as(
         "select current_setting('transaction_read_only') = 'off', (select max(version) from refinery_schema_history)",
     )
-    .fetch_one(&**db)
-    .await
-    .map_err(|error| ApiError::Unavailable(Some(error)))?;
+    .fetch_one(&**db);
+    let Ok(state) = tokio::time::timeout(PATIENCE, state).await else {
+        cutoff.set();
+        return Err(ApiError::Unavailable(None));
+    };
+    let (writable, schema): (bool, Option<i32>) =
+        state.map_err(|error| ApiError::Unavailable(Some(error)))?;
     if !writable {
         cutoff.set();
     }

@@ -1,5 +1,6 @@
 //! From settings to a service that runs and stops.
 
+use std::future::ready;
 use std::net::{SocketAddr, TcpListener};
 use std::str::FromStr;
 use std::time::Duration;
@@ -320,10 +321,12 @@ fn pool(settings: &Settings, database: PgConnectOptions, cutoff: Cutoff) -> PgPo
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A broken connection is found when it is used, and closed then: no question a request.
         .test_before_acquire(false)
-        .before_acquire(move |_, connection| {
-            let usable = !cutoff.has_passed(connection.age);
-            Box::pin(async move { Ok(usable) })
+        .before_acquire({
+            let cutoff = cutoff.clone();
+            move |_, connection| Box::pin(ready(Ok(!cutoff.has_passed(connection.age))))
         })
+        // One that says nothing would not say either that it is fit to be kept.
+        .after_release(move |_, connection| Box::pin(ready(Ok(!cutoff.has_passed(connection.age)))))
         .after_connect(|connection, _| {
             Box::pin(async move {
                 sqlx::raw_sql(SESSION).execute(&mut *connection).await?;

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use actix_cors::Cors;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method, Uri, uri::PathAndQuery};
 use actix_web::middleware::Next;
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use uuid::Uuid;
 
 use super::TrustedProxies;
@@ -75,6 +76,9 @@ impl Drop for Flight {
     }
 }
 
+/// How long a request may take at most: its body 30 s, its waits for the database less than the rest, where that says anything.
+const LONGEST: Duration = Duration::from_secs(45);
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Wraps the whole application.
@@ -92,7 +96,11 @@ pub async fn edge<B: MessageBody + 'static>(
     normalize(&mut request);
 
     let flight = request.app_data::<web::Data<Draining>>().map(|draining| draining.take_off());
-    let mut response = as_problem(next.call(request).await?);
+    let cutoff = request.app_data::<web::Data<Cutoff>>().cloned();
+    let Ok(answered) = tokio::time::timeout(LONGEST, next.call(request)).await else {
+        return Err(given_up(&method, &id, cutoff.as_ref()));
+    };
+    let mut response = as_problem(answered?);
     drop(flight);
 
     let draining = response
@@ -108,6 +116,24 @@ pub async fn edge<B: MessageBody + 'static>(
     }
     measure(&response, &method, &id, started.elapsed());
     Ok(response)
+}
+
+/// The answer to a request that has waited for the database all the time: every other wait ends by itself.
+fn given_up(
+    method: &Method,
+    request_id: &str,
+    cutoff: Option<&web::Data<Cutoff>>,
+) -> actix_web::Error {
+    if let Some(cutoff) = cutoff {
+        cutoff.set();
+    }
+    tracing::error!(request_id, %method, "no answer in {LONGEST:?}: the database says nothing");
+    let error = ApiError::Unavailable(None);
+    let mut response = error.error_response();
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    InternalError::from_response(error, response).into()
 }
 
 /// Wraps what a token is needed for: answers are the caller's own.
