@@ -10,7 +10,8 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::http::{ConnectionType, Method, Uri, uri::PathAndQuery};
+use actix_web::http::uri::{Authority, PathAndQuery};
+use actix_web::http::{ConnectionType, Method, Uri};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use uuid::Uuid;
@@ -97,10 +98,14 @@ pub async fn edge<B: MessageBody + 'static>(
 
     let flight = request.app_data::<web::Data<Draining>>().map(|draining| draining.take_off());
     let cutoff = request.app_data::<web::Data<Cutoff>>().cloned();
-    let Ok(answered) = tokio::time::timeout(LONGEST, next.call(request)).await else {
-        return Err(given_up(&method, &id, cutoff.as_ref()));
+    let mut response = if names_a_host(&request) {
+        let Ok(answered) = tokio::time::timeout(LONGEST, next.call(request)).await else {
+            return Err(given_up(&method, &id, cutoff.as_ref()));
+        };
+        as_problem(answered?)
+    } else {
+        as_problem(request.error_response(ApiError::bad_argument("Host", "must be a host")))
     };
-    let mut response = as_problem(answered?);
     drop(flight);
 
     let draining = response
@@ -111,6 +116,9 @@ pub async fn edge<B: MessageBody + 'static>(
     if let Ok(id) = HeaderValue::from_str(&id) {
         head.headers_mut().insert(REQUEST_ID, id);
     }
+    // What an answer says it is, it is: text of a client's never becomes a page.
+    let nosniff = HeaderValue::from_static("nosniff");
+    head.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     if draining {
         head.set_connection_type(ConnectionType::Close);
     }
@@ -182,6 +190,21 @@ fn request_id(request: &ServiceRequest) -> String {
             (1..=128).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_graphic())
         })
         .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
+/// Whether the `Host` header is one (RFC 9112, section 3.2): links are made from it, which must not lead to another path.
+fn names_a_host(request: &ServiceRequest) -> bool {
+    let sound = |host: &HeaderValue| {
+        Authority::try_from(host.as_bytes()).is_ok_and(|authority| {
+            // In front of the host there is no user, behind it a port at most.
+            match authority.as_str().strip_prefix(authority.host()) {
+                Some("") => true,
+                Some(_) => authority.port_u16().is_some(),
+                None => false,
+            }
+        })
+    };
+    request.headers().get_all(header::HOST).all(sound)
 }
 
 fn client_ip(request: &ServiceRequest) -> Option<IpAddr> {
