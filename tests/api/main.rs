@@ -17,6 +17,7 @@ mod log;
 mod metrics;
 mod oauth;
 mod objects;
+mod owasp;
 mod partners;
 mod patch;
 mod put;
