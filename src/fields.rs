@@ -87,10 +87,10 @@ fn is_callback_url(text: &str) -> bool {
     let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else {
         return false;
     };
-    // The parser forgives what a strict reader takes for another host: further slashes, blanks, an empty user.
-    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    // The parser forgives what a strict reader takes for another host: further slashes, a backslash, blanks, an empty user.
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     !authority.is_empty()
-        && !authority.contains('@')
+        && !authority.contains(['@', '\\'])
         && !text.chars().any(|c| c.is_whitespace() || c.is_control())
         && text.chars().count() <= 2048
         && Url::parse(text).is_ok_and(|url| url.has_host())

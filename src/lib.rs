@@ -12,11 +12,13 @@
 //! 7. [`http`] is what requests share on the wire; [`json`], [`input`], [`fields`], [`patch`] and [`merge`] turn JSON into checked values.
 //! 8. [`error`] maps what can go wrong to status and body.
 //! 9. [`openapi`] says in the OpenAPI document what is the same for every operation; [`docs`] is the page made from it.
-//! 10. [`startup`] builds the service from [`settings`]; [`housekeeping`] what it does beside them, [`telemetry`] is its log and [`metrics`] what can be measured;
-//!     [`commands`] is the command line; [`dev`] the private PostgreSQL.
+//! 10. [`startup`] builds the service from [`settings`]; [`cutoff`] ends connections to a database that has moved; [`housekeeping`]
+//!     is done once a minute; [`telemetry`] is the log and [`metrics`] what can be measured; [`commands`] is the command line;
+//!     [`dev`] the private PostgreSQL.
 
 pub mod auth;
 pub mod commands;
+pub mod cutoff;
 pub mod date;
 pub mod dev;
 pub mod did_groups;

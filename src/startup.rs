@@ -1,5 +1,6 @@
 //! From settings to a service that runs and stops.
 
+use std::future::ready;
 use std::net::{SocketAddr, TcpListener};
 use std::str::FromStr;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use utoipa_actix_web::AppExt;
 
 use crate::auth::{Authenticator, Keys, RateLimit};
+use crate::cutoff::Cutoff;
 use crate::housekeeping::Housekeeping;
 use crate::http::{BODY_LIMIT, Draining, PublicUrl, TrustedProxies, cors, edge, unmatched};
 use crate::metrics::{self, Metrics};
@@ -104,7 +106,8 @@ impl Application {
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
         migrations::run(connect(&database).await?).await?;
-        let pool = pool(settings, database.clone());
+        let cutoff = Cutoff::default();
+        let pool = pool(settings, database.clone(), cutoff.clone());
         let draining = Draining::default();
         let authenticator = Data::new(Authenticator::new(pool.clone(), keys));
         let metrics = Data::new(Metrics::new(pool.clone(), draining.clone())?);
@@ -115,6 +118,7 @@ impl Application {
         let grants = Grants::new(pool.clone(), authenticator.clone(), settings.token_format)?;
         let state = State {
             authenticator: authenticator.clone(),
+            cutoff: Data::new(cutoff),
             db: Data::new(pool),
             draining: Data::new(draining.clone()),
             public_url: Data::new(PublicUrl(settings.public_url.clone())),
@@ -236,6 +240,7 @@ impl Stop {
 #[derive(Clone)]
 struct State {
     authenticator: Data<Authenticator>,
+    cutoff: Data<Cutoff>,
     db: Data<PgPool>,
     draining: Data<Draining>,
     public_url: Data<PublicUrl>,
@@ -253,6 +258,7 @@ fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
         App::new()
             .into_utoipa_app()
             .app_data(state.authenticator)
+            .app_data(state.cutoff)
             .app_data(state.db)
             .app_data(state.draining)
             .app_data(state.public_url)
@@ -277,12 +283,18 @@ fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
         .run())
 }
 
-fn pool(settings: &Settings, database: PgConnectOptions) -> PgPool {
+fn pool(settings: &Settings, database: PgConnectOptions, cutoff: Cutoff) -> PgPool {
     PgPoolOptions::new()
         .max_connections(settings.database_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A broken connection is found when it is used, and closed then: no question a request.
         .test_before_acquire(false)
+        .before_acquire({
+            let cutoff = cutoff.clone();
+            move |_, connection| Box::pin(ready(Ok(!cutoff.has_passed(connection.age))))
+        })
+        // One that says nothing would not say either that it is fit to be kept.
+        .after_release(move |_, connection| Box::pin(ready(Ok(!cutoff.has_passed(connection.age)))))
         .after_connect(|connection, _| {
             Box::pin(async move {
                 sqlx::raw_sql(SESSION).execute(&mut *connection).await?;

@@ -8,15 +8,18 @@ use std::time::{Duration, Instant};
 use actix_cors::Cors;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::http::{ConnectionType, Method, Uri, uri::PathAndQuery};
+use actix_web::http::uri::{Authority, PathAndQuery};
+use actix_web::http::{ConnectionType, Method, Uri};
 use actix_web::middleware::Next;
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, ResponseError, web};
 use uuid::Uuid;
 
 use super::TrustedProxies;
 use super::preferences::Handling;
 use crate::auth::Authentication;
+use crate::cutoff::Cutoff;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::{routes, telemetry};
@@ -74,6 +77,9 @@ impl Drop for Flight {
     }
 }
 
+/// How long a request may take at most: its body 30 s, its waits for the database less than the rest, where that says anything.
+const LONGEST: Duration = Duration::from_secs(45);
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Wraps the whole application.
@@ -91,7 +97,15 @@ pub async fn edge<B: MessageBody + 'static>(
     normalize(&mut request);
 
     let flight = request.app_data::<web::Data<Draining>>().map(|draining| draining.take_off());
-    let mut response = as_problem(next.call(request).await?);
+    let cutoff = request.app_data::<web::Data<Cutoff>>().cloned();
+    let mut response = if names_a_host(&request) {
+        let Ok(answered) = tokio::time::timeout(LONGEST, next.call(request)).await else {
+            return Err(given_up(&method, &id, cutoff.as_ref()));
+        };
+        as_problem(answered?)
+    } else {
+        as_problem(request.error_response(ApiError::bad_argument("Host", "must be a host")))
+    };
     drop(flight);
 
     let draining = response
@@ -102,11 +116,32 @@ pub async fn edge<B: MessageBody + 'static>(
     if let Ok(id) = HeaderValue::from_str(&id) {
         head.headers_mut().insert(REQUEST_ID, id);
     }
+    // What an answer says it is, it is: text of a client's never becomes a page.
+    let nosniff = HeaderValue::from_static("nosniff");
+    head.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     if draining {
         head.set_connection_type(ConnectionType::Close);
     }
     measure(&response, &method, &id, started.elapsed());
     Ok(response)
+}
+
+/// The answer to a request that has waited for the database all the time: every other wait ends by itself.
+fn given_up(
+    method: &Method,
+    request_id: &str,
+    cutoff: Option<&web::Data<Cutoff>>,
+) -> actix_web::Error {
+    if let Some(cutoff) = cutoff {
+        cutoff.set();
+    }
+    tracing::error!(request_id, %method, "no answer in {LONGEST:?}: the database says nothing");
+    let error = ApiError::Unavailable(None);
+    let mut response = error.error_response();
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    InternalError::from_response(error, response).into()
 }
 
 /// Wraps what a token is needed for: answers are the caller's own.
@@ -157,6 +192,21 @@ fn request_id(request: &ServiceRequest) -> String {
         .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
+/// Whether the `Host` header is one (RFC 9112, section 3.2): links are made from it, which must not lead to another path.
+fn names_a_host(request: &ServiceRequest) -> bool {
+    let sound = |host: &HeaderValue| {
+        Authority::try_from(host.as_bytes()).is_ok_and(|authority| {
+            // In front of the host there is no user, behind it a port at most.
+            match authority.as_str().strip_prefix(authority.host()) {
+                Some("") => true,
+                Some(_) => authority.port_u16().is_some(),
+                None => false,
+            }
+        })
+    };
+    request.headers().get_all(header::HOST).all(sound)
+}
+
 fn client_ip(request: &ServiceRequest) -> Option<IpAddr> {
     request.app_data::<web::Data<TrustedProxies>>()?.client(request.request())
 }
@@ -182,7 +232,7 @@ fn normalize(request: &mut ServiceRequest) {
     }
 }
 
-/// One observation and one line a request; of a failure of ours, the line says the cause.
+/// One observation and one line a request; of a failure of ours, the line says the cause, and the pool learns from it.
 fn measure<B>(
     response: &ServiceResponse<B>,
     method: &Method,
@@ -203,15 +253,18 @@ fn measure<B>(
         Some(Authentication::Valid(principal)) => Some(principal),
         _ => None,
     };
-    let error = match authentication {
+    let failure = match authentication {
         Some(Authentication::Unknown(error)) => Some(&**error as &dyn std::error::Error),
         _ => response
             .response()
             .error()
             .and_then(|error| error.as_error::<ApiError>())
             .and_then(ApiError::failure),
+    };
+    if let Some((failure, cutoff)) = failure.zip(request.app_data::<web::Data<Cutoff>>()) {
+        cutoff.learn_from(failure);
     }
-    .map(telemetry::chain);
+    let error = failure.map(telemetry::chain);
     let partner_sid = principal.map(|principal| principal.partner_sid);
     let token_sid = principal.and_then(|principal| principal.token_sid);
     macro_rules! line {

@@ -10,7 +10,7 @@ use crate::helpers::{App, SECRET, check, url};
 use crate::lifecycle::free_port;
 
 /// What a service logs on standard error that runs beside the test.
-async fn log_of(app: &App, filter: &str, requests: impl AsyncFnOnce(&str)) -> Vec<Value> {
+pub async fn log_of(app: &App, filter: &str, requests: impl AsyncFnOnce(&str)) -> Vec<Value> {
     let listen = format!("127.0.0.1:{}", free_port());
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut process = Command::new(env!("CARGO_BIN_EXE_shortline"))
