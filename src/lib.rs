@@ -12,13 +12,14 @@
 //! 7. [`http`] is what requests share on the wire; [`json`], [`input`], [`fields`], [`patch`] and [`merge`] turn JSON into checked values.
 //! 8. [`error`] maps what can go wrong to status and body.
 //! 9. [`openapi`] says in the OpenAPI document what is the same for every operation; [`docs`] is the page made from it.
-//! 10. [`startup`] builds the service from [`settings`]; [`cutoff`] ends connections to a database that has moved; [`housekeeping`]
+//! 10. [`startup`] builds the service from [`settings`]; [`database`] opens connections, and [`cutoff`] ends those to one that has moved; [`housekeeping`]
 //!     is done once a minute; [`telemetry`] is the log and [`metrics`] what can be measured; [`commands`] is the command line;
 //!     [`dev`] the private PostgreSQL.
 
 pub mod auth;
 pub mod commands;
 pub mod cutoff;
+pub mod database;
 pub mod date;
 pub mod dev;
 pub mod did_groups;

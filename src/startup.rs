@@ -1,6 +1,5 @@
 //! From settings to a service that runs and stops.
 
-use std::future::ready;
 use std::net::{SocketAddr, TcpListener};
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,38 +12,28 @@ use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use utoipa_actix_web::AppExt;
 
 use crate::auth::{Authenticator, Keys, RateLimit};
 use crate::cutoff::Cutoff;
+use crate::database::{ACQUIRE_TIMEOUT, Database};
+use crate::did_groups::DidGroup;
 use crate::housekeeping::Housekeeping;
 use crate::http::{BODY_LIMIT, Draining, PublicUrl, TrustedProxies, cors, edge, unmatched};
 use crate::metrics::{self, Metrics};
 use crate::oauth::{Grants, TokenFormat};
 use crate::settings::Settings;
+use crate::short_codes::ShortCode;
+use crate::store::Lanes;
 use crate::{docs, migrations, routes};
 
 /// Longer than any balancer keeps an idle connection: it never sends a request into a socket that we are closing.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long the head of a request may take to arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a request waits for a connection to the database.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How every session of the service runs.
-///
-/// A list reads its partner's rows through an index even where a partner owns most of a table, never the rows of other tenants
-/// beside them. It takes one processor, and is not compiled: a scan that is off, where there is no other way, seems to cost so
-/// much that PostgreSQL would.
-const SESSION: &str = "
-    set statement_timeout = '5s';
-    set lock_timeout = '500ms';
-    set time zone 'UTC';
-    set enable_seqscan = off;
-    set max_parallel_workers_per_gather = 0;
-    set jit = off";
 /// How long the service goes on after SIGTERM, where nobody says.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long the connections that have begun may take to be accepted before the listener closes.
@@ -107,7 +96,8 @@ impl Application {
         let address = listener.local_addr()?;
         migrations::run(connect(&database).await?).await?;
         let cutoff = Cutoff::default();
-        let pool = pool(settings, database.clone(), cutoff.clone());
+        let sessions = Database::new(database.clone(), cutoff.clone());
+        let pool = sessions.pool(settings.database_connections);
         let draining = Draining::default();
         let authenticator = Data::new(Authenticator::new(pool.clone(), keys));
         let metrics = Data::new(Metrics::new(pool.clone(), draining.clone())?);
@@ -127,7 +117,7 @@ impl Application {
             rate_limit: rate_limit.clone(),
             trusted_proxies: Data::new(TrustedProxies::new(settings.trusted_proxies.clone())),
         };
-        let server = serve(listener.try_clone()?, state)?;
+        let server = serve(listener.try_clone()?, state, sessions)?;
         let history_months = settings.history_months;
         let housekeeping = Housekeeping { authenticator, rate_limit, history_months, database };
         Ok(Self {
@@ -250,13 +240,15 @@ struct State {
     trusted_proxies: Data<TrustedProxies>,
 }
 
-fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
+fn serve(listener: TcpListener, state: State, sessions: Database) -> anyhow::Result<Server> {
     // Made before the first request asks for it.
     routes::openapi();
     let server = HttpServer::new(move || {
         let state = state.clone();
         App::new()
             .into_utoipa_app()
+            .app_data(Data::new(Lanes::<DidGroup>::start(&sessions, state.db.get_ref().clone())))
+            .app_data(Data::new(Lanes::<ShortCode>::start(&sessions, state.db.get_ref().clone())))
             .app_data(state.authenticator)
             .app_data(state.cutoff)
             .app_data(state.db)
@@ -281,35 +273,4 @@ fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
         .disable_signals()
         .listen(listener)?
         .run())
-}
-
-fn pool(settings: &Settings, database: PgConnectOptions, cutoff: Cutoff) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(settings.database_connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        // A broken connection is found when it is used, and closed then: no question a request.
-        .test_before_acquire(false)
-        .before_acquire({
-            let cutoff = cutoff.clone();
-            move |_, connection| Box::pin(ready(Ok(!cutoff.has_passed(connection.age))))
-        })
-        // One that says nothing would not say either that it is fit to be kept.
-        .after_release(move |_, connection| Box::pin(ready(Ok(!cutoff.has_passed(connection.age)))))
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
-                refuse_read_only(connection).await
-            })
-        })
-        .connect_lazy_with(database.disable_statement_logging())
-}
-
-/// After a switch of the database server, the address may still lead to the old one, which takes no writes any more.
-async fn refuse_read_only(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let writable: bool =
-        sqlx::query_scalar("select current_setting('transaction_read_only') = 'off'")
-            .fetch_one(connection)
-            .await?;
-    let read_only = || sqlx::Error::Protocol("the database server is read only".to_owned());
-    if writable { Ok(()) } else { Err(read_only()) }
 }

@@ -38,7 +38,7 @@ use crate::error::ApiError;
 use crate::http::{ClientIp, RequestId};
 
 /// Whose objects exist for an actor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Reach {
     /// Those of this partner.
     Own(Uuid),

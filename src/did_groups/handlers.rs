@@ -14,7 +14,7 @@ use crate::http::{
     MergePatch, NewObject, ObjectRequest, Replacement, Reversion, Sid, UpdateParameters, View,
     ViewParameters, WriteArguments, WriteParameters,
 };
-use crate::store::{self, Answer};
+use crate::store::{self, Answer, Lanes};
 
 // What the OpenAPI document calls the bodies.
 type ReversionBody = NewObject<Reversion>;
@@ -75,9 +75,10 @@ pub async fn get_did_group(
     caller: Caller<PhonenumberRead>,
     sid: Sid,
     object: ObjectRequest<DidGroup>,
+    lanes: web::Data<Lanes<DidGroup>>,
     db: web::Data<PgPool>,
 ) -> Result<HttpResponse, ApiError> {
-    object.answer(&db, &caller, sid.0).await
+    object.answer(&db, &caller, sid.0, lanes.get(&caller, sid.0)).await
 }
 
 /// Changes the members that are sent: a JSON merge patch, RFC 7396.
@@ -96,11 +97,11 @@ pub async fn patch_did_group(
     caller: Caller<PhonenumberUpdate>,
     sid: Sid,
     body: MergePatch<DidGroupChanges>,
-    db: web::Data<PgPool>,
+    lanes: web::Data<Lanes<DidGroup>>,
 ) -> Result<Answer, ApiError> {
     let MergePatch { changes, terms, .. } = body;
     let change = move |group: &mut DidGroup| group.change(changes.against(group)?);
-    store::update(&db, &caller, sid.0, &terms, change).await
+    store::update(&lanes, &caller, sid.0, terms, change).await
 }
 
 /// Replaces the group: every writable member must be sent.
@@ -119,11 +120,11 @@ pub async fn put_did_group(
     caller: Caller<PhonenumberUpdate>,
     sid: Sid,
     body: Replacement<DidGroupChanges>,
-    db: web::Data<PgPool>,
+    lanes: web::Data<Lanes<DidGroup>>,
 ) -> Result<Answer, ApiError> {
     let Replacement { changes, terms } = body;
     let change = move |group: &mut DidGroup| group.change(changes.against(group)?);
-    store::update(&db, &caller, sid.0, &terms, change).await
+    store::update(&lanes, &caller, sid.0, terms, change).await
 }
 
 /// Deletes a DID group that no short code uses.

@@ -80,7 +80,8 @@ pub struct ObjectRequest<R> {
 }
 
 impl<R: Resource> ObjectRequest<R> {
-    /// The answer: of a plain request with an entity tag, or 304 where the client has that version.
+    /// The answer: of a plain request with an entity tag, or 304 where the client has that version. `now` reads the object as it
+    /// is now.
     ///
     /// # Errors
     /// As [`store::get`] and [`store::at`].
@@ -89,13 +90,14 @@ impl<R: Resource> ObjectRequest<R> {
         db: &PgPool,
         actor: &Actor,
         sid: Uuid,
+        now: impl Future<Output = Result<Stored<R>, ApiError>>,
     ) -> Result<HttpResponse, ApiError> {
         let Self { view, at, headers } = self;
         if let Some(at) = at {
             let past = store::at::<R>(db, actor, sid, at).await?;
             return Ok(HttpResponse::Ok().json(&view.show(db, actor, vec![past]).await?[0]));
         }
-        let Stored { object, version, .. } = store::get::<R>(db, actor, sid).await?;
+        let Stored { object, version, .. } = now.await?;
         if !view.is_plain() {
             let shown = view.show(db, actor, vec![(object.partner_sid(), object.members()?)]);
             return Ok(HttpResponse::Ok().json(&shown.await?[0]));

@@ -170,7 +170,7 @@ pub async fn get_token(
     object: ObjectRequest<OauthToken>,
     db: web::Data<PgPool>,
 ) -> Result<HttpResponse, ApiError> {
-    object.answer(&db, &caller, sid.0).await
+    object.answer(&db, &caller, sid.0, store::get(&**db, &caller, sid.0)).await
 }
 
 /// Changes the members that are sent. The scopes can only shrink.
@@ -196,7 +196,7 @@ pub async fn patch_token(
     // No answer of these endpoints is kept.
     let terms = Terms { key: None, ..terms };
     let change = move |token: &mut OauthToken| token.change(changes.against(token)?);
-    store::update(&db, &caller, sid.0, &terms, change).await
+    store::update_alone(&db, &caller, sid.0, &terms, change).await
 }
 
 /// Ends a token, RFC 7009: of a refresh token its whole family. Says nothing of a token that is unknown.

@@ -51,7 +51,7 @@ pub async fn get_partner(
     object: ObjectRequest<Partner>,
     db: web::Data<PgPool>,
 ) -> Result<HttpResponse, ApiError> {
-    object.answer(&db, &caller, sid.0).await
+    object.answer(&db, &caller, sid.0, store::get(&**db, &caller, sid.0)).await
 }
 
 /// Creates a sub-partner.
@@ -91,7 +91,7 @@ pub async fn patch_partner(
     let MergePatch { changes, nested, terms } = body;
     let change =
         move |partner: &mut Partner| partner.change(changes.against(partner)?, nested, &party);
-    store::update(&db, &caller, sid.0, &terms, change).await
+    store::update_alone(&db, &caller, sid.0, &terms, change).await
 }
 
 /// Replaces the partner: every writable member must be sent, but for those that only an ancestor changes.
@@ -114,5 +114,5 @@ pub async fn put_partner(
     let change = move |partner: &mut Partner| {
         partner.change(changes.against(partner)?, Nested::Replace, &party)
     };
-    store::update(&db, &caller, sid.0, &terms, change).await
+    store::update_alone(&db, &caller, sid.0, &terms, change).await
 }

@@ -13,7 +13,7 @@ use crate::http::{
     MergePatch, NewObject, ObjectRequest, Replacement, Reversion, Sid, UpdateParameters, View,
     ViewParameters, WriteArguments, WriteParameters,
 };
-use crate::store::{self, Answer};
+use crate::store::{self, Answer, Lanes};
 
 // What the OpenAPI document calls the bodies.
 type ReversionBody = NewObject<Reversion>;
@@ -72,9 +72,10 @@ pub async fn get_short_code(
     caller: Caller<PhonenumberRead>,
     sid: Sid,
     object: ObjectRequest<ShortCode>,
+    lanes: web::Data<Lanes<ShortCode>>,
     db: web::Data<PgPool>,
 ) -> Result<HttpResponse, ApiError> {
-    object.answer(&db, &caller, sid.0).await
+    object.answer(&db, &caller, sid.0, lanes.get(&caller, sid.0)).await
 }
 
 /// Changes the members that are sent: a JSON merge patch, RFC 7396.
@@ -93,11 +94,11 @@ pub async fn patch_short_code(
     caller: Caller<PhonenumberUpdate>,
     sid: Sid,
     body: MergePatch<ShortCodeChanges>,
-    db: web::Data<PgPool>,
+    lanes: web::Data<Lanes<ShortCode>>,
 ) -> Result<Answer, ApiError> {
     let MergePatch { changes, nested, terms } = body;
     let change = move |code: &mut ShortCode| code.change(changes.against(code)?, nested);
-    store::update(&db, &caller, sid.0, &terms, change).await
+    store::update(&lanes, &caller, sid.0, terms, change).await
 }
 
 /// Replaces the short code: every writable member must be sent.
@@ -116,11 +117,11 @@ pub async fn put_short_code(
     caller: Caller<PhonenumberUpdate>,
     sid: Sid,
     body: Replacement<ShortCodeChanges>,
-    db: web::Data<PgPool>,
+    lanes: web::Data<Lanes<ShortCode>>,
 ) -> Result<Answer, ApiError> {
     let Replacement { changes, terms } = body;
     let change = move |code: &mut ShortCode| code.change(changes.against(code)?, Nested::Replace);
-    store::update(&db, &caller, sid.0, &terms, change).await
+    store::update(&lanes, &caller, sid.0, terms, change).await
 }
 
 /// Deletes a short code of a partner that the operator's token reaches.

@@ -65,7 +65,7 @@ impl<R: Resource> Stored<R> {
         action: Action,
         old: &Map<String, Value>,
         new: &Map<String, Value>,
-    ) -> Result<String, ApiError> {
+    ) -> Result<Entry, ApiError> {
         let text = Text {
             action,
             changes: changes(old, new),
@@ -81,8 +81,15 @@ impl<R: Resource> Stored<R> {
         let text =
             serde_json::to_string(&text).map_err(|error| ApiError::Internal(error.into()))?;
         self.head = Sha256::new().chain_update(&self.head).chain_update(&text).finalize().to_vec();
-        Ok(text)
+        Ok(Entry { version: self.version, hash: self.head.clone(), text })
     }
+}
+
+/// An entry that is to be written.
+pub(super) struct Entry {
+    pub version: i64,
+    pub hash: Vec<u8>,
+    pub text: String,
 }
 
 /// The members that differ. An object that does not exist has none.
@@ -193,13 +200,10 @@ pub(super) async fn object<R: Resource + DeserializeOwned>(
     }
 }
 
-/// An entry as its readers see it.
-pub type Entry = Map<String, Value>;
-
 /// Some entries of an object's history, oldest first.
 pub struct Chronicle {
-    /// The entries.
-    pub entries: Vec<Entry>,
+    /// The entries, as their readers see them.
+    pub entries: Vec<Map<String, Value>>,
     /// How many there are in all.
     pub total: i64,
 }
@@ -230,8 +234,8 @@ pub async fn chronicle<R: Resource>(
 }
 
 /// The members of an entry that are shown.
-fn shown(entry: &str) -> Result<Entry, ApiError> {
-    let mut entry: Entry = parsed(entry)?;
+fn shown(entry: &str) -> Result<Map<String, Value>, ApiError> {
+    let mut entry: Map<String, Value> = parsed(entry)?;
     // The object is read by `at`, and the reader has named it.
     entry.retain(|name, _| name != "object" && name != "sid");
     Ok(entry)

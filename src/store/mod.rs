@@ -4,6 +4,7 @@
 //! statement, so that neither can stand without the other.
 
 mod history;
+mod lanes;
 mod sql;
 mod terms;
 mod write;
@@ -16,11 +17,12 @@ use sqlx::{AssertSqlSafe, FromRow, PgExecutor, PgPool, Postgres};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub use history::{Action, Broken, Chronicle, Entry, Verified, at, chronicle, drop_before, verify};
+pub use history::{Action, Broken, Chronicle, Verified, at, chronicle, drop_before, verify};
+pub use lanes::Lanes;
 pub use sql::Column;
 pub(crate) use sql::columns;
 pub use terms::{Answer, IdempotencyKey, Precondition, Terms, forget_old_keys};
-pub use write::{change, create, create_all, create_one, delete, revert, update};
+pub use write::{change, create, create_all, create_one, delete, revert, update, update_alone};
 
 use crate::auth::Actor;
 use crate::error::ApiError;

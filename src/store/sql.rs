@@ -195,21 +195,66 @@ pub fn columns<R: Resource>() -> String {
     format!("sid{owner}{}", names::<R>(|name| format!(", {name}")))
 }
 
-/// Writes rows that were read at the version before, with their history.
-pub fn update<R: Resource>() -> String {
-    let table = R::TABLE;
-    let columns: String = names::<R>(|name| format!(", {name} = new.{name}"));
+/// The rows of sids `$2`, each where it is within the reach of the caller who asks for it: partner `$3`, with its descendants too
+/// (`$4`), or everything (`$5`). Told by the number (`$1`) of what was asked, with what a change has to know.
+pub fn find<R: Resource>() -> String {
+    let (table, owner, columns) = (R::TABLE, R::OWNER, columns::<R>());
     format!(
-        "with {new}, written as (
+        "select asked_number as number, {columns}, version, changed_at, head,
+             date_trunc('milliseconds', clock_timestamp()) as now,
+             case when {owner} is distinct from asked_partner
+                 then (select requires_if_match from partners as owner where owner.sid = {table}.{owner})
+                 else false
+             end as must_match
+         from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::boolean[], $5::boolean[])
+             as asked (asked_number, asked_sid, asked_partner, asked_tree, asked_everything)
+         join {table} on {table}.sid = asked_sid
+         where asked_everything or {owner} = asked_partner or (asked_tree and exists (
+             select from partner_tree where ancestor_sid = asked_partner and descendant_sid = {owner}))"
+    )
+}
+
+/// Writes the rows that are still at the version seen, with their history and, `with_keys`, the answers that are kept. Tells their
+/// sids.
+pub fn apply<R: Resource>(with_keys: bool) -> String {
+    let (table, kind) = (R::TABLE, R::KIND);
+    let names = |each: fn(&str) -> String| names::<R>(each);
+    let (columns, set) =
+        (names(|name| format!(", {name}")), names(|name| format!(", {name} = new.{name}")));
+    let arrays = arrays::<R>(12);
+    let keys = 12 + R::COLUMNS.len();
+    let kept = if with_keys {
+        format!(
+            ", kept as (
+                 insert into idempotency_keys (partner_sid, key, request, version, body)
+                 select partner_sid, key, request, version, body
+                 from unnest(${}::uuid[], ${}::uuid[], ${}::text[], ${}::bytea[], ${}::bigint[], ${}::text[])
+                     as key (sid, partner_sid, key, request, version, body)
+                 join written using (sid)
+             )",
+            keys, keys + 1, keys + 2, keys + 3, keys + 4, keys + 5
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "with new as (
+             select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::bytea[]{arrays})
+                 as new (sid, seen, version, date, hash{columns})
+         ), written as (
              update {table} as old
-             set version = new.version, changed_at = new.date, head = new.hash {columns}
+             set version = new.version, changed_at = new.date, head = new.hash {set}
              from new
-             where old.sid = new.sid and old.version = new.version - 1
+             where old.sid = new.sid and old.version = new.seen
              returning old.sid
-         )
-         {record}",
-        new = new::<R>(),
-        record = record::<R>(),
+         ), recorded as (
+             insert into history (sid, version, kind, partner_sid, date, entry, hash)
+             select sid, version, '{kind}', owner, date, entry, hash
+             from unnest($6::uuid[], $7::uuid[], $8::bigint[], $9::timestamptz[], $10::text[], $11::bytea[])
+                 as entry (sid, owner, version, date, entry, hash)
+             join written using (sid)
+         ){kept}
+         select sid from written"
     )
 }
 
@@ -233,16 +278,21 @@ pub fn insert<R: Resource>() -> String {
 /// The rows to write, as arrays: one statement, whatever their number.
 fn new<R: Resource>() -> String {
     let shared = "$1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::bytea[], $6::text[]";
-    let arrays: String = (7..)
-        .zip(R::COLUMNS)
-        .map(|(number, Column { sql_type, .. })| format!(", ${number}::{sql_type}[]"))
-        .collect();
+    let arrays = arrays::<R>(7);
     let columns: String = names::<R>(|name| format!(", {name}"));
     format!(
         "new as (
              select * from unnest({shared}{arrays}) as new (sid, owner, version, date, hash, entry{columns})
          )"
     )
+}
+
+/// The arrays of an object's columns, as parameters from that number on.
+fn arrays<R: Resource>(first: usize) -> String {
+    (first..)
+        .zip(R::COLUMNS)
+        .map(|(number, Column { sql_type, .. })| format!(", ${number}::{sql_type}[]"))
+        .collect()
 }
 
 /// Records the rows that were written.

@@ -1,5 +1,7 @@
 //! On what terms a write is made: which version it may change, under which key its answer is kept, whether it is made at all.
 
+use std::collections::HashMap;
+
 use sha2::{Digest, Sha256};
 use sqlx::{Acquire, PgConnection, PgPool};
 use uuid::Uuid;
@@ -72,7 +74,13 @@ impl IdempotencyKey {
         self.request.update(part);
     }
 
-    fn request(&self) -> [u8; 32] {
+    /// The key itself.
+    pub(super) fn text(&self) -> &str {
+        &self.key
+    }
+
+    /// What makes it the same request.
+    pub(super) fn request(&self) -> [u8; 32] {
         self.request.clone().finalize().into()
     }
 }
@@ -145,7 +153,9 @@ pub(super) async fn on_terms(
 
 /// An answer that is kept.
 #[derive(sqlx::FromRow)]
-struct Kept {
+pub(super) struct Kept {
+    partner_sid: Uuid,
+    key: String,
     request: Vec<u8>,
     version: Option<i64>,
     body: Option<String>,
@@ -153,39 +163,54 @@ struct Kept {
     is_over: bool,
 }
 
+impl Kept {
+    /// What is told to a request under that key.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] where it is the answer to another request.
+    pub(super) fn answer(self, key: &IdempotencyKey) -> Result<Answer, ApiError> {
+        if self.request == key.request() {
+            return Ok(Answer { body: self.body, version: self.version, is_replayed: true });
+        }
+        let message = "was used for another request (method, path, query or body)";
+        Err(ApiError::invalid("Idempotency-Key", message))
+    }
+}
+
 /// The answer that is kept under the key.
-///
-/// # Errors
-/// [`ApiError::Invalid`] where it is the answer to another request.
 async fn kept(
     connection: &mut PgConnection,
     partner_sid: Uuid,
     key: &IdempotencyKey,
 ) -> Result<Option<Answer>, ApiError> {
-    let kept: Option<Kept> = sqlx::query_as(
-        "select request, version, body, date <= now() - interval '24 hours' as is_over
-         from idempotency_keys where partner_sid = $1 and key = $2",
+    let keys = [(partner_sid, key.key.clone())];
+    let kept = kept_under(connection, &keys).await?.into_values().next();
+    kept.map(|kept| kept.answer(key)).transpose()
+}
+
+/// The answers that are kept under these keys of these partners. Those whose day is over are forgotten.
+pub(super) async fn kept_under(
+    connection: &mut PgConnection,
+    keys: &[(Uuid, String)],
+) -> Result<HashMap<(Uuid, String), Kept>, sqlx::Error> {
+    let partners: Vec<_> = keys.iter().map(|(partner_sid, _)| *partner_sid).collect();
+    let keys: Vec<_> = keys.iter().map(|(_, key)| &**key).collect();
+    let kept: Vec<Kept> = sqlx::query_as(
+        "select partner_sid, key, request, version, body, date <= now() - interval '24 hours' as is_over
+         from unnest($1::uuid[], $2::text[]) as asked (partner_sid, key) join idempotency_keys using (partner_sid, key)",
     )
-    .bind(partner_sid)
-    .bind(&key.key)
-    .fetch_optional(&mut *connection)
+    .bind(&partners)
+    .bind(&keys)
+    .fetch_all(&mut *connection)
     .await?;
-    match kept {
-        None => Ok(None),
-        Some(Kept { is_over: true, .. }) => {
-            let forget = "delete from idempotency_keys
-                          where partner_sid = $1 and key = $2 and date <= now() - interval '24 hours'";
-            sqlx::query(forget).bind(partner_sid).bind(&key.key).execute(connection).await?;
-            Ok(None)
-        }
-        Some(Kept { request, version, body, .. }) if request == key.request() => {
-            Ok(Some(Answer { body, version, is_replayed: true }))
-        }
-        Some(_) => {
-            let message = "was used for another request (method, path, query or body)";
-            Err(ApiError::invalid("Idempotency-Key", message))
-        }
+    if kept.iter().any(|kept| kept.is_over) {
+        let forget = "delete from idempotency_keys using unnest($1::uuid[], $2::text[]) as asked (partner_sid, key)
+                      where (idempotency_keys.partner_sid, idempotency_keys.key) = (asked.partner_sid, asked.key)
+                        and date <= now() - interval '24 hours'";
+        sqlx::query(forget).bind(&partners).bind(&keys).execute(connection).await?;
     }
+    let kept = kept.into_iter().filter(|kept| !kept.is_over);
+    Ok(kept.map(|kept| ((kept.partner_sid, kept.key.clone()), kept)).collect())
 }
 
 /// Keeps the answer under the key.

@@ -7,8 +7,10 @@ use sqlx::{Acquire, AssertSqlSafe, FromRow, PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::terms::{Answer, Terms, on_terms};
-use super::{Action, Reference, Resource, Stored, history, reached, sql};
+use super::history::{self, Entry};
+use super::lanes::Lanes;
+use super::terms::{Answer, IdempotencyKey, Terms, on_terms};
+use super::{Action, Reference, Resource, Stored, reached, sql};
 use crate::auth::Actor;
 use crate::error::{ApiError, FieldError};
 
@@ -29,6 +31,20 @@ struct Locked<T> {
 /// [`ApiError::NoItem`] where the actor reaches none; what the terms, `change` and the table's constraints refuse. Nothing is
 /// written then.
 pub async fn update<R: Resource>(
+    lanes: &Lanes<R>,
+    actor: &Actor,
+    sid: Uuid,
+    terms: Terms,
+    change: impl Fn(&mut R) -> Result<(), ApiError> + 'static,
+) -> Result<Answer, ApiError> {
+    lanes.update(actor, sid, terms, change).await
+}
+
+/// The same in a transaction of its own, which locks the row: for kinds of objects that are seldom changed.
+///
+/// # Errors
+/// As [`update`].
+pub async fn update_alone<R: Resource>(
     db: &PgPool,
     actor: &Actor,
     sid: Uuid,
@@ -133,7 +149,7 @@ pub async fn delete<R: Resource>(
             refuse_referred(tx, referring, &before.object).await?;
         }
         let old = before.object.recorded()?;
-        let mut last = before.next(now);
+        let mut last = before.next(before.object.clone(), now);
         let entry = last.record(actor, Action::Delete, &old, &Map::new())?;
         write(tx, sql::delete::<R>(), &[last], &[entry]).await?;
         Ok(Answer::gone())
@@ -225,17 +241,22 @@ impl<R: Resource> Locked<R> {
         if old == new {
             return Ok(before);
         }
-        let mut after = Stored { object, ..before.next(now) };
+        let mut after = before.next(object, now);
         let entry = after.record(actor, action, &old, &new)?;
-        write(tx, sql::update::<R>(), std::slice::from_ref(&after), &[entry]).await?;
+        let mut batch = Batch::default();
+        batch.add(before.version, &after, std::slice::from_ref(&entry));
+        let written = batch.write(tx, &sql::apply::<R>(false)).await;
+        let written = written.map_err(|error| refusal(&after.object, error))?;
+        expect_written::<R>(written.len(), 1)?;
         Ok(after)
     }
 }
 
 impl<R> Stored<R> {
-    /// The row at its next version, which came at `now` at the earliest.
-    fn next(self, now: OffsetDateTime) -> Self {
-        Self { version: self.version + 1, changed_at: now.max(self.changed_at), ..self }
+    /// The row at its next version, as `object`, which it became at `now` at the earliest.
+    pub(super) fn next(&self, object: R, now: OffsetDateTime) -> Self {
+        let (version, head) = (self.version + 1, self.head.clone());
+        Self { object, version, head, changed_at: now.max(self.changed_at) }
     }
 }
 
@@ -258,44 +279,47 @@ async fn refuse_referred<R: Resource>(
     Err(ApiError::Conflict(FieldError { reference_sid, ..FieldError::general(message) }))
 }
 
-/// Runs a statement that writes objects and their history entries, and takes all of them or none.
+/// Runs a statement that creates or deletes objects and writes their history entries, and takes all of them or none.
 async fn write<R: Resource>(
     connection: &mut PgConnection,
     statement: String,
     rows: &[Stored<R>],
-    entries: &[String],
+    entries: &[Entry],
 ) -> Result<(), ApiError> {
     let arguments = arguments(rows, entries).map_err(sqlx::Error::Encode)?;
-    let written = sqlx::query_with(AssertSqlSafe(statement), arguments)
-        .execute(connection)
-        .await
-        .map_err(|error| refusal(rows, error))?
-        .rows_affected();
-    if written == rows.len() as u64 {
-        Ok(())
-    } else {
-        let expected = rows.len();
-        Err(ApiError::Internal(anyhow::anyhow!(
-            "{written} of {expected} rows of {} took",
-            R::TABLE
-        )))
+    let written = sqlx::query_with(AssertSqlSafe(statement), arguments).execute(connection).await;
+    match (written, rows.first()) {
+        (Ok(written), _) => expect_written::<R>(written.rows_affected() as usize, rows.len()),
+        (Err(error), Some(row)) => Err(refusal(&row.object, error)),
+        (Err(error), None) => Err(error.into()),
     }
 }
 
-/// The answer to a broken constraint, as the noun tells it.
-fn refusal<R: Resource>(rows: &[Stored<R>], error: sqlx::Error) -> ApiError {
-    let broken = error.as_database_error().and_then(|error| error.constraint());
-    if broken == Some("history_pkey") {
-        let message = "is that of another object, or of one that was deleted and can be reverted";
-        return ApiError::Conflict(FieldError::new(R::SID, message));
+fn expect_written<R: Resource>(written: usize, expected: usize) -> Result<(), ApiError> {
+    if written == expected {
+        return Ok(());
     }
-    let told = broken.zip(rows.first()).and_then(|(name, row)| row.object.broken(name));
+    let table = R::TABLE;
+    Err(ApiError::Internal(anyhow::anyhow!("{written} of {expected} rows of {table} took")))
+}
+
+/// The answer to a broken constraint, as the noun tells it.
+fn refusal<R: Resource>(object: &R, error: sqlx::Error) -> ApiError {
+    let told = match error.as_database_error().and_then(|error| error.constraint()) {
+        Some("history_pkey") => {
+            let message =
+                "is that of another object, or of one that was deleted and can be reverted";
+            Some(ApiError::Conflict(FieldError::new(R::SID, message)))
+        }
+        Some(constraint) => object.broken(constraint),
+        None => None,
+    };
     told.unwrap_or_else(|| error.into())
 }
 
 fn arguments<R: Resource>(
     rows: &[Stored<R>],
-    entries: &[String],
+    entries: &[Entry],
 ) -> Result<PgArguments, sqlx::error::BoxDynError> {
     use sqlx::Arguments;
     let objects: Vec<&R> = rows.iter().map(|row| &row.object).collect();
@@ -305,7 +329,89 @@ fn arguments<R: Resource>(
     arguments.add(rows.iter().map(|row| row.version).collect::<Vec<_>>())?;
     arguments.add(rows.iter().map(|row| row.changed_at).collect::<Vec<_>>())?;
     arguments.add(rows.iter().map(|row| &*row.head).collect::<Vec<_>>())?;
-    arguments.add(entries)?;
+    arguments.add(entries.iter().map(|entry| &*entry.text).collect::<Vec<_>>())?;
     R::bind(&objects, &mut arguments)?;
     Ok(arguments)
+}
+
+/// Changed rows to write in one statement, where they are still at the version seen; with their history, and the answers that are
+/// kept with them.
+pub(super) struct Batch<'a, R> {
+    rows: Vec<(i64, &'a Stored<R>)>,
+    entries: Vec<(&'a Stored<R>, &'a Entry)>,
+    kept: Vec<(Uuid, Uuid, &'a IdempotencyKey, &'a Answer)>,
+}
+
+impl<R> Default for Batch<'_, R> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), entries: Vec::new(), kept: Vec::new() }
+    }
+}
+
+impl<'a, R: Resource> Batch<'a, R> {
+    /// Adds a row as it is to become, and the entries that made it so.
+    pub fn add(&mut self, seen: i64, row: &'a Stored<R>, entries: &'a [Entry]) {
+        self.rows.push((seen, row));
+        self.entries.extend(entries.iter().map(|entry| (row, entry)));
+    }
+
+    /// Adds an answer that is kept under the caller's key, where the row of that sid is written.
+    pub fn keep(
+        &mut self,
+        sid: Uuid,
+        partner_sid: Uuid,
+        key: &'a IdempotencyKey,
+        answer: &'a Answer,
+    ) {
+        self.kept.push((sid, partner_sid, key, answer));
+    }
+
+    /// Whether any answer is kept: the statement is another one then.
+    pub fn has_keys(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// Writes the rows by [`sql::apply`], and returns the sids of those that were still at the version seen.
+    pub async fn write(
+        self,
+        connection: &mut PgConnection,
+        statement: &str,
+    ) -> Result<Vec<Uuid>, sqlx::Error> {
+        let arguments = self.arguments().map_err(sqlx::Error::Encode)?;
+        let statement = AssertSqlSafe(statement.to_owned());
+        sqlx::query_scalar_with(statement, arguments).fetch_all(connection).await
+    }
+
+    fn arguments(&self) -> Result<PgArguments, sqlx::error::BoxDynError> {
+        use sqlx::Arguments;
+        let Self { rows, entries, kept } = self;
+        let objects: Vec<&R> = rows.iter().map(|(_, row)| &row.object).collect();
+        let mut arguments = PgArguments::default();
+        arguments.add(objects.iter().map(|object| object.sid()).collect::<Vec<_>>())?;
+        arguments.add(rows.iter().map(|(seen, _)| *seen).collect::<Vec<_>>())?;
+        arguments.add(rows.iter().map(|(_, row)| row.version).collect::<Vec<_>>())?;
+        arguments.add(rows.iter().map(|(_, row)| row.changed_at).collect::<Vec<_>>())?;
+        arguments.add(rows.iter().map(|(_, row)| &*row.head).collect::<Vec<_>>())?;
+        arguments.add(entries.iter().map(|(row, _)| row.object.sid()).collect::<Vec<_>>())?;
+        arguments
+            .add(entries.iter().map(|(row, _)| row.object.partner_sid()).collect::<Vec<_>>())?;
+        arguments.add(entries.iter().map(|(_, entry)| entry.version).collect::<Vec<_>>())?;
+        arguments.add(entries.iter().map(|(row, _)| row.changed_at).collect::<Vec<_>>())?;
+        arguments.add(entries.iter().map(|(_, entry)| &*entry.text).collect::<Vec<_>>())?;
+        arguments.add(entries.iter().map(|(_, entry)| &*entry.hash).collect::<Vec<_>>())?;
+        R::bind(&objects, &mut arguments)?;
+        if self.has_keys() {
+            arguments.add(kept.iter().map(|(sid, ..)| *sid).collect::<Vec<_>>())?;
+            arguments
+                .add(kept.iter().map(|(_, partner_sid, ..)| *partner_sid).collect::<Vec<_>>())?;
+            arguments.add(kept.iter().map(|(_, _, key, _)| key.text()).collect::<Vec<_>>())?;
+            arguments.add(
+                kept.iter().map(|(_, _, key, _)| key.request().to_vec()).collect::<Vec<_>>(),
+            )?;
+            arguments.add(kept.iter().map(|(.., answer)| answer.version).collect::<Vec<_>>())?;
+            arguments
+                .add(kept.iter().map(|(.., answer)| answer.body.as_deref()).collect::<Vec<_>>())?;
+        }
+        Ok(arguments)
+    }
 }
