@@ -263,6 +263,7 @@ impl Resource for ShortCode {
     const KIND: &'static str = "short_code";
     const TABLE: &'static str = "short_codes";
     const SID: &'static str = "short_code_sid";
+    const REFERENCES: &'static [&'static str] = &["did_group_sid"];
     const COLUMNS: &'static [Column] = &[
         Column::new("attributes", "jsonb"),
         Column::new("callback_url", "text"),

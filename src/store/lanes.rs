@@ -286,6 +286,10 @@ struct Row<R> {
     /// Its members as they are now, as the history keeps them.
     members: Map<String, Value>,
     now: OffsetDateTime,
+    /// Whether a reference of it was changed.
+    has_referred: bool,
+    /// Whether what else there is to change has to wait.
+    is_full: bool,
     entries: Vec<Entry>,
     /// What each of its requests will be told, once the row is written.
     outcomes: Vec<(Write<R>, Result<Answer, ApiError>)>,
@@ -351,7 +355,7 @@ impl Writer {
         let mut rows: HashMap<Uuid, Row<R>> = HashMap::new();
         for (write, found) in batch.into_iter().zip(found) {
             let outcome = match &found {
-                None => Err(ApiError::NoItem),
+                None => Some(Err(ApiError::NoItem)),
                 Some(found) => {
                     let row = match rows.entry(write.sid) {
                         Slot::Occupied(row) => Ok(row.into_mut()),
@@ -359,8 +363,12 @@ impl Writer {
                             Row::new(found.stored.clone(), found.now).map(|row| slot.insert(row))
                         }
                     };
-                    row.and_then(|row| row.change(&write, found.must_match))
+                    row.and_then(|row| row.change(&write, found.must_match)).transpose()
                 }
+            };
+            let Some(outcome) = outcome else {
+                later.push(write);
+                continue;
             };
             match rows.get_mut(&write.sid).filter(|row| !row.entries.is_empty()) {
                 Some(row) => row.outcomes.push((write, outcome)),
@@ -484,16 +492,31 @@ impl<R: Resource> Row<R> {
     fn new(stored: Stored<R>, now: OffsetDateTime) -> Result<Self, ApiError> {
         let members = stored.object.recorded()?;
         let seen = stored.version;
-        Ok(Self { seen, stored, members, now, entries: Vec::new(), outcomes: Vec::new() })
+        let (entries, outcomes) = (Vec::new(), Vec::new());
+        let (has_referred, is_full) = (false, false);
+        Ok(Self { seen, stored, members, now, has_referred, is_full, entries, outcomes })
     }
 
-    /// Makes a change, and says what is to be answered to it.
-    fn change(&mut self, write: &Write<R>, must_match: bool) -> Result<Answer, ApiError> {
+    /// Makes a change, and says what is to be answered to it; nothing where it has to wait for the next round.
+    ///
+    /// What is written is only what the row becomes in the end. A reference must be seen by the database to be checked, so it
+    /// changes once a round.
+    fn change(&mut self, write: &Write<R>, must_match: bool) -> Result<Option<Answer>, ApiError> {
+        if self.is_full {
+            return Ok(None);
+        }
         write.terms.precondition.judge(self.stored.version, must_match)?;
         let mut object = self.stored.object.clone();
         (write.change)(&mut object)?;
         let members = object.recorded()?;
         if members != self.members {
+            if R::REFERENCES.iter().any(|name| members[*name] != self.members[*name]) {
+                self.is_full = self.has_referred;
+                self.has_referred = true;
+            }
+            if self.is_full {
+                return Ok(None);
+            }
             let mut after = self.stored.next(object, self.now);
             self.entries.push(after.record(
                 &write.actor,
@@ -503,7 +526,7 @@ impl<R: Resource> Row<R> {
             )?);
             (self.stored, self.members) = (after, members);
         }
-        Answer::of(&self.stored.object, self.stored.version)
+        Answer::of(&self.stored.object, self.stored.version).map(Some)
     }
 }
 

@@ -40,6 +40,8 @@ pub trait Resource:
     const OWNER: &'static str = "partner_sid";
     /// Who may refer to it, and keeps it from being deleted.
     const REFERRED_BY: Option<Reference> = None;
+    /// Its members that refer to other objects, and that an update can change: the database checks them.
+    const REFERENCES: &'static [&'static str] = &[];
     /// What its sid is called as a member.
     const SID: &'static str;
     /// Members that are shown without being stored.

@@ -14,6 +14,7 @@ mod faults;
 mod helpers;
 mod histories;
 mod idempotency;
+mod lanes;
 mod lifecycle;
 mod limits;
 mod lists;
