@@ -5,6 +5,7 @@ use serde::ser::Error;
 use time::OffsetDateTime;
 use time::UtcOffset;
 use time::format_description::BorrowedFormatItem;
+use time::format_description::well_known::Iso8601;
 use time::macros::format_description;
 
 const FORMAT: &[BorrowedFormatItem<'_>] =
@@ -36,4 +37,13 @@ pub mod option {
 pub fn now() -> OffsetDateTime {
     let now = OffsetDateTime::now_utc();
     now.replace_millisecond(now.millisecond()).unwrap_or(now)
+}
+
+/// Reads an ISO 8601 date with its time and zone.
+///
+/// # Errors
+/// One line that says so.
+pub fn parse(text: &str) -> Result<OffsetDateTime, &'static str> {
+    OffsetDateTime::parse(text, &Iso8601::DEFAULT)
+        .map_err(|_| "must be an ISO 8601 date with its time and zone")
 }

@@ -17,10 +17,12 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// The member, dotted for nested ones, or the query argument.
+    #[schema(required)]
     pub field: Option<Cow<'static, str>>,
     /// What is wrong, and what would be right.
     pub message: String,
     /// The object that stands in the way, where there is one.
+    #[schema(required)]
     pub reference_sid: Option<Uuid>,
 }
 
@@ -45,6 +47,7 @@ pub struct ErrorBody {
     /// What is wrong, one entry each.
     pub errors: Vec<FieldError>,
     /// What RFC 6749 calls it, at the endpoints that make tokens.
+    #[schema(value_type = OauthError, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<OauthError>,
 }
@@ -129,6 +132,15 @@ pub enum ApiError {
     /// 409: the change collides with another object.
     #[error("conflict")]
     Conflict(FieldError),
+    /// 409: an earlier request under the same idempotency key has not been answered yet.
+    #[error("conflict")]
+    InFlight(FieldError),
+    /// 412: the object is not at the version that the request is for.
+    #[error("precondition failed")]
+    PreconditionFailed,
+    /// 428: the object's owner wants every change to say which version it is for.
+    #[error("precondition required")]
+    PreconditionRequired,
     /// 413: the body is larger than we take.
     #[error("payload too large")]
     PayloadTooLarge,
@@ -166,6 +178,15 @@ impl ApiError {
         Self::Invalid(vec![FieldError::new(field, message)])
     }
 
+    /// The body of the answer.
+    pub fn body(&self) -> ErrorBody {
+        let error = match self {
+            Self::Oauth { code, .. } => Some(*code),
+            _ => None,
+        };
+        ErrorBody { message: self.to_string().into(), errors: self.errors(), error }
+    }
+
     /// What broke on our side, where something did. It is logged and never told.
     pub fn failure(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
@@ -190,7 +211,9 @@ impl ApiError {
     /// The single things that are wrong, for the answer and for the command line.
     pub fn errors(&self) -> Vec<FieldError> {
         let message = match self {
-            Self::BadRequest(error) | Self::Conflict(error) => return vec![error.clone()],
+            Self::BadRequest(error) | Self::Conflict(error) | Self::InFlight(error) => {
+                return vec![error.clone()];
+            }
             Self::Invalid(errors) => return errors.clone(),
             Self::Internal(_) => return Vec::new(),
             Self::Oauth { cause, .. } => return cause.errors(),
@@ -204,6 +227,12 @@ impl ApiError {
             Self::NotFound => "no such path".to_owned(),
             Self::MethodNotAllowed { allow } => format!("this path takes {}", allow.join(", ")),
             Self::Timeout => "the body did not arrive in time".to_owned(),
+            Self::PreconditionFailed => {
+                "the object has another version than If-Match names; read it again".to_owned()
+            }
+            Self::PreconditionRequired => {
+                "If-Match must name the version that is to be changed: its ETag".to_owned()
+            }
             Self::PayloadTooLarge => "the body is larger than 256 KiB".to_owned(),
             Self::UnsupportedMediaType { accepted } => format!("the body must be {accepted}"),
             Self::TooManyRequests { retry_after } => format!("try again in {retry_after} s"),
@@ -227,7 +256,9 @@ impl ResponseError for ApiError {
             Self::NoItem | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Conflict(_) | Self::InFlight(_) => StatusCode::CONFLICT,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -240,11 +271,7 @@ impl ResponseError for ApiError {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         self.add_headers(&mut response);
-        let error = match self {
-            Self::Oauth { code, .. } => Some(*code),
-            _ => None,
-        };
-        response.json(ErrorBody { message: self.to_string().into(), errors: self.errors(), error })
+        response.json(self.body())
     }
 }
 
@@ -278,7 +305,7 @@ impl ApiError {
             Self::TooManyRequests { retry_after } => {
                 response.insert_header((header::RETRY_AFTER, *retry_after));
             }
-            Self::Unavailable(_) => {
+            Self::Unavailable(_) | Self::InFlight(_) => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
             }
             _ => {}

@@ -2,20 +2,22 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
-use serde_json::{Map, Number, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Number, Value, json};
 use sqlx::types::Json;
 use url::Url;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::{ObjectBuilder, Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::input::{FromMember, Refusal};
 use crate::merge::merge;
 use crate::patch::Patch;
 
 /// An object's name: 1 to 255 characters (Unicode scalar values), none of them a control character.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
-#[schema(min_length = 1, max_length = 255)]
+#[schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
 pub struct Name(String);
 
 impl Default for Name {
@@ -40,10 +42,30 @@ impl FromMember for Name {
 }
 
 /// Where the traffic goes: an absolute `http` or `https` URL, kept as it was sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
-#[schema(format = "uri", max_length = 2048)]
+// What a regular expression can say of it; the parser says the rest.
+#[schema(format = "uri", max_length = 2048, pattern = r"^https?://[^\s@/?#\\]+([/?#\\]\S*)?$")]
 pub struct CallbackUrl(String);
+
+/// A callback URL in a request, as the OpenAPI document shows it: `null` and `""` clear it.
+pub struct ClearableUrl;
+
+impl PartialSchema for ClearableUrl {
+    fn schema() -> RefOr<Schema> {
+        let nothing = ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+            .enum_values(Some([json!(""), Value::Null]));
+        let url = Ref::from_schema_name(CallbackUrl::name());
+        AnyOfBuilder::new().item(url).item(nothing).into()
+    }
+}
+
+impl ToSchema for ClearableUrl {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((CallbackUrl::name().into_owned(), CallbackUrl::schema()));
+    }
+}
 
 impl FromMember for CallbackUrl {
     fn from_member(value: Value) -> Result<Self, Refusal> {
@@ -75,9 +97,9 @@ fn is_callback_url(text: &str) -> bool {
 }
 
 /// A key of the user's own: at most 255 characters.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
-#[schema(max_length = 255)]
+#[schema(max_length = 255, pattern = r"^[^\u0000]*$")]
 pub struct StringKey(String);
 
 impl FromMember for StringKey {
@@ -92,7 +114,7 @@ impl FromMember for StringKey {
 /// A country, ISO 3166-1 alpha-3.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
-#[schema(min_length = 3, max_length = 3)]
+#[schema(pattern = "^[A-Z]{3}$")]
 pub struct CountryCode(String);
 
 impl Default for CountryCode {
@@ -122,7 +144,7 @@ impl FromMember for CountryCode {
 }
 
 /// The free-form, nested object of a short code or a partner.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, sqlx::Type, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
 #[schema(value_type = Object)]
 pub struct Attributes(Json<Map<String, Value>>);

@@ -1,5 +1,7 @@
 //! From the members of a JSON object to typed input: each is taken out by name, all errors are told at once.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -93,6 +95,14 @@ impl Members {
             Some(input) if members.errors.is_empty() => Ok(Parsed { input, echoed }),
             _ => Err(ApiError::Invalid(members.errors)),
         }
+    }
+
+    /// The members that must be there for `T` to be read.
+    pub fn needed<T: Input>(completeness: Completeness) -> Vec<String> {
+        let mut members =
+            Self { left: Map::new(), completeness, known: Vec::new(), errors: Vec::new() };
+        T::take(&mut members);
+        members.errors.into_iter().filter_map(|error| error.field).map(Cow::into_owned).collect()
     }
 
     /// A member that can be null.

@@ -11,18 +11,23 @@
 //! 6. [`auth`] turns a bearer token into a caller with scopes and a reach, which the store asks for.
 //! 7. [`http`] is what requests share on the wire; [`json`], [`input`], [`fields`], [`patch`] and [`merge`] turn JSON into checked values.
 //! 8. [`error`] maps what can go wrong to status and body.
-//! 9. [`startup`] builds the service from [`settings`]; [`cutoff`] ends connections to a database that has moved; [`telemetry`] is
-//!    its log and [`metrics`] what can be measured; [`commands`] is the command line; [`dev`] the private PostgreSQL.
+//! 9. [`openapi`] says in the OpenAPI document what is the same for every operation; [`docs`] is the page made from it.
+//! 10. [`startup`] builds the service from [`settings`]; [`database`] opens connections, and [`cutoff`] ends those to one that has moved; [`housekeeping`]
+//!     is done once a minute; [`telemetry`] is the log and [`metrics`] what can be measured; [`commands`] is the command line;
+//!     [`dev`] the private PostgreSQL.
 
 pub mod auth;
 pub mod commands;
 pub mod cutoff;
+pub mod database;
 pub mod date;
 pub mod dev;
 pub mod did_groups;
+pub mod docs;
 pub mod error;
 pub mod fields;
 pub mod health;
+pub mod housekeeping;
 pub mod http;
 pub mod input;
 pub mod json;
@@ -31,6 +36,7 @@ pub mod merge;
 pub mod metrics;
 pub mod migrations;
 pub mod oauth;
+pub mod openapi;
 pub mod partners;
 pub mod patch;
 pub mod routes;

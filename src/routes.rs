@@ -5,7 +5,6 @@ use std::sync::LazyLock;
 use actix_web::middleware::from_fn;
 use actix_web::web::Json;
 use actix_web::{App, get};
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Info, OpenApi, OpenApiBuilder};
 use utoipa_actix_web::AppExt;
 use utoipa_actix_web::scope::scope;
@@ -13,7 +12,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::auth::authenticate;
 use crate::http::{no_store, private};
-use crate::{did_groups, health, oauth, partners, short_codes};
+use crate::{did_groups, health, oauth, openapi, partners, short_codes};
 
 /// Every endpoint.
 pub fn configure(config: &mut ServiceConfig<'_>) {
@@ -25,12 +24,16 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
             .service(did_groups::handlers::patch_did_group)
             .service(did_groups::handlers::put_did_group)
             .service(did_groups::handlers::delete_did_group)
+            .service(did_groups::handlers::get_did_group_history)
+            .service(did_groups::handlers::post_did_group_revert)
             .service(short_codes::handlers::list_short_codes)
             .service(short_codes::handlers::post_short_code)
             .service(short_codes::handlers::get_short_code)
             .service(short_codes::handlers::patch_short_code)
             .service(short_codes::handlers::put_short_code)
             .service(short_codes::handlers::delete_short_code)
+            .service(short_codes::handlers::get_short_code_history)
+            .service(short_codes::handlers::post_short_code_revert)
             .service(partners::handlers::list_partners)
             .service(partners::handlers::get_partner)
             .service(partners::handlers::post_partner)
@@ -62,19 +65,14 @@ pub fn openapi() -> &'static OpenApi {
             .openapi(OpenApiBuilder::new().info(info).build())
             .configure(configure)
             .split_for_parts();
-        let components = document.components.get_or_insert_default();
-        for (name, scheme) in
-            [("bearer", HttpAuthScheme::Bearer), ("client", HttpAuthScheme::Basic)]
-        {
-            components.add_security_scheme(name, SecurityScheme::Http(Http::new(scheme)));
-        }
+        openapi::complete(&mut document);
         document
     });
     &DOCUMENT
 }
 
 /// This document.
-#[utoipa::path(tag = "Service", responses((status = OK, description = "OpenAPI 3.1")))]
+#[utoipa::path(tag = "Service", responses((status = OK, description = "OpenAPI 3.1", body = Object)))]
 #[get("/openapi.json")]
 async fn openapi_json() -> Json<&'static OpenApi> {
     Json(openapi())

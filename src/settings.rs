@@ -99,6 +99,15 @@ pub struct Settings {
         global = true
     )]
     pub trusted_proxies: Vec<IpNet>,
+    /// How long entries of the history are kept, in months: for ever where it is not set
+    #[arg(
+        long,
+        env = "SHORTLINE_HISTORY_MONTHS",
+        value_name = "MONTHS",
+        value_parser = clap::value_parser!(u32).range(1..=1_200),
+        global = true
+    )]
+    pub history_months: Option<u32>,
     /// How many requests a second each partner may make, by all its tokens together, on this instance: several instances
     /// let through as many times more. Fractions are fine, as 0.5 for one in two seconds; no limit where it is not set
     #[arg(long, env = "SHORTLINE_RATE", value_name = "RATE", value_parser = rate, global = true)]

@@ -1,6 +1,5 @@
 //! From settings to a service that runs and stops.
 
-use std::future::ready;
 use std::net::{SocketAddr, TcpListener};
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,46 +12,33 @@ use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use utoipa_actix_web::AppExt;
 
 use crate::auth::{Authenticator, Keys, RateLimit};
 use crate::cutoff::Cutoff;
+use crate::database::{ACQUIRE_TIMEOUT, Database};
+use crate::did_groups::DidGroup;
+use crate::housekeeping::Housekeeping;
 use crate::http::{BODY_LIMIT, Draining, PublicUrl, TrustedProxies, cors, edge, unmatched};
 use crate::metrics::{self, Metrics};
 use crate::oauth::{Grants, TokenFormat};
 use crate::settings::Settings;
-use crate::{migrations, routes};
+use crate::short_codes::ShortCode;
+use crate::store::Lanes;
+use crate::{docs, migrations, routes};
 
 /// Longer than any balancer keeps an idle connection: it never sends a request into a socket that we are closing.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long the head of a request may take to arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a request waits for a connection to the database.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How every session of the service runs.
-///
-/// A list reads its partner's rows through an index even where a partner owns most of a table, never the rows of other tenants
-/// beside them. It takes one processor, and is not compiled: a scan that is off, where there is no other way, seems to cost so
-/// much that PostgreSQL would.
-const SESSION: &str = "
-    set statement_timeout = '5s';
-    set lock_timeout = '500ms';
-    set time zone 'UTC';
-    set enable_seqscan = off;
-    set max_parallel_workers_per_gather = 0;
-    set jit = off";
 /// How long the service goes on after SIGTERM, where nobody says.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long the connections that have begun may take to be accepted before the listener closes.
 #[cfg(target_os = "linux")]
 const ACCEPT_TIME: Duration = Duration::from_millis(200);
-/// How long it takes at most until it is written down who used which token last.
-const WRITE_BEHIND: Duration = Duration::from_secs(60);
-/// How long the writing itself may take.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests in flight may take once the listener is closed, in seconds.
 const FLIGHT_SECONDS: u64 = 10;
 
@@ -88,9 +74,7 @@ pub struct Application {
     listener: TcpListener,
     address: SocketAddr,
     metrics_server: Option<(Server, SocketAddr)>,
-    authenticator: Data<Authenticator>,
-    rate_limit: Data<RateLimit>,
-    database: PgConnectOptions,
+    housekeeping: Housekeeping,
     draining: Draining,
     drain: Duration,
 }
@@ -112,7 +96,8 @@ impl Application {
         let address = listener.local_addr()?;
         migrations::run(connect(&database).await?).await?;
         let cutoff = Cutoff::default();
-        let pool = pool(settings, database.clone(), cutoff.clone());
+        let sessions = Database::new(database.clone(), cutoff.clone());
+        let pool = sessions.pool(settings.database_connections);
         let draining = Draining::default();
         let authenticator = Data::new(Authenticator::new(pool.clone(), keys));
         let metrics = Data::new(Metrics::new(pool.clone(), draining.clone())?);
@@ -132,15 +117,15 @@ impl Application {
             rate_limit: rate_limit.clone(),
             trusted_proxies: Data::new(TrustedProxies::new(settings.trusted_proxies.clone())),
         };
-        let server = serve(listener.try_clone()?, state)?;
+        let server = serve(listener.try_clone()?, state, sessions)?;
+        let history_months = settings.history_months;
+        let housekeeping = Housekeeping { authenticator, rate_limit, history_months, database };
         Ok(Self {
             server,
             listener,
             address,
             metrics_server,
-            authenticator,
-            rate_limit,
-            database,
+            housekeeping,
             draining,
             drain: settings.drain_seconds.map_or(DRAIN, Duration::from_secs),
         })
@@ -167,7 +152,7 @@ impl Application {
     /// # Errors
     /// Where the server breaks.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
-        let Self { server, listener, authenticator, rate_limit, database, .. } = self;
+        let Self { server, listener, housekeeping, .. } = self;
         let Self { metrics_server, draining, drain, .. } = self;
         let handle = server.handle();
         let mut stop = Stop::new()?;
@@ -183,16 +168,16 @@ impl Application {
                 tokio::time::timeout(Duration::from_secs(FLIGHT_SECONDS), draining.landed()).await;
             handle.stop(true).await;
         });
-        let housekeeping =
-            tokio::spawn(keep_house(authenticator.clone(), rate_limit, database.clone()));
         let measuring = metrics_server.map(|(server, _)| {
             let handle = server.handle();
             tokio::spawn(server);
             handle
         });
-        server.await?;
-        housekeeping.abort();
-        write_behind(&authenticator, &database).await;
+        tokio::select! {
+            stopped = server => stopped?,
+            () = housekeeping.go_on() => {}
+        }
+        housekeeping.once().await;
         // To the very end, so that the drain can be watched.
         if let Some(measuring) = measuring {
             measuring.stop(false).await;
@@ -216,34 +201,6 @@ async fn turn_away(listener: &TcpListener) {
             tracing::warn!("a connection that begins right now may be reset: {error}");
         }
         tokio::time::sleep(ACCEPT_TIME).await;
-    }
-}
-
-/// Writes down once a minute what can wait, and forgets what says nothing any more, until it is stopped.
-async fn keep_house(
-    authenticator: Data<Authenticator>,
-    rate_limit: Data<RateLimit>,
-    database: PgConnectOptions,
-) {
-    loop {
-        tokio::time::sleep(WRITE_BEHIND).await;
-        rate_limit.sweep();
-        write_behind(&authenticator, &database).await;
-    }
-}
-
-/// Writes down what can wait, or says why not.
-async fn write_behind(authenticator: &Authenticator, database: &PgConnectOptions) {
-    // Not over the pool: its connections belong to the threads that serve, and end with them.
-    let written = async {
-        let mut connection = connect(database).await?;
-        authenticator.write_behind(&mut connection).await?;
-        anyhow::Ok(connection.close().await?)
-    };
-    let outcome = tokio::time::timeout(WRITE_TIMEOUT, written).await;
-    if let Err(error) = outcome.map_err(anyhow::Error::from).flatten() {
-        let cause = &*error as &dyn std::error::Error;
-        tracing::warn!(error = cause, "could not write down who used which token last");
     }
 }
 
@@ -283,13 +240,15 @@ struct State {
     trusted_proxies: Data<TrustedProxies>,
 }
 
-fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
+fn serve(listener: TcpListener, state: State, sessions: Database) -> anyhow::Result<Server> {
     // Made before the first request asks for it.
     routes::openapi();
     let server = HttpServer::new(move || {
         let state = state.clone();
         App::new()
             .into_utoipa_app()
+            .app_data(Data::new(Lanes::<DidGroup>::start(&sessions, state.db.get_ref().clone())))
+            .app_data(Data::new(Lanes::<ShortCode>::start(&sessions, state.db.get_ref().clone())))
             .app_data(state.authenticator)
             .app_data(state.cutoff)
             .app_data(state.db)
@@ -302,6 +261,7 @@ fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
             .app_data(PayloadConfig::new(BODY_LIMIT))
             .configure(routes::configure)
             .into_app()
+            .configure(docs::configure)
             .default_service(web::to(unmatched))
             .wrap(cors())
             .wrap(from_fn(edge))
@@ -313,35 +273,4 @@ fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
         .disable_signals()
         .listen(listener)?
         .run())
-}
-
-fn pool(settings: &Settings, database: PgConnectOptions, cutoff: Cutoff) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(settings.database_connections)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        // A broken connection is found when it is used, and closed then: no question a request.
-        .test_before_acquire(false)
-        .before_acquire({
-            let cutoff = cutoff.clone();
-            move |_, connection| Box::pin(ready(Ok(!cutoff.has_passed(connection.age))))
-        })
-        // One that says nothing would not say either that it is fit to be kept.
-        .after_release(move |_, connection| Box::pin(ready(Ok(!cutoff.has_passed(connection.age)))))
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
-                refuse_read_only(connection).await
-            })
-        })
-        .connect_lazy_with(database.disable_statement_logging())
-}
-
-/// After a switch of the database server, the address may still lead to the old one, which takes no writes any more.
-async fn refuse_read_only(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let writable: bool =
-        sqlx::query_scalar("select current_setting('transaction_read_only') = 'off'")
-            .fetch_one(connection)
-            .await?;
-    let read_only = || sqlx::Error::Protocol("the database server is read only".to_owned());
-    if writable { Ok(()) } else { Err(read_only()) }
 }

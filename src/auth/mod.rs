@@ -38,7 +38,7 @@ use crate::error::ApiError;
 use crate::http::{ClientIp, RequestId};
 
 /// Whose objects exist for an actor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Reach {
     /// Those of this partner.
     Own(Uuid),
@@ -137,6 +137,8 @@ pub struct Principal {
     pub token_sid: Option<Uuid>,
     /// The scopes that the token, its partner and every ancestor of it hold.
     pub scopes: Vec<Scope>,
+    /// Whether its partner wants every change of its objects to say which version it is for.
+    pub requires_if_match: bool,
 }
 
 impl Principal {
@@ -186,22 +188,46 @@ impl<N: Need> Caller<N> {
             Some(Authentication::Unknown(_)) => return Err(ApiError::Unavailable(None)),
             None => return Err(ApiError::Unauthorized { presented: false }),
         };
+        let actor = Actor {
+            token_sid: principal.token_sid,
+            ..Actor::proved(principal.partner_sid, request)
+        };
+        let caller = Self::acting(actor, principal)?;
+        // What was refused so far does not count: of a 401 nobody knows whose it is, and a 403 costs no more than this.
+        rate::admit(request, caller.principal.partner_sid)?;
+        Ok(caller)
+    }
+
+    fn acting(actor: Actor, principal: Arc<Principal>) -> Result<Self, ApiError> {
         if !N::ANY_OF.is_empty() && !principal.holds(N::ANY_OF) {
             return Err(ApiError::Forbidden { any_of: N::ANY_OF });
         }
-        // What was refused so far does not count: of a 401 nobody knows whose it is, and a 403 costs no more than this.
-        rate::admit(request, principal.partner_sid)?;
         let reach = match N::DESCENDANTS {
             Descendants::Always => Reach::Tree,
             Descendants::With(any_of) if principal.holds(any_of) => Reach::Tree,
             Descendants::With(_) => Reach::Own,
         };
-        let actor = Actor {
-            reach: reach(principal.partner_sid),
-            token_sid: principal.token_sid,
-            ..Actor::proved(principal.partner_sid, request)
-        };
+        let actor = Actor { reach: reach(principal.partner_sid), ..actor };
         Ok(Self { actor, principal, need: PhantomData })
+    }
+}
+
+impl<N> Caller<N> {
+    /// Who acts where another need is to be met, too.
+    ///
+    /// # Errors
+    /// [`ApiError::Forbidden`] where the token does not carry the scope for it.
+    pub fn also<M: Need>(&self) -> Result<Actor, ApiError> {
+        let caller = Caller::<M>::acting(self.actor.clone(), self.principal.clone())?;
+        Ok(caller.actor)
+    }
+}
+
+/// Whether the caller's partner wants every change of its objects to say which version it is for.
+pub(crate) fn requires_if_match(request: &HttpRequest) -> bool {
+    match request.extensions().get::<Authentication>() {
+        Some(Authentication::Valid(principal)) => principal.requires_if_match,
+        _ => false,
     }
 }
 

@@ -6,7 +6,9 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::input::{FromMember, Refusal, unknown};
 
@@ -134,10 +136,19 @@ impl ValueEnum for Scope {
     }
 }
 
+impl ToSchema for Scope {}
+
+impl PartialSchema for Scope {
+    fn schema() -> RefOr<Schema> {
+        let names = Self::ALL.map(|scope| scope.as_str());
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
+    }
+}
+
 /// A set of scopes, kept as their names with blanks between them (RFC 6749, section 3.3).
 #[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
-#[schema(value_type = Vec<String>)]
+#[schema(value_type = Vec<Scope>)]
 pub struct Scopes(String);
 
 impl Scopes {

@@ -105,11 +105,15 @@ impl Authenticator {
         };
         let Some(presented) = presented else { return Ok(None) };
         let lineage = Lineage::of(&self.db, presented.partner_sid).await?;
+        let requires_if_match = lineage.as_ref().is_some_and(|lineage| lineage.requires_if_match);
         let Some(partner_scopes) = lineage.and_then(Lineage::effective) else { return Ok(None) };
         let scopes =
             presented.scopes.into_iter().filter(|scope| partner_scopes.contains(scope)).collect();
         let Presented { partner_sid, token_sid, expiry, .. } = presented;
-        Ok(Some((Arc::new(Principal { partner_sid, token_sid, scopes }), expiry)))
+        Ok(Some((
+            Arc::new(Principal { partner_sid, token_sid, scopes, requires_if_match }),
+            expiry,
+        )))
     }
 
     /// A JWT that one of our keys signed, unless its row has ended it.
@@ -175,6 +179,8 @@ pub struct Lineage {
     pub active: bool,
     /// The scopes that all of them hold.
     pub scopes: Vec<Scope>,
+    /// Whether the partner itself wants every change of its objects to say which version it is for.
+    pub requires_if_match: bool,
 }
 
 impl Lineage {
@@ -186,15 +192,16 @@ impl Lineage {
         db: impl PgExecutor<'_>,
         partner_sid: Uuid,
     ) -> Result<Option<Self>, sqlx::Error> {
-        let lineage: Vec<(Status, Scopes)> = sqlx::query_as(
-            "select partners.status, partners.available_scopes
+        let lineage: Vec<(Status, Scopes, bool)> = sqlx::query_as(
+            "select partners.status, partners.available_scopes, partners.sid = $1 and partners.requires_if_match
              from partner_tree join partners on partners.sid = partner_tree.ancestor_sid
              where partner_tree.descendant_sid = $1",
         )
         .bind(partner_sid)
         .fetch_all(db)
         .await?;
-        let generations = lineage.into_iter().map(|(status, scopes)| Self {
+        let generations = lineage.into_iter().map(|(status, scopes, requires_if_match)| Self {
+            requires_if_match,
             active: status == Status::Active,
             scopes: scopes.iter().collect(),
         });
@@ -203,6 +210,7 @@ impl Lineage {
 
     fn and(mut self, other: Self) -> Self {
         self.active &= other.active;
+        self.requires_if_match |= other.requires_if_match;
         self.scopes.retain(|scope| other.scopes.contains(scope));
         self
     }

@@ -65,7 +65,7 @@ async fn create(tx: &mut PgConnection, chunk: &[Line<ShortCode>]) -> anyhow::Res
     let operator = Actor::operator();
     let mut attempt = tx.begin().await?;
     let codes = chunk.iter().map(|(_, code)| code.clone()).collect();
-    match store::create(&mut attempt, &operator, codes).await {
+    match store::create_all(&mut attempt, &operator, codes).await {
         Ok(_) => return Ok(attempt.commit().await?),
         Err(ApiError::Invalid(_) | ApiError::Conflict(_)) => attempt.rollback().await?,
         Err(error) => return Err(told(error)),

@@ -60,7 +60,7 @@ async fn create(
         partner.login = Some(name);
         Ok(())
     };
-    store::update(&mut *tx, &operator, partner_sid, set).await.map_err(told)?;
+    store::change(&mut tx, &operator, partner_sid, set).await.map_err(told)?;
     tx.commit().await?;
     output.value(&login.object)
 }
@@ -74,7 +74,7 @@ async fn set_password(
     let sid: Option<Uuid> = sid.fetch_optional(&mut *connection).await?;
     let (sid, password) = (sid.context("no such login")?, read_password()?);
     let set = |login: &mut PartnerLogin| login.set_password(&password).map_err(ApiError::Internal);
-    let login = store::update(connection, &Actor::operator(), sid, set).await.map_err(told)?;
+    let login = store::change(connection, &Actor::operator(), sid, set).await.map_err(told)?;
     output.value(&login.object)
 }
 

@@ -2,6 +2,7 @@
 
 mod client;
 mod healthcheck;
+mod history;
 mod import;
 mod login;
 mod partner;
@@ -21,13 +22,27 @@ use uuid::Uuid;
 
 use crate::auth::{Scope, Scopes};
 use crate::dev;
+use crate::did_groups::DidGroup;
 use crate::error::{ApiError, FieldError};
 use crate::fields::Name;
 use crate::input::{FromMember, parse_sid};
+use crate::oauth::{OauthClient, OauthToken, PartnerLogin};
 use crate::partners::Partner;
 use crate::settings::Settings;
+use crate::short_codes::ShortCode;
 use crate::startup::{self, Application};
+use crate::store::Resource;
 use crate::{migrations, routes, telemetry};
+
+/// The tables of everything that has a history.
+pub const TABLES: [&str; 6] = [
+    Partner::TABLE,
+    OauthClient::TABLE,
+    OauthToken::TABLE,
+    PartnerLogin::TABLE,
+    DidGroup::TABLE,
+    ShortCode::TABLE,
+];
 
 /// DID groups and short codes behind the CarrierX Core API v2, on your own PostgreSQL
 #[derive(Parser)]
@@ -61,6 +76,9 @@ enum Command {
     Healthcheck,
     /// Print the OpenAPI 3.1 document
     Openapi,
+    /// Verify the history of all changes
+    #[command(subcommand)]
+    History(history::Command),
     /// Create, list, suspend and activate partners
     #[command(subcommand)]
     Partner(partner::Command),
@@ -123,6 +141,9 @@ impl Cli {
             }
             Command::Healthcheck => healthcheck::run(settings.listen).await,
             Command::Openapi => output.value(routes::openapi()),
+            Command::History(command) => {
+                history::run(command, &mut open(&settings).await?, output).await
+            }
             Command::Partner(command) => {
                 partner::run(command, &mut open(&settings).await?, output).await
             }

@@ -1,6 +1,7 @@
 //! `shortline partner`.
 
-use clap::Subcommand;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Subcommand};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
@@ -39,6 +40,13 @@ pub enum Command {
         #[arg(value_parser = sid)]
         sid: Uuid,
     },
+    /// Whether every change of the partner's objects must say which version it is for (If-Match; else 428)
+    RequireIfMatch {
+        #[arg(value_parser = sid)]
+        sid: Uuid,
+        #[arg(value_name = "on|off", action = ArgAction::Set, value_parser = BoolishValueParser::new())]
+        required: bool,
+    },
 }
 
 pub async fn run(
@@ -67,21 +75,28 @@ pub async fn run(
                 &["partner_sid", "display_id", "status", "name", "available_scopes"],
             )
         }
-        Command::Suspend { sid } => set_status(connection, sid, Status::Suspended, output).await,
-        Command::Activate { sid } => set_status(connection, sid, Status::Active, output).await,
+        Command::Suspend { sid } => {
+            set(connection, sid, output, |partner| partner.status = Status::Suspended).await
+        }
+        Command::Activate { sid } => {
+            set(connection, sid, output, |partner| partner.status = Status::Active).await
+        }
+        Command::RequireIfMatch { sid, required } => {
+            set(connection, sid, output, |partner| partner.requires_if_match = required).await
+        }
     }
 }
 
-async fn set_status(
+async fn set(
     connection: &mut PgConnection,
     sid: Uuid,
-    status: Status,
     output: Output,
+    set: impl FnOnce(&mut Partner),
 ) -> anyhow::Result<()> {
-    let set = |partner: &mut Partner| {
-        partner.status = status;
+    let change = |partner: &mut Partner| {
+        set(partner);
         Ok(())
     };
-    let partner = store::update(connection, &Actor::operator(), sid, set).await.map_err(told)?;
+    let partner = store::change(connection, &Actor::operator(), sid, change).await.map_err(told)?;
     output.value(&partner.object)
 }

@@ -79,7 +79,7 @@ pub async fn run(
                 Ok(())
             };
             let token =
-                store::update(connection, &operator, token_sid, revoke).await.map_err(told)?;
+                store::change(connection, &operator, token_sid, revoke).await.map_err(told)?;
             output.value(&token.object)
         }
     }

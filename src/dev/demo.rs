@@ -90,7 +90,7 @@ async fn create(connection: &mut PgConnection) -> Result<(), ApiError> {
             ..DidGroup::new(SAMPLE.short_code_partner_sid)
         },
     ];
-    store::create(&mut tx, &operator, groups).await?;
+    store::create_all(&mut tx, &operator, groups).await?;
 
     let members = json!({
         "did_group_sid": SAMPLE.short_code_group_sid,

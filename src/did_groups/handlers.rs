@@ -4,23 +4,32 @@ use actix_web::web::Json;
 use actix_web::{HttpResponse, delete, get, patch, post, put, web};
 use sqlx::PgPool;
 
-use super::{DidGroup, DidGroupChanges};
+use super::{DidGroup, DidGroupChanges, sample};
 use crate::auth::{
     Caller, PhonenumberCreate, PhonenumberDelete, PhonenumberRead, PhonenumberUpdate,
 };
-use crate::error::{ApiError, ErrorBody};
+use crate::error::ApiError;
 use crate::http::{
-    ListOf, ListParameters, ListRequest, Listing, MergePatch, NewObject, NoArguments, Replacement,
-    Sid, View, ViewParameters, WriteArguments,
+    EntryList, HistoryParameters, HistoryRequest, ListOf, ListParameters, ListRequest, Listing,
+    MergePatch, NewObject, ObjectRequest, Replacement, Reversion, Sid, UpdateParameters, View,
+    ViewParameters, WriteArguments, WriteParameters,
 };
-use crate::store::{self, Stored};
+use crate::store::{self, Answer, Lanes};
+
+// What the OpenAPI document calls the bodies.
+type ReversionBody = NewObject<Reversion>;
+type DidGroupList = ListOf<DidGroup>;
+type DidGroupView = View<DidGroup>;
+type NewDidGroupBody = NewObject<DidGroupChanges>;
+type DidGroupPatch = MergePatch<DidGroupChanges>;
+type DidGroupReplacement = Replacement<DidGroupChanges>;
 
 /// The DID groups that the token reaches, a page at a time.
 #[utoipa::path(
     tag = "DID groups",
     params(ListParameters),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.read"])),
-    responses((status = OK, body = ListOf<DidGroup>), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = DidGroupList)),
 )]
 #[get("/phonenumber/did_groups")]
 pub async fn list_did_groups(
@@ -34,106 +43,142 @@ pub async fn list_did_groups(
 /// Creates a DID group of the token's own partner; `{}` is enough.
 #[utoipa::path(
     tag = "DID groups",
-    request_body = DidGroupChanges,
+    params(WriteParameters),
+    request_body = NewDidGroupBody,
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.create"])),
-    responses((status = OK, body = DidGroup), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = DidGroup, example = json!(sample::answer()))),
 )]
 #[post("/phonenumber/did_groups")]
 pub async fn post_did_group(
     caller: Caller<PhonenumberCreate>,
-    _: NoArguments,
     body: NewObject<DidGroupChanges>,
     db: web::Data<PgPool>,
-) -> Result<Stored<DidGroup>, ApiError> {
+) -> Result<Answer, ApiError> {
+    let NewObject { input, terms } = body;
     let mut group = DidGroup::new(caller.own_partner_sid()?);
-    group.change(body.0)?;
-    store::create_one(&mut *db.acquire().await?, &caller, group).await
+    group.change(input)?;
+    store::create(&db, &caller, &terms, async |_| Ok(group)).await
 }
 
 /// The DID group of that sid.
 #[utoipa::path(
     tag = "DID groups",
-    params(("did_group_sid" = Uuid, Path, description = "The DID group secure ID"), ViewParameters),
+    params(
+        ("did_group_sid" = Uuid, Path, description = "The DID group secure ID", example = json!(sample::SID)),
+        ViewParameters,
+    ),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.read"])),
-    responses((status = OK, body = DidGroup), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = DidGroupView)),
 )]
 #[get("/phonenumber/did_groups/{did_group_sid}")]
 pub async fn get_did_group(
     caller: Caller<PhonenumberRead>,
     sid: Sid,
-    view: View<DidGroup>,
+    object: ObjectRequest<DidGroup>,
+    lanes: web::Data<Lanes<DidGroup>>,
     db: web::Data<PgPool>,
 ) -> Result<HttpResponse, ApiError> {
-    view.answer(&db, &caller, store::get(&**db, &caller, sid.0).await?).await
+    object.answer(&db, &caller, sid.0, lanes.get(&caller, sid.0)).await
 }
 
 /// Changes the members that are sent: a JSON merge patch, RFC 7396.
 #[utoipa::path(
     tag = "DID groups",
     params(
-        ("did_group_sid" = Uuid, Path, description = "The DID group secure ID"),
-        ("nested_objects" = Option<String>, Query, description = "Only `replace`; changes nothing here"),
+        ("did_group_sid" = Uuid, Path, description = "The DID group secure ID", example = json!(sample::SID)),
+        UpdateParameters,
     ),
-    request_body(
-        description = "The members to change",
-        content((DidGroupChanges = "application/json"), (DidGroupChanges = "application/merge-patch+json")),
-    ),
+    request_body(content = DidGroupPatch, example = json!(sample::patch())),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.update"])),
-    responses((status = OK, body = DidGroup), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = DidGroup, example = json!(sample::answer()))),
 )]
 #[patch("/phonenumber/did_groups/{did_group_sid}")]
 pub async fn patch_did_group(
     caller: Caller<PhonenumberUpdate>,
     sid: Sid,
-    _: WriteArguments,
     body: MergePatch<DidGroupChanges>,
-    db: web::Data<PgPool>,
-) -> Result<Stored<DidGroup>, ApiError> {
-    store::update(&**db, &caller, sid.0, |group: &mut DidGroup| {
-        group.change(body.0.against(group)?)
-    })
-    .await
+    lanes: web::Data<Lanes<DidGroup>>,
+) -> Result<Answer, ApiError> {
+    let MergePatch { changes, terms, .. } = body;
+    let change = move |group: &mut DidGroup| group.change(changes.against(group)?);
+    store::update(&lanes, &caller, sid.0, terms, change).await
 }
 
 /// Replaces the group: every writable member must be sent.
 #[utoipa::path(
     tag = "DID groups",
     params(
-        ("did_group_sid" = Uuid, Path, description = "The DID group secure ID"),
-        ("nested_objects" = Option<String>, Query, description = "Only `replace`; changes nothing here"),
+        ("did_group_sid" = Uuid, Path, description = "The DID group secure ID", example = json!(sample::SID)),
+        UpdateParameters,
     ),
-    request_body = DidGroupChanges,
+    request_body(content = DidGroupReplacement, example = json!(sample::answer())),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.update"])),
-    responses((status = OK, body = DidGroup), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = DidGroup, example = json!(sample::answer()))),
 )]
 #[put("/phonenumber/did_groups/{did_group_sid}")]
 pub async fn put_did_group(
     caller: Caller<PhonenumberUpdate>,
     sid: Sid,
-    _: WriteArguments,
     body: Replacement<DidGroupChanges>,
-    db: web::Data<PgPool>,
-) -> Result<Stored<DidGroup>, ApiError> {
-    store::update(&**db, &caller, sid.0, |group: &mut DidGroup| {
-        group.change(body.0.against(group)?)
-    })
-    .await
+    lanes: web::Data<Lanes<DidGroup>>,
+) -> Result<Answer, ApiError> {
+    let Replacement { changes, terms } = body;
+    let change = move |group: &mut DidGroup| group.change(changes.against(group)?);
+    store::update(&lanes, &caller, sid.0, terms, change).await
 }
 
 /// Deletes a DID group that no short code uses.
 #[utoipa::path(
     tag = "DID groups",
-    params(("did_group_sid" = Uuid, Path, description = "The DID group secure ID")),
+    params(("did_group_sid" = Uuid, Path, description = "The DID group secure ID"), WriteParameters),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.delete"])),
-    responses((status = NO_CONTENT), (status = "default", body = ErrorBody)),
+    responses((status = NO_CONTENT)),
 )]
 #[delete("/phonenumber/did_groups/{did_group_sid}")]
 pub async fn delete_did_group(
     caller: Caller<PhonenumberDelete>,
     sid: Sid,
-    _: NoArguments,
+    arguments: WriteArguments,
     db: web::Data<PgPool>,
-) -> Result<HttpResponse, ApiError> {
-    store::delete::<DidGroup>(&db, &caller, sid.0).await?;
-    Ok(HttpResponse::NoContent().finish())
+) -> Result<Answer, ApiError> {
+    store::delete::<DidGroup>(&db, &caller, sid.0, &arguments.terms).await
+}
+
+/// What happened to the DID group, oldest first, also after it was deleted.
+#[utoipa::path(
+    tag = "DID groups",
+    params(("did_group_sid" = Uuid, Path, description = "The DID group secure ID", example = json!(sample::SID)), HistoryParameters),
+    security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.read"])),
+    responses((status = OK, body = EntryList)),
+)]
+#[get("/phonenumber/did_groups/{did_group_sid}/history")]
+pub async fn get_did_group_history(
+    caller: Caller<PhonenumberRead>,
+    sid: Sid,
+    history: HistoryRequest,
+    db: web::Data<PgPool>,
+) -> Result<Json<Listing>, ApiError> {
+    history.answer::<DidGroup>(&db, &caller, sid.0).await
+}
+
+/// Brings the DID group back to a version of its history, as a new version.
+///
+/// A deleted one comes back under its sid, for a token that also has a scope to create it: `phonenumber.manage` or `phonenumber.create`.
+#[utoipa::path(
+    tag = "DID groups",
+    params(("did_group_sid" = Uuid, Path, description = "The DID group secure ID", example = json!(sample::SID)), WriteParameters),
+    request_body(content = ReversionBody, example = json!({"version": 1})),
+    security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.update"])),
+    responses((status = OK, body = DidGroup)),
+)]
+#[post("/phonenumber/did_groups/{did_group_sid}/revert")]
+pub async fn post_did_group_revert(
+    caller: Caller<PhonenumberUpdate>,
+    sid: Sid,
+    body: NewObject<Reversion>,
+    db: web::Data<PgPool>,
+) -> Result<Answer, ApiError> {
+    let to = (sid.0, body.input.version());
+    store::revert::<DidGroup>(&db, &caller, caller.also::<PhonenumberCreate>(), to, &body.terms)
+        .await
 }

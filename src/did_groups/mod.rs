@@ -1,23 +1,25 @@
 //! DID groups: named sets of phone numbers with a callback URL.
 
 pub mod handlers;
+mod sample;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use sqlx::postgres::PgArguments;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::error::ApiError;
-use crate::fields::{CallbackUrl, Name};
+use crate::fields::{CallbackUrl, ClearableUrl, Name};
 use crate::input::{Input, Members};
 use crate::patch::Patch;
 use crate::store::{Column, Reference, Resource};
 
 /// A named set of phone numbers with a callback URL.
-#[derive(Clone, Debug, PartialEq, Serialize, FromRow, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, FromRow, ToSchema)]
 pub struct DidGroup {
     /// Where events of the group's numbers are sent.
+    #[schema(required)]
     pub callback_url: Option<CallbackUrl>,
     /// The group's own sid.
     #[sqlx(rename = "sid")]
@@ -52,12 +54,13 @@ impl DidGroup {
 }
 
 /// What an update may change of a DID group, and what a new one can be given.
-#[derive(Debug, Default, ToSchema)]
+#[derive(Clone, Debug, Default, ToSchema)]
 pub struct DidGroupChanges {
     /// Where events of the group's numbers are sent; `null` or `""` clears it.
-    #[schema(value_type = Option<CallbackUrl>)]
+    #[schema(value_type = ClearableUrl, required = false)]
     pub callback_url: Patch<CallbackUrl>,
     /// What the group is called; cannot be cleared.
+    #[schema(value_type = Name, required = false)]
     pub name: Option<Name>,
 }
 

@@ -10,11 +10,13 @@ use actix_web::http::Method;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde_json::{Map, Value};
 
+use super::arguments::WriteArguments;
 use super::preferences::Handling;
 use crate::error::{ApiError, FieldError};
+use crate::fields::Nested;
 use crate::input::{Completeness, Input, Members, Parsed, parse_sid};
 use crate::json::parse_object;
-use crate::store::Resource;
+use crate::store::{Resource, Terms};
 
 /// The largest body that is read, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
@@ -26,14 +28,31 @@ const MERGE_PATCH: &str = "application/merge-patch+json";
 /// What a PATCH takes, as `Accept-Patch` (RFC 5789) says it.
 const PATCH_FORMATS: &str = "application/json, application/merge-patch+json";
 
-/// The body of a PATCH: a JSON merge patch (RFC 7396) over the writable members of `T`.
-pub struct MergePatch<T>(pub Checked<T>);
+/// A PATCH: a JSON merge patch (RFC 7396) over the writable members of `T`.
+pub struct MergePatch<T> {
+    /// What is to be changed.
+    pub changes: Checked<T>,
+    /// What a sent nested object does to the stored one.
+    pub nested: Nested,
+    /// On what terms.
+    pub terms: Terms,
+}
 
-/// The body of a PUT: every writable member of `T`.
-pub struct Replacement<T>(pub Checked<T>);
+/// A PUT: every writable member of `T`.
+pub struct Replacement<T> {
+    /// What the object is to become.
+    pub changes: Checked<T>,
+    /// On what terms.
+    pub terms: Terms,
+}
 
-/// The body of a POST: a new `T`, its read-only members of no effect.
-pub struct NewObject<T>(pub T);
+/// A POST: a new `T`, its read-only members of no effect.
+pub struct NewObject<T> {
+    /// What is asked for.
+    pub input: T,
+    /// On what terms.
+    pub terms: Terms,
+}
 
 /// A body that was read as `T`.
 pub struct Checked<T> {
@@ -47,20 +66,27 @@ impl<T> Checked<T> {
     ///
     /// # Errors
     /// [`ApiError::Invalid`] with one entry for each that differs, under `Prefer: handling=strict`.
-    pub fn against<R: Resource>(self, stored: &R) -> Result<T, ApiError> {
+    pub fn against<R: Resource>(&self, stored: &R) -> Result<T, ApiError>
+    where
+        T: Clone,
+    {
         if self.must_equal.is_empty() {
-            return Ok(self.input);
+            return Ok(self.input.clone());
         }
         let stored = stored.members()?;
         let differing: Vec<_> = self
             .must_equal
-            .into_iter()
-            .filter(|(name, sent)| !is_same(sent, &stored[name]))
+            .iter()
+            .filter(|(name, sent)| !is_same(sent, &stored[*name]))
             .map(|(name, _)| {
-                FieldError::new(name, "is read only and differs from the stored value")
+                FieldError::new(name.clone(), "is read only and differs from the stored value")
             })
             .collect();
-        if differing.is_empty() { Ok(self.input) } else { Err(ApiError::Invalid(differing)) }
+        if differing.is_empty() {
+            Ok(self.input.clone())
+        } else {
+            Err(ApiError::Invalid(differing))
+        }
     }
 }
 
@@ -76,7 +102,10 @@ impl<T: Input + 'static> FromRequest for MergePatch<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let checked = checked(request, payload, Completeness::Partial);
-        Box::pin(async { Ok(Self(checked.await?)) })
+        Box::pin(async {
+            let (WriteArguments { nested, terms }, changes) = checked.await?;
+            Ok(Self { changes, nested, terms })
+        })
     }
 }
 
@@ -86,7 +115,10 @@ impl<T: Input + 'static> FromRequest for Replacement<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let checked = checked(request, payload, Completeness::Whole);
-        Box::pin(async { Ok(Self(checked.await?)) })
+        Box::pin(async {
+            let (WriteArguments { terms, .. }, changes) = checked.await?;
+            Ok(Self { changes, terms })
+        })
     }
 }
 
@@ -96,30 +128,40 @@ impl<T: Input + 'static> FromRequest for NewObject<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let checked = checked(request, payload, Completeness::Partial);
-        Box::pin(async { Ok(Self(checked.await?.input)) })
+        Box::pin(async {
+            let (WriteArguments { terms, .. }, Checked { input, .. }) = checked.await?;
+            Ok(Self { input, terms })
+        })
     }
 }
 
+/// The arguments and headers of a write are judged before its body is read.
 fn checked<T: Input>(
     request: &HttpRequest,
     payload: &mut Payload,
     completeness: Completeness,
-) -> impl Future<Output = Result<Checked<T>, ApiError>> + use<T> {
+) -> impl Future<Output = Result<(WriteArguments, Checked<T>), ApiError>> + use<T> {
     let handling = Handling::preferred(request.headers());
-    let object = read_object(request, payload);
+    let arguments = WriteArguments::of(request);
+    let body = json(request, payload);
     async move {
+        let mut arguments = arguments?;
+        let body = body.await?;
+        if let Some(key) = &mut arguments.terms.key {
+            key.add(&body);
+        }
         let lenient = handling == Some(Handling::Lenient);
-        let Parsed { input, echoed } = Members::parse(object.await?, completeness, lenient)?;
+        let Parsed { input, echoed } = Members::parse(parse_object(&body)?, completeness, lenient)?;
         let must_equal = if handling == Some(Handling::Strict) { echoed } else { Map::new() };
-        Ok(Checked { input, must_equal })
+        Ok((arguments, Checked { input, must_equal }))
     }
 }
 
-/// The JSON object in the body: 415, 413 or 400 where there is none.
-fn read_object(
+/// The body, where it says that it is JSON: else 415.
+fn json(
     request: &HttpRequest,
     payload: &mut Payload,
-) -> impl Future<Output = Result<Map<String, Value>, ApiError>> + use<> {
+) -> impl Future<Output = Result<web::Bytes, ApiError>> + use<> {
     let accepted = if request.method() == Method::PATCH { PATCH_FORMATS } else { JSON };
     let content_type = request.content_type();
     let is_json = content_type.eq_ignore_ascii_case(JSON)
@@ -129,7 +171,7 @@ fn read_object(
         if !is_json {
             return Err(ApiError::UnsupportedMediaType { accepted });
         }
-        parse_object(&bytes.await?)
+        bytes.await
     }
 }
 

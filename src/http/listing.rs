@@ -1,6 +1,7 @@
 //! Lists on the wire: the envelope, and the links from page to page.
 
 use std::future::{Ready, ready};
+use std::marker::PhantomData;
 
 use actix_web::dev::Payload;
 use actix_web::web::Json;
@@ -46,24 +47,29 @@ pub struct Listing {
 /// Links to the pages around one.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct Pagination {
-    /// The page after it.
+    /// The page after it; absent where there is none.
+    #[schema(value_type = String, format = "uri", required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// The page before it.
+    /// The page before it; absent where there is none.
+    #[schema(value_type = String, format = "uri", required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
 }
 
-/// The envelope of a list as the OpenAPI document shows it.
+/// The list of `R` as the OpenAPI document shows it.
+pub struct ListOf<R>(PhantomData<R>);
+
+/// A page of a list.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "a schema alone: items are shown as the reader wants to see them")]
-pub struct ListOf<T> {
+pub(super) struct Envelope {
     /// How many items this page has.
     count: u32,
     /// Whether there are items after this page.
     has_more: bool,
     /// The items.
-    items: Vec<T>,
+    items: Vec<Value>,
     /// How many items a page has at most.
     limit: u32,
     /// How many items were skipped.
@@ -83,7 +89,7 @@ pub struct ListParameters {
     #[param(minimum = 0, maximum = 1000, default = 10)]
     limit: Option<i64>,
     /// How many items to skip.
-    #[param(minimum = 0)]
+    #[param(minimum = 0, maximum = 9_223_372_036_854_775_807_i64)]
     offset: Option<i64>,
     /// `<member>`, `<member> asc` or `<member> desc`, several with commas between them; or `shuffle`.
     #[param(example = "name desc")]
@@ -109,10 +115,7 @@ pub struct ListParameters {
 pub struct ListRequest<R> {
     query: Query,
     view: View<R>,
-    /// Where the list is.
-    url: String,
-    /// The arguments but for those that say where a page begins: what the links repeat.
-    repeated: Vec<(String, String)>,
+    links: Links,
 }
 
 impl<R: Resource> ListRequest<R> {
@@ -124,7 +127,9 @@ impl<R: Resource> ListRequest<R> {
         let page = store::list::<R>(db, actor, &self.query).await?;
         let pagination = self.pagination(&page);
         let Self { query, view, .. } = self;
-        let items = view.show(db, actor, &page.items).await?;
+        let members = |item: &R| Ok((item.partner_sid(), item.members()?));
+        let items: Result<_, ApiError> = page.items.iter().map(members).collect();
+        let items = view.show(db, actor, items?).await?;
         Ok(Json(Listing {
             count: items.len(),
             has_more: page.has_next,
@@ -137,38 +142,61 @@ impl<R: Resource> ListRequest<R> {
     }
 
     fn pagination(&self, page: &Page<R>) -> Pagination {
-        let (limit, offset) = (self.query.limit, self.query.offset());
-        let (next, previous) = match self.query.start {
-            Start::Offset(_) => (
-                Some(("offset", offset.saturating_add(limit).to_string())),
-                Some(("offset", offset.saturating_sub(limit).max(0).to_string())),
-            ),
-            Start::After(_) | Start::Before(_) => (
-                page.items.last().map(|last| ("after", last.sid().to_string())),
-                page.items.first().map(|first| ("before", first.sid().to_string())),
-            ),
-        };
-        Pagination {
-            next: next.filter(|_| page.has_next).map(|start| self.link(start)),
-            previous: previous.filter(|_| page.has_previous).map(|start| self.link(start)),
+        let sid = |item: Option<&R>| item.map(|item| item.sid().to_string());
+        match self.query.start {
+            Start::Offset(offset) => self.links.by_offset(self.query.limit, offset, page.has_next),
+            Start::After(_) | Start::Before(_) => Pagination {
+                next: sid(page.items.last())
+                    .filter(|_| page.has_next)
+                    .map(|sid| self.links.to("after", &sid)),
+                previous: sid(page.items.first())
+                    .filter(|_| page.has_previous)
+                    .map(|sid| self.links.to("before", &sid)),
+            },
         }
-    }
-
-    fn link(&self, (name, value): (&str, String)) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(&self.repeated).append_pair(name, &value);
-        format!("{}?{}", self.url, query.finish())
     }
 
     fn parse(request: &HttpRequest) -> Result<Self, ApiError> {
         let arguments = Arguments::of(request);
-        let begins = |name: &str| ["offset", "after", "before"].contains(&name);
         Ok(Self {
             query: list_query::<R>(&arguments)?,
             view: View::parse(&arguments)?,
+            links: Links::of(request, &arguments),
+        })
+    }
+}
+
+/// Makes the links from a page to those around it.
+pub(super) struct Links {
+    /// Where the list is.
+    url: String,
+    /// The arguments but for those that say where a page begins: what the links repeat.
+    repeated: Vec<(String, String)>,
+}
+
+impl Links {
+    /// The links of that request.
+    pub fn of(request: &HttpRequest, arguments: &Arguments) -> Self {
+        let begins = |name: &str| ["offset", "after", "before"].contains(&name);
+        Self {
             url: format!("{}{}", base(request), request.path()),
             repeated: arguments.pairs().iter().filter(|(name, _)| !begins(name)).cloned().collect(),
-        })
+        }
+    }
+
+    /// To the pages around the one that begins at `offset`.
+    pub fn by_offset(&self, limit: i64, offset: i64, has_next: bool) -> Pagination {
+        let to = |offset: i64| self.to("offset", &offset.to_string());
+        Pagination {
+            next: has_next.then(|| to(offset.saturating_add(limit))),
+            previous: (offset > 0).then(|| to(offset.saturating_sub(limit).max(0))),
+        }
+    }
+
+    fn to(&self, name: &str, value: &str) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(&self.repeated).append_pair(name, value);
+        format!("{}?{}", self.url, query.finish())
     }
 }
 

@@ -2,11 +2,14 @@
 
 mod arguments;
 mod body;
+mod conditional;
 mod edge;
 mod form;
+mod histories;
 mod listing;
 mod preferences;
 mod proxies;
+mod schemas;
 mod view;
 
 use std::future::{Ready, ready};
@@ -15,13 +18,14 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 use uuid::Uuid;
 
-pub use arguments::{NoArguments, WriteArguments};
+pub use arguments::{NoArguments, UpdateParameters, WriteArguments, WriteParameters};
 pub use body::{BODY_LIMIT, MergePatch, NewObject, Replacement};
 pub use edge::{ClientIp, Draining, RequestId, cors, edge, no_store, private, unmatched};
 pub use form::Form;
+pub use histories::{EntryList, HistoryParameters, HistoryRequest, Reversion};
 pub use listing::{ListOf, ListParameters, ListRequest, Listing, Pagination, PublicUrl};
 pub use proxies::TrustedProxies;
-pub use view::{View, ViewParameters};
+pub use view::{ObjectRequest, View, ViewParameters};
 
 use crate::error::ApiError;
 use crate::input::parse_sid;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::web::Data;
 use sqlx::{PgConnection, PgPool};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::credentials::{ClientCredentials, no_client, no_login};
@@ -21,10 +22,14 @@ use crate::partners::Partner;
 use crate::store;
 
 /// The grants that we know, by their `grant_type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Grant {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(super) enum Grant {
+    /// A client's own secret.
     ClientCredentials,
+    /// A partner's login and password.
     Password,
+    /// What a token came with, to renew it.
     RefreshToken,
 }
 
@@ -200,7 +205,7 @@ impl Grants {
             stale = !token.spend();
             if stale { Err(refused()) } else { Ok(()) }
         };
-        let spent = store::update(&mut *tx, &actor, token.token_sid, spend).await;
+        let spent = store::change(&mut tx, &actor, token.token_sid, spend).await;
         if stale {
             tx.rollback().await?;
             revocation::end_family(&self.db, &actor, token.family_sid).await?;

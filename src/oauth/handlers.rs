@@ -7,38 +7,54 @@ use serde::Serialize;
 use sqlx::PgPool;
 use utoipa::ToSchema;
 
+use super::grants::Grant;
 use super::revocation::Revoker;
 use super::{Grants, OauthToken, TokenChanges};
 use crate::auth::{AnyToken, Caller, OauthCreate, OauthRead, OauthUpdate, Scopes};
-use crate::error::{ApiError, ErrorBody};
+use crate::error::ApiError;
 use crate::fields::Name;
 use crate::http::{
-    Form, ListOf, ListParameters, ListRequest, Listing, MergePatch, Sid, View, ViewParameters,
-    WriteArguments,
+    Form, ListOf, ListParameters, ListRequest, Listing, MergePatch, NoArguments, ObjectRequest,
+    Sid, UpdateParameters, View, ViewParameters,
 };
+use crate::openapi::BadCredentials;
 use crate::partners::Partner;
-use crate::store::{self, Stored};
+use crate::store::{self, Answer, Stored, Terms};
+
+// What the OpenAPI document calls the bodies.
+type OauthTokenList = ListOf<OauthToken>;
+type OauthTokenView = View<OauthToken>;
+type OauthTokenPatch = MergePatch<TokenChanges>;
 
 /// What the form of a token request may hold.
 #[derive(ToSchema)]
 pub struct TokenForm {
     /// How long the token lives, in seconds: 1 to 3,153,600,000, by default 3,600.
+    #[schema(value_type = u64, required = false, minimum = 1, maximum = 3_153_600_000_u64)]
     pub access_token_expires_in: Option<u64>,
     /// The client, where it does not prove itself by HTTP Basic.
+    #[schema(value_type = String, required = false)]
     pub client_id: Option<String>,
     /// Its secret.
+    #[schema(value_type = String, required = false)]
     pub client_secret: Option<String>,
-    /// `client_credentials`, `password` or `refresh_token`.
+    /// How the client proves that it may have a token.
+    #[schema(value_type = Grant)]
     pub grant_type: String,
     /// What the token is called.
+    #[schema(value_type = Name, required = false)]
     pub name: Option<Name>,
     /// The password of `username`.
+    #[schema(value_type = String, required = false)]
     pub password: Option<String>,
     /// For the grant of that name.
+    #[schema(value_type = String, required = false)]
     pub refresh_token: Option<String>,
     /// Names with blanks or commas between them; by default all that are to be had.
+    #[schema(value_type = String, required = false)]
     pub scope: Option<String>,
     /// A partner's login, for the grant `password`.
+    #[schema(value_type = String, required = false)]
     pub username: Option<String>,
 }
 
@@ -46,16 +62,22 @@ pub struct TokenForm {
 #[derive(ToSchema)]
 pub struct SubPartnerTokenForm {
     /// How long the token lives, in seconds: 1 to 3,153,600,000, by default 3,600.
+    #[schema(value_type = u64, required = false, minimum = 1, maximum = 3_153_600_000_u64)]
     pub access_token_expires_in: Option<u64>,
     /// A client of the caller's partner.
+    #[schema(value_type = String, required = false)]
     pub client_id: Option<String>,
     /// Its secret.
+    #[schema(value_type = String, required = false)]
     pub client_secret: Option<String>,
     /// A grant that we know; the bearer token is what counts.
+    #[schema(value_type = Grant, required = false)]
     pub grant_type: Option<String>,
     /// What the token is called.
+    #[schema(value_type = Name, required = false)]
     pub name: Option<Name>,
     /// Names with blanks or commas between them; by default all that both the caller and the sub-partner hold.
+    #[schema(value_type = String, required = false)]
     pub scope: Option<String>,
 }
 
@@ -63,8 +85,10 @@ pub struct SubPartnerTokenForm {
 #[derive(ToSchema)]
 pub struct RevocationForm {
     /// An access token or refresh token; by default the calling token.
+    #[schema(value_type = String, required = false)]
     pub token: Option<String>,
     /// Accepted, and not needed.
+    #[schema(value_type = String, required = false)]
     pub token_type_hint: Option<String>,
 }
 
@@ -73,11 +97,12 @@ pub struct RevocationForm {
     tag = "OAuth",
     request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
     security(("client" = []), ()),
-    responses((status = OK, body = OauthToken), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = OauthToken), BadCredentials),
 )]
 #[post("/token")]
 pub async fn post_token(
     request: HttpRequest,
+    _: NoArguments,
     form: Form,
     grants: web::Data<Grants>,
 ) -> Result<Json<OauthToken>, ApiError> {
@@ -88,18 +113,19 @@ pub async fn post_token(
 #[utoipa::path(
     tag = "OAuth",
     params(("partner_sid" = Uuid, Path, description = "The sub-partner secure ID")),
-    request_body(content = SubPartnerTokenForm, content_type = "application/x-www-form-urlencoded"),
+    request_body(content = Option<SubPartnerTokenForm>, content_type = "application/x-www-form-urlencoded"),
     security(
         ("bearer" = ["oauth.manage_all_tokens"]),
         ("bearer" = ["oauth.manage"]),
         ("bearer" = ["oauth.create"]),
     ),
-    responses((status = OK, body = OauthToken), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = OauthToken)),
 )]
 #[post("/token/{partner_sid}")]
 pub async fn post_sub_partner_token(
     caller: Caller<OauthCreate>,
     sid: Sid,
+    _: NoArguments,
     form: Form,
     grants: web::Data<Grants>,
 ) -> Result<Json<OauthToken>, ApiError> {
@@ -115,7 +141,7 @@ pub async fn post_sub_partner_token(
         ("bearer" = ["oauth.manage"]),
         ("bearer" = ["oauth.read"]),
     ),
-    responses((status = OK, body = ListOf<OauthToken>), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = OauthTokenList)),
 )]
 #[get("/tokens")]
 pub async fn list_tokens(
@@ -135,65 +161,60 @@ pub async fn list_tokens(
         ("bearer" = ["oauth.manage"]),
         ("bearer" = ["oauth.read"]),
     ),
-    responses((status = OK, body = OauthToken), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = OauthTokenView)),
 )]
 #[get("/tokens/{token_sid}")]
 pub async fn get_token(
     caller: Caller<OauthRead>,
     sid: Sid,
-    view: View<OauthToken>,
+    object: ObjectRequest<OauthToken>,
     db: web::Data<PgPool>,
 ) -> Result<HttpResponse, ApiError> {
-    view.answer(&db, &caller, store::get(&**db, &caller, sid.0).await?).await
+    object.answer(&db, &caller, sid.0, store::get(&**db, &caller, sid.0)).await
 }
 
 /// Changes the members that are sent. The scopes can only shrink.
 #[utoipa::path(
     tag = "OAuth",
-    params(
-        ("token_sid" = Uuid, Path, description = "The token secure ID"),
-        ("nested_objects" = Option<String>, Query, description = "Only `replace`; changes nothing here"),
-    ),
-    request_body(
-        description = "The members to change",
-        content((TokenChanges = "application/json"), (TokenChanges = "application/merge-patch+json")),
-    ),
+    params(("token_sid" = Uuid, Path, description = "The token secure ID"), UpdateParameters),
+    request_body = OauthTokenPatch,
     security(
         ("bearer" = ["oauth.manage_all_tokens"]),
         ("bearer" = ["oauth.manage"]),
         ("bearer" = ["oauth.update"]),
     ),
-    responses((status = OK, body = OauthToken), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = OauthToken)),
 )]
 #[patch("/tokens/{token_sid}")]
 pub async fn patch_token(
     caller: Caller<OauthUpdate>,
     sid: Sid,
-    _: WriteArguments,
     body: MergePatch<TokenChanges>,
     db: web::Data<PgPool>,
-) -> Result<Stored<OauthToken>, ApiError> {
-    store::update(&**db, &caller, sid.0, |token: &mut OauthToken| {
-        token.change(body.0.against(token)?)
-    })
-    .await
+) -> Result<Answer, ApiError> {
+    let MergePatch { changes, terms, .. } = body;
+    // No answer of these endpoints is kept.
+    let terms = Terms { key: None, ..terms };
+    let change = move |token: &mut OauthToken| token.change(changes.against(token)?);
+    store::update_alone(&db, &caller, sid.0, &terms, change).await
 }
 
 /// Ends a token, RFC 7009: of a refresh token its whole family. Says nothing of a token that is unknown.
 #[utoipa::path(
     tag = "OAuth",
-    request_body(content = RevocationForm, content_type = "application/x-www-form-urlencoded"),
+    request_body(content = Option<RevocationForm>, content_type = "application/x-www-form-urlencoded"),
     security(
         ("bearer" = ["oauth.manage_all_tokens"]),
         ("bearer" = ["oauth.manage"]),
         ("client" = []),
     ),
-    responses((status = NO_CONTENT, description = "Ended"), (status = "default", body = ErrorBody)),
+    responses((status = NO_CONTENT, description = "Ended")),
 )]
 #[post("/revoke")]
 pub async fn post_revoke(
     revoker: Revoker,
     request: HttpRequest,
+    _: NoArguments,
     form: Form,
     grants: web::Data<Grants>,
 ) -> Result<HttpResponse, ApiError> {
@@ -209,6 +230,7 @@ pub struct Whoami {
     /// What the token may do: the scopes that its partner and every ancestor of it hold, too.
     scopes: Scopes,
     /// The token, without its secrets; `null` where another system made it.
+    #[schema(required)]
     token: Option<OauthToken>,
 }
 
@@ -216,7 +238,7 @@ pub struct Whoami {
 #[utoipa::path(
     tag = "OAuth",
     security(("bearer" = [])),
-    responses((status = OK, body = Whoami), (status = "default", body = ErrorBody)),
+    responses((status = OK, body = Whoami)),
 )]
 #[get("/whoami")]
 pub async fn get_whoami(

@@ -51,8 +51,10 @@ pub enum TokenFormat {
 pub struct OauthToken {
     /// The secret itself, on the day it is made; `null` later.
     #[sqlx(skip)]
+    #[schema(required)]
     pub access_token: Option<String>,
     /// The client that asked for it.
+    #[schema(required)]
     pub client_id: Option<String>,
     /// When it was made.
     #[serde(with = "date")]
@@ -62,18 +64,23 @@ pub struct OauthToken {
     pub date_expiration_access_token: OffsetDateTime,
     /// When its refresh token ends.
     #[serde(with = "date::option")]
+    #[schema(required)]
     pub date_expiration_refresh_token: Option<OffsetDateTime>,
     /// When it was last used, to the minute.
     #[serde(with = "date::option")]
+    #[schema(required)]
     pub date_last_accessed: Option<OffsetDateTime>,
     /// Where it was last used from.
+    #[schema(required)]
     pub ip_last_accessed: Option<String>,
     /// What its owner calls it.
+    #[schema(required)]
     pub name: Option<Name>,
     /// The partner whose it is.
     pub partner_sid: Uuid,
     /// The secret that renews it, on the day it is made; `null` later.
     #[sqlx(skip)]
+    #[schema(required)]
     pub refresh_token: Option<String>,
     /// What it may do.
     pub scopes: Scopes,
@@ -207,12 +214,13 @@ impl OauthToken {
 }
 
 /// What an update may change of a token.
-#[derive(Debug, Default, ToSchema)]
+#[derive(Clone, Debug, Default, ToSchema)]
 pub struct TokenChanges {
     /// What its owner calls it.
     #[schema(value_type = Option<Name>)]
     pub name: Patch<Name>,
     /// What it may do: some of what it may do now.
+    #[schema(value_type = Scopes, required = false)]
     pub scopes: Option<Scopes>,
 }
 

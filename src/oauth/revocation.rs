@@ -65,11 +65,12 @@ impl Grants {
         revoker: Revoker,
         form: &Form,
     ) -> Result<(), ApiError> {
-        let token = match (&revoker, form.get("token")) {
-            (Revoker::Bearer(_), None) => bearer(request).unwrap_or_default(),
-            _ => form.required("token")?,
+        let calling = match revoker {
+            Revoker::Bearer(_) => bearer(request),
+            Revoker::Client(_) => None,
         };
         let party = self.party(request, revoker).await?;
+        let token = form.get("token").or(calling).map_or_else(|| form.required("token"), Ok)?;
         let claims = self.authenticator.keys().verify(token);
         match (self.known(token, claims.as_ref()).await?, claims) {
             (Some(known), _) => self.end_known(&party, known).await,
@@ -122,7 +123,9 @@ impl Grants {
         let ended = if known.is_refresh {
             end_family(&self.db, &party.actor, known.family_sid).await
         } else {
-            store::update(&self.db, &party.actor, known.sid, end).await.map(drop)
+            store::change(&mut *self.db.acquire().await?, &party.actor, known.sid, end)
+                .await
+                .map(drop)
         };
         match ended {
             // Out of reach.
@@ -191,7 +194,7 @@ pub async fn end_family(
             return Ok(tx.commit().await?);
         }
         for sid in alive {
-            store::update(&mut *tx, actor, sid, end).await?;
+            store::change(&mut tx, actor, sid, end).await?;
         }
     }
 }

@@ -3,19 +3,21 @@
 pub mod handlers;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sqlx::postgres::PgArguments;
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Schema, Type};
+use utoipa::openapi::schema::{
+    AllOfBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type,
+};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use crate::auth::{Actor, Lineage, Scope, Scopes};
 use crate::date;
 use crate::error::{ApiError, FieldError};
-use crate::fields::{Attributes, Callbacks, CountryCode, Name, Nested};
+use crate::fields::{Attributes, Callbacks, ClearableUrl, CountryCode, Name, Nested};
 use crate::input::{FromMember, Input, Members, Refusal};
 use crate::patch::Patch;
 use crate::store::{self, Column, Resource};
@@ -51,8 +53,10 @@ pub struct Partner {
     /// Where events go, by their kind: `sms` among others.
     pub callbacks: Callbacks,
     /// The company behind it.
+    #[schema(required)]
     pub company_name: Option<Name>,
     /// Its country, ISO 3166-1 alpha-3.
+    #[schema(required)]
     pub country_code: Option<CountryCode>,
     /// When it was created.
     #[serde(with = "date")]
@@ -60,16 +64,21 @@ pub struct Partner {
     /// Its number for humans: `CX` and 8 digits.
     pub display_id: String,
     /// The name it logs in by.
+    #[schema(required)]
     pub login: Option<Name>,
     /// What it is called.
     pub name: Name,
     /// The partner it belongs to.
+    #[schema(required)]
     pub parent_sid: Option<Uuid>,
     /// Its own sid.
     #[sqlx(rename = "sid")]
     pub partner_sid: Uuid,
     /// Whether its tokens are good for anything.
     pub status: Status,
+    /// Whether every change of its objects must say which version it is for; the operator sets it.
+    #[serde(skip)]
+    pub requires_if_match: bool,
 }
 
 impl Partner {
@@ -99,6 +108,7 @@ impl Partner {
             name,
             parent_sid,
             partner_sid: sid,
+            requires_if_match: false,
             status: Status::Active,
         })
     }
@@ -198,15 +208,16 @@ impl Party {
 }
 
 /// What an update may change of a partner.
-#[derive(Debug, Default, ToSchema)]
+#[derive(Clone, Debug, Default, ToSchema)]
 pub struct PartnerChanges {
     /// Merged into the stored attributes, or replacing them.
     #[schema(value_type = Option<Attributes>)]
     pub attributes: Patch<Attributes>,
     /// The scopes that its tokens can have, within the ancestor's own; only an ancestor changes them.
+    #[schema(value_type = Scopes, required = false)]
     pub available_scopes: Option<Scopes>,
     /// Merged into the stored callbacks, or replacing them; `null` or `""` in there deletes one.
-    #[schema(value_type = Option<Callbacks>)]
+    #[schema(value_type = Option<BTreeMap<String, ClearableUrl>>)]
     pub callbacks: Patch<Callbacks>,
     /// The company behind it.
     #[schema(value_type = Option<Name>)]
@@ -215,8 +226,10 @@ pub struct PartnerChanges {
     #[schema(value_type = Option<CountryCode>)]
     pub country_code: Patch<CountryCode>,
     /// What it is called; cannot be cleared.
+    #[schema(value_type = Name, required = false)]
     pub name: Option<Name>,
     /// Whether its tokens are good for anything; only an ancestor changes it.
+    #[schema(value_type = Status, required = false)]
     pub status: Option<Status>,
 }
 
@@ -251,7 +264,10 @@ impl ToSchema for NewPartner {}
 impl PartialSchema for NewPartner {
     fn schema() -> RefOr<Schema> {
         let own = "The partner that it will belong to, by default the caller's own";
-        let sid = ObjectBuilder::new().schema_type(Type::String).description(Some(own));
+        let sid = ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)))
+            .description(Some(own));
         let parent = ObjectBuilder::new().property("parent_sid", sid);
         Schema::AllOf(AllOfBuilder::new().item(PartnerChanges::schema()).item(parent).build())
             .into()
@@ -324,6 +340,7 @@ impl Resource for Partner {
         Column::new("login", "text"),
         Column::new("name", "text"),
         Column::new("parent_sid", "uuid"),
+        Column::hidden("requires_if_match", "boolean"),
         Column::new("status", "text"),
     ];
 
@@ -356,7 +373,16 @@ impl Resource for Partner {
         arguments.add(partners.iter().map(|partner| partner.login.as_ref()).collect::<Vec<_>>())?;
         arguments.add(partners.iter().map(|partner| &partner.name).collect::<Vec<_>>())?;
         arguments.add(partners.iter().map(|partner| partner.parent_sid).collect::<Vec<_>>())?;
+        arguments
+            .add(partners.iter().map(|partner| partner.requires_if_match).collect::<Vec<_>>())?;
         arguments.add(partners.iter().map(|partner| partner.status).collect::<Vec<_>>())
+    }
+
+    /// With what the operator has set.
+    fn recorded(&self) -> Result<Map<String, Value>, ApiError> {
+        let mut members = self.members()?;
+        members.insert("requires_if_match".to_owned(), self.requires_if_match.into());
+        Ok(members)
     }
 
     fn broken(&self, constraint: &str) -> Option<ApiError> {

@@ -1,36 +1,41 @@
 //! Short codes: numbers of 3 to 8 digits, each with its owner, its group and where its traffic goes.
 
 pub mod handlers;
+mod sample;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::postgres::PgArguments;
-use sqlx::{FromRow, PgPool};
+use sqlx::{FromRow, PgConnection};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::auth::Actor;
 use crate::error::{ApiError, FieldError};
-use crate::fields::{Attributes, CallbackUrl, CountryCode, Name, Nested, StringKey};
+use crate::fields::{Attributes, CallbackUrl, ClearableUrl, CountryCode, Name, Nested, StringKey};
 use crate::input::{FromMember, Input, Members, Refusal};
 use crate::partners::Partner;
 use crate::patch::Patch;
-use crate::store::{self, Column, Resource, Stored};
+use crate::store::{self, Column, Resource};
 
 /// A number of 3 to 8 digits that messages are sent to.
-#[derive(Clone, Debug, PartialEq, Serialize, FromRow, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, FromRow, ToSchema)]
 pub struct ShortCode {
     /// Free-form, nested.
     pub attributes: Attributes,
     /// Where events of the number are sent.
+    #[schema(required)]
     pub callback_url: Option<CallbackUrl>,
     /// The country whose number it is, ISO 3166-1 alpha-3.
     pub country_code: String,
     /// The DID group of the same owner that it belongs to.
+    #[schema(required)]
     pub did_group_sid: Option<Uuid>,
     /// The place that the number belongs to.
+    #[schema(required)]
     pub locality: Option<Name>,
     /// The location routing number (LRN) that it is routed by.
+    #[schema(required)]
     pub lrn_sid: Option<Uuid>,
     /// What it is called.
     pub name: Name,
@@ -42,10 +47,13 @@ pub struct ShortCode {
     #[sqlx(rename = "sid")]
     pub short_code_sid: Uuid,
     /// The state that the number belongs to.
+    #[schema(required)]
     pub state: Option<Name>,
     /// A key of the user's own.
+    #[schema(required)]
     pub string_key_1: Option<StringKey>,
     /// Another key of the user's own.
+    #[schema(required)]
     pub string_key_2: Option<StringKey>,
 }
 
@@ -74,19 +82,27 @@ impl ShortCode {
     }
 }
 
+impl ShortCode {
+    fn number_is_taken(&self) -> FieldError {
+        let message = format!("{} is taken in {}", self.short_code, self.country_code);
+        FieldError::new("short_code", message)
+    }
+}
+
 /// What an update may change of a short code.
-#[derive(Debug, Default, ToSchema)]
+#[derive(Clone, Debug, Default, ToSchema)]
 pub struct ShortCodeChanges {
     /// Merged into the stored attributes, or replacing them.
     #[schema(value_type = Option<Attributes>)]
     pub attributes: Patch<Attributes>,
     /// Where events of the number are sent; `null` or `""` clears it.
-    #[schema(value_type = Option<CallbackUrl>)]
+    #[schema(value_type = ClearableUrl, required = false)]
     pub callback_url: Patch<CallbackUrl>,
     /// A DID group of the same owner.
     #[schema(value_type = Option<Uuid>)]
     pub did_group_sid: Patch<Uuid>,
     /// What it is called; cannot be cleared.
+    #[schema(value_type = Name, required = false)]
     pub name: Option<Name>,
     /// A key of the user's own.
     #[schema(value_type = Option<StringKey>)]
@@ -128,7 +144,7 @@ pub struct NewShortCode {
     #[schema(value_type = String, pattern = "^[0-9]{3,8}$")]
     short_code: Digits,
     /// The country whose number it is; `USA` where nobody says.
-    #[schema(value_type = Option<String>, pattern = "^[A-Z]{3}$")]
+    #[schema(value_type = String, required = false, pattern = "^[A-Z]{3}$")]
     country_code: Option<CountryCode>,
     /// The place that the number belongs to.
     #[schema(value_type = Option<Name>)]
@@ -193,41 +209,32 @@ impl NewShortCode {
         Ok(new)
     }
 
-    /// Creates the short code for `actor`.
+    /// The short code as it will be, for `actor` to create.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] where the actor does not reach the owner, or the group is not the owner's; [`ApiError::Conflict`]
-    /// where the number is taken, with the sid of the other one where the actor reaches it.
-    pub async fn create(self, db: &PgPool, actor: &Actor) -> Result<Stored<ShortCode>, ApiError> {
-        if store::some::<Partner>(db, actor, &[self.partner_sid]).await?.is_empty() {
+    /// [`ApiError::Invalid`] where the actor does not reach the owner; [`ApiError::Conflict`] where the number is taken, with the
+    /// sid of the other one where the actor reaches it.
+    pub async fn build_for(
+        self,
+        connection: &mut PgConnection,
+        actor: &Actor,
+    ) -> Result<ShortCode, ApiError> {
+        let owner = store::some::<Partner>(&mut *connection, actor, &[self.partner_sid]).await?;
+        if owner.is_empty() {
             return Err(no_such_partner());
         }
         let code = self.build(Uuid::now_v7())?;
-        let number = (code.country_code.clone(), code.short_code.clone());
-        match store::create_one(&mut *db.acquire().await?, actor, code).await {
-            Err(ApiError::Conflict(error)) => {
-                let reference_sid = sid_of_number(db, actor, number).await?;
-                Err(ApiError::Conflict(FieldError { reference_sid, ..error }))
-            }
-            outcome => outcome,
-        }
+        let statement = "select sid from short_codes where country_code || short_code = $1 || $2";
+        let other: Option<Uuid> = sqlx::query_scalar(statement)
+            .bind(&code.country_code)
+            .bind(&code.short_code)
+            .fetch_optional(&mut *connection)
+            .await?;
+        let Some(other) = other else { return Ok(code) };
+        let reached = store::some::<ShortCode>(connection, actor, &[other]).await?;
+        let reference_sid = reached.first().map(Resource::sid);
+        Err(ApiError::Conflict(FieldError { reference_sid, ..code.number_is_taken() }))
     }
-}
-
-/// The sid of the short code of this country and number, where the actor reaches it.
-async fn sid_of_number(
-    db: &PgPool,
-    actor: &Actor,
-    (country_code, short_code): (String, String),
-) -> Result<Option<Uuid>, ApiError> {
-    let statement = "select sid from short_codes where country_code || short_code = $1 || $2";
-    let sid: Option<Uuid> = sqlx::query_scalar(statement)
-        .bind(country_code)
-        .bind(short_code)
-        .fetch_optional(db)
-        .await?;
-    let reached = store::some::<ShortCode>(db, actor, sid.as_slice()).await?;
-    Ok(reached.first().map(Resource::sid))
 }
 
 fn no_such_partner() -> ApiError {
@@ -303,10 +310,7 @@ impl Resource for ShortCode {
             "short_codes_pkey" => {
                 Some(ApiError::Conflict(FieldError::new("short_code_sid", "is taken")))
             }
-            "short_codes_number_key" => {
-                let message = format!("{} is taken in {}", self.short_code, self.country_code);
-                Some(ApiError::Conflict(FieldError::new("short_code", message)))
-            }
+            "short_codes_number_key" => Some(ApiError::Conflict(self.number_is_taken())),
             _ => None,
         }
     }

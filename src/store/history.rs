@@ -1,27 +1,32 @@
-//! The history of every object: who changed what, chained by hashes.
+//! The history of every object: who changed what, chained by hashes; how it is read, and how it grows old.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool};
 use time::OffsetDateTime;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Resource, Stored};
+use super::{Resource, Stored, reached, sql};
 use crate::auth::Actor;
 use crate::date;
 use crate::error::ApiError;
 
 /// What happened to an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// It was created.
     Create,
     /// It was changed.
     Update,
+    /// It was brought back to what it was.
+    Revert,
     /// It was deleted; its entry keeps it as it was.
     Delete,
 }
@@ -60,7 +65,7 @@ impl<R: Resource> Stored<R> {
         action: Action,
         old: &Map<String, Value>,
         new: &Map<String, Value>,
-    ) -> Result<String, ApiError> {
+    ) -> Result<Entry, ApiError> {
         let text = Text {
             action,
             changes: changes(old, new),
@@ -76,8 +81,15 @@ impl<R: Resource> Stored<R> {
         let text =
             serde_json::to_string(&text).map_err(|error| ApiError::Internal(error.into()))?;
         self.head = Sha256::new().chain_update(&self.head).chain_update(&text).finalize().to_vec();
-        Ok(text)
+        Ok(Entry { version: self.version, hash: self.head.clone(), text })
     }
+}
+
+/// An entry that is to be written.
+pub(super) struct Entry {
+    pub version: i64,
+    pub hash: Vec<u8>,
+    pub text: String,
 }
 
 /// The members that differ. An object that does not exist has none.
@@ -91,4 +103,212 @@ fn changes<'a>(
         .map(|name| (name.as_str(), Change { after: value(new, name), before: value(old, name) }))
         .filter(|(_, Change { after, before })| after != before)
         .collect()
+}
+
+/// An object as it was.
+#[derive(FromRow)]
+struct Past {
+    /// Its owner.
+    owner: Uuid,
+    /// The text of the entry that made it so.
+    entry: String,
+}
+
+/// What is read of the text of an entry.
+#[derive(Deserialize)]
+struct Read<T> {
+    action: Action,
+    object: T,
+}
+
+impl Past {
+    /// The object's members; none where it was gone.
+    fn members(&self) -> Result<Option<Map<String, Value>>, ApiError> {
+        let read: Read<Map<String, Value>> = parsed(&self.entry)?;
+        Ok((read.action != Action::Delete).then_some(read.object))
+    }
+}
+
+fn parsed<T: DeserializeOwned>(entry: &str) -> Result<T, ApiError> {
+    serde_json::from_str(entry).map_err(|error| ApiError::Internal(error.into()))
+}
+
+/// The owner and the members of the object of that sid, as it was at that time.
+///
+/// # Errors
+/// [`ApiError::NoItem`] where the actor reaches none, and where there was none, as far as the history goes back.
+pub async fn at<R: Resource>(
+    db: &PgPool,
+    actor: &Actor,
+    sid: Uuid,
+    at: OffsetDateTime,
+) -> Result<(Uuid, Map<String, Value>), ApiError> {
+    let past: Option<Past> =
+        reached(sql::at::<R>(), actor).bind(sid).bind(at).fetch_optional(db).await?;
+    if let Some(past) = past {
+        let mut members = past.members()?.ok_or(ApiError::NoItem)?;
+        members.retain(|name, _| R::shows(name));
+        return Ok((past.owner, members));
+    }
+    // Its entries may have been dropped since it became what it is.
+    let stored: Stored<R> = super::get(db, actor, sid).await?;
+    if stored.changed_at > at {
+        return Err(ApiError::NoItem);
+    }
+    Ok((stored.object.partner_sid(), stored.object.members()?))
+}
+
+/// The last entry of an object, which the next one is chained to.
+#[derive(FromRow)]
+pub(super) struct Last {
+    pub version: i64,
+    pub date: OffsetDateTime,
+    pub hash: Vec<u8>,
+}
+
+/// The last entry of an object of that kind and sid, where the actor reaches its owner.
+pub(super) async fn last<R: Resource>(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    sid: Uuid,
+) -> Result<Option<Last>, sqlx::Error> {
+    reached(sql::last_entry::<R>(), actor).bind(sid).fetch_optional(connection).await
+}
+
+/// The object of that sid as it was at `version`.
+///
+/// # Errors
+/// [`ApiError::Invalid`] where the history has no such version, or it is the one in which the object was deleted.
+pub(super) async fn object<R: Resource + DeserializeOwned>(
+    connection: &mut PgConnection,
+    sid: Uuid,
+    version: i64,
+) -> Result<R, ApiError> {
+    let entry: Option<String> =
+        sqlx::query_scalar("select entry from history where sid = $1 and version = $2")
+            .bind(sid)
+            .bind(version)
+            .fetch_optional(connection)
+            .await?;
+    let entry =
+        entry.ok_or_else(|| ApiError::invalid("version", "must be a version in the history"))?;
+    match parsed::<Read<R>>(&entry)? {
+        Read { action: Action::Delete, .. } => {
+            Err(ApiError::invalid("version", "must be a version in which the object existed"))
+        }
+        Read { object, .. } => Ok(object),
+    }
+}
+
+/// Some entries of an object's history, oldest first.
+pub struct Chronicle {
+    /// The entries, as their readers see them.
+    pub entries: Vec<Map<String, Value>>,
+    /// How many there are in all.
+    pub total: i64,
+}
+
+/// The entries of the object of that sid from the `offset`th on, `limit` at most.
+///
+/// # Errors
+/// [`ApiError::NoItem`] where the actor reaches no such object, and no trace of one.
+pub async fn chronicle<R: Resource>(
+    db: &PgPool,
+    actor: &Actor,
+    sid: Uuid,
+    (limit, offset): (i64, i64),
+) -> Result<Chronicle, ApiError> {
+    let (total, exists): (i64, bool) =
+        reached(sql::count_entries::<R>(), actor).bind(sid).fetch_one(db).await?;
+    if total == 0 && !exists {
+        return Err(ApiError::NoItem);
+    }
+    let entries: Vec<(String,)> = reached(sql::entries::<R>(), actor)
+        .bind(sid)
+        .bind(limit)
+        .bind(offset)
+        .fetch_all(db)
+        .await?;
+    let entries = entries.into_iter().map(|(entry,)| shown(&entry)).collect::<Result<_, _>>()?;
+    Ok(Chronicle { entries, total })
+}
+
+/// The members of an entry that are shown.
+fn shown(entry: &str) -> Result<Map<String, Value>, ApiError> {
+    let mut entry: Map<String, Value> = parsed(entry)?;
+    // The object is read by `at`, and the reader has named it.
+    entry.retain(|name, _| name != "object" && name != "sid");
+    Ok(entry)
+}
+
+/// Drops some of the entries from before that time, and says how many. The hash of the last that is dropped of an object stays,
+/// so that the rest can be verified.
+///
+/// # Errors
+/// Where the database is away.
+pub async fn drop_before(
+    connection: &mut PgConnection,
+    date: OffsetDateTime,
+    at_most: i64,
+) -> Result<u64, sqlx::Error> {
+    // Whatever is older of an object than an entry found, goes with it: a history loses its beginning, never its middle.
+    let statement = "
+        with found as (
+            select sid, max(version) as version
+            from (select sid, version from history where date < $1 limit $2) as found
+            group by sid
+        ), dropped as (
+            delete from history using found
+            where history.sid = found.sid and history.version <= found.version
+            returning history.sid, history.version, history.hash
+        )
+        insert into history_anchors as anchor (sid, version, hash)
+        select distinct on (sid) sid, version, hash from dropped order by sid, version desc
+        on conflict (sid) do update set version = excluded.version, hash = excluded.hash
+        where excluded.version > anchor.version";
+    let dropped = sqlx::query(statement).bind(date).bind(at_most).execute(connection).await?;
+    Ok(dropped.rows_affected())
+}
+
+/// What is wrong with the history of an object.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow, Serialize)]
+pub struct Broken {
+    /// The object.
+    pub sid: Uuid,
+    /// The version at which it shows.
+    pub version: i64,
+    /// What shows.
+    pub problem: String,
+}
+
+/// What a verification found.
+#[derive(Debug, Serialize)]
+pub struct Verified {
+    /// The time up to which entries are in the head.
+    #[serde(with = "date")]
+    pub as_of: OffsetDateTime,
+    /// Everything that is wrong, the first hundred.
+    pub broken: Vec<Broken>,
+    /// How many entries were read.
+    pub entries: i64,
+    /// The SHA-256 over the last hash of every object until then, in the order of their sids; hexadecimal.
+    pub head: String,
+    /// How many objects they are of, deleted ones included.
+    pub objects: i64,
+}
+
+/// Reads the whole history and computes every hash anew. `tables` are those of all kinds of objects.
+///
+/// # Errors
+/// Where the database is away.
+pub async fn verify(
+    connection: &mut PgConnection,
+    tables: &[&str],
+    as_of: OffsetDateTime,
+) -> Result<Verified, sqlx::Error> {
+    let broken = sqlx::query_as(AssertSqlSafe(sql::broken_entries(tables)));
+    let broken: Vec<Broken> = broken.fetch_all(&mut *connection).await?;
+    let (entries, objects, head): (i64, i64, String) =
+        sqlx::query_as(sql::HEAD).bind(as_of).fetch_one(connection).await?;
+    Ok(Verified { as_of, broken, entries, head, objects })
 }

@@ -4,22 +4,28 @@
 //! statement, so that neither can stand without the other.
 
 mod history;
+mod lanes;
 mod sql;
+mod terms;
+mod write;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::QueryAs;
-use sqlx::{Acquire, AssertSqlSafe, FromRow, PgConnection, PgExecutor, PgPool, Postgres};
+use sqlx::{AssertSqlSafe, FromRow, PgExecutor, PgPool, Postgres};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub use history::Action;
+pub use history::{Action, Broken, Chronicle, Verified, at, chronicle, drop_before, verify};
+pub use lanes::Lanes;
 pub use sql::Column;
 pub(crate) use sql::columns;
+pub use terms::{Answer, IdempotencyKey, Precondition, Terms, forget_old_keys};
+pub use write::{change, create, create_all, create_one, delete, revert, update, update_alone};
 
 use crate::auth::Actor;
-use crate::error::{ApiError, FieldError};
+use crate::error::ApiError;
 use crate::list::{Kind, Page, Query, Start};
 
 /// The facts that make a type a stored object. The rules stand in this module.
@@ -83,6 +89,14 @@ pub trait Resource:
         None
     }
 
+    /// The object's members, as the history keeps them: those that the API shows, unless there are more.
+    ///
+    /// # Errors
+    /// None that a client could cause.
+    fn recorded(&self) -> Result<Map<String, Value>, ApiError> {
+        self.members()
+    }
+
     /// The object's members, as the API shows them.
     ///
     /// # Errors
@@ -123,14 +137,6 @@ pub struct Stored<T> {
     changed_at: OffsetDateTime,
 }
 
-/// A row with the database's clock at the time it was read, to the millisecond: dates are told no finer.
-#[derive(FromRow)]
-struct Locked<T> {
-    #[sqlx(flatten)]
-    stored: Stored<T>,
-    now: OffsetDateTime,
-}
-
 /// The object of that sid.
 ///
 /// # Errors
@@ -141,74 +147,6 @@ pub async fn get<R: Resource>(
     sid: Uuid,
 ) -> Result<Stored<R>, ApiError> {
     fetch(db, actor, sid, sql::select::<R>()).await
-}
-
-/// Changes the object of that sid as `change` says, and commits. What changes nothing is not written.
-///
-/// # Errors
-/// [`ApiError::NoItem`] where the actor reaches none, and what `change` and the table's constraints refuse; nothing is
-/// written then.
-pub async fn update<R: Resource>(
-    db: impl Acquire<'_, Database = Postgres>,
-    actor: &Actor,
-    sid: Uuid,
-    change: impl FnOnce(&mut R) -> Result<(), ApiError>,
-) -> Result<Stored<R>, ApiError> {
-    let mut tx = db.begin().await?;
-    let Locked::<R> { stored: before, now } = fetch(&mut *tx, actor, sid, sql::lock::<R>()).await?;
-    let mut object = before.object.clone();
-    change(&mut object)?;
-    let (old, new) = (before.object.members()?, object.members()?);
-    if old == new {
-        return Ok(before);
-    }
-    let mut after = Stored {
-        object,
-        version: before.version + 1,
-        head: before.head,
-        changed_at: now.max(before.changed_at),
-    };
-    let entry = after.record(actor, Action::Update, &old, &new)?;
-    write(&mut tx, sql::update::<R>(), std::slice::from_ref(&after), &[entry]).await?;
-    tx.commit().await?;
-    Ok(after)
-}
-
-/// Creates the objects in the order given, in one statement.
-///
-/// # Errors
-/// What the table's constraints refuse, told of the first object where there are several; nothing is written then.
-pub async fn create<R: Resource>(
-    connection: &mut PgConnection,
-    actor: &Actor,
-    objects: Vec<R>,
-) -> Result<Vec<Stored<R>>, ApiError> {
-    let now = sqlx::query_scalar("select date_trunc('milliseconds', clock_timestamp())");
-    let changed_at = now.fetch_one(&mut *connection).await?;
-    let nothing = Map::new();
-    let mut entries = Vec::with_capacity(objects.len());
-    let mut created = Vec::with_capacity(objects.len());
-    for object in objects {
-        let members = object.members()?;
-        let mut row = Stored { object, version: 1, head: Vec::new(), changed_at };
-        entries.push(row.record(actor, Action::Create, &nothing, &members)?);
-        created.push(row);
-    }
-    write(connection, sql::insert::<R>(), &created, &entries).await?;
-    Ok(created)
-}
-
-/// Creates one object.
-///
-/// # Errors
-/// As [`create`].
-pub async fn create_one<R: Resource>(
-    connection: &mut PgConnection,
-    actor: &Actor,
-    object: R,
-) -> Result<Stored<R>, ApiError> {
-    let created = create(connection, actor, vec![object]).await?.pop();
-    created.ok_or_else(|| ApiError::Internal(anyhow::anyhow!("one object was to be created")))
 }
 
 /// All objects that the actor reaches, in the order of their creation.
@@ -224,7 +162,7 @@ pub async fn all<R: Resource>(db: impl PgExecutor<'_>, actor: &Actor) -> Result<
 /// # Errors
 /// Where the database is away.
 pub async fn some<R: Resource>(
-    db: &PgPool,
+    db: impl PgExecutor<'_>,
     actor: &Actor,
     sids: &[Uuid],
 ) -> Result<Vec<R>, ApiError> {
@@ -265,45 +203,6 @@ fn no_such_row(argument: &'static str) -> ApiError {
     ApiError::bad_argument(argument, "must be the sid of an object in the list")
 }
 
-/// Deletes the object of that sid, and commits. Its history stays.
-///
-/// # Errors
-/// [`ApiError::NoItem`] where the actor reaches none, [`ApiError::Conflict`] where other objects refer to it; nothing is
-/// written then.
-pub async fn delete<R: Resource>(db: &PgPool, actor: &Actor, sid: Uuid) -> Result<(), ApiError> {
-    let mut tx = db.begin().await?;
-    let Locked::<R> { stored: before, now } =
-        fetch(&mut *tx, actor, sid, sql::lock_to_delete::<R>()).await?;
-    if let Some(referring) = R::REFERRED_BY {
-        refuse_referred(&mut tx, referring, &before.object).await?;
-    }
-    let changed_at = now.max(before.changed_at);
-    let old = before.object.members()?;
-    let mut last = Stored { version: before.version + 1, changed_at, ..before };
-    let entry = last.record(actor, Action::Delete, &old, &Map::new())?;
-    write(&mut tx, sql::delete::<R>(), std::slice::from_ref(&last), &[entry]).await?;
-    Ok(tx.commit().await?)
-}
-
-/// The lock on the row keeps new references away until it is gone.
-async fn refuse_referred<R: Resource>(
-    connection: &mut PgConnection,
-    referring: Reference,
-    object: &R,
-) -> Result<(), ApiError> {
-    let statement = AssertSqlSafe(sql::referring(referring));
-    let (count, reference_sid): (i64, Option<Uuid>) = sqlx::query_as(statement)
-        .bind(object.partner_sid())
-        .bind(object.sid())
-        .fetch_one(connection)
-        .await?;
-    if count == 0 {
-        return Ok(());
-    }
-    let message = format!("{} that still refer to it: {count}", referring.nouns);
-    Err(ApiError::Conflict(FieldError { reference_sid, ..FieldError::general(message) }))
-}
-
 async fn fetch<T: for<'r> FromRow<'r, PgRow> + Send + Unpin>(
     db: impl PgExecutor<'_>,
     actor: &Actor,
@@ -320,52 +219,4 @@ fn reached<'q, T: for<'r> FromRow<'r, PgRow>>(
 ) -> QueryAs<'q, Postgres, T, PgArguments> {
     let (partner_sid, tree, everything) = actor.reach().arguments();
     sqlx::query_as(AssertSqlSafe(statement)).bind(partner_sid).bind(tree).bind(everything)
-}
-
-/// Runs a statement that writes objects and their history entries, and takes all of them or none.
-async fn write<R: Resource>(
-    connection: &mut PgConnection,
-    statement: String,
-    rows: &[Stored<R>],
-    entries: &[String],
-) -> Result<(), ApiError> {
-    let arguments = arguments(rows, entries).map_err(sqlx::Error::Encode)?;
-    let written = sqlx::query_with(AssertSqlSafe(statement), arguments)
-        .execute(connection)
-        .await
-        .map_err(|error| refusal(rows, error))?
-        .rows_affected();
-    if written == rows.len() as u64 {
-        Ok(())
-    } else {
-        let expected = rows.len();
-        Err(ApiError::Internal(anyhow::anyhow!(
-            "{written} of {expected} rows of {} took",
-            R::TABLE
-        )))
-    }
-}
-
-/// The answer to a broken constraint, as the noun tells it.
-fn refusal<R: Resource>(rows: &[Stored<R>], error: sqlx::Error) -> ApiError {
-    let broken = error.as_database_error().and_then(|error| error.constraint());
-    let told = broken.zip(rows.first()).and_then(|(name, row)| row.object.broken(name));
-    told.unwrap_or_else(|| error.into())
-}
-
-fn arguments<R: Resource>(
-    rows: &[Stored<R>],
-    entries: &[String],
-) -> Result<PgArguments, sqlx::error::BoxDynError> {
-    use sqlx::Arguments;
-    let objects: Vec<&R> = rows.iter().map(|row| &row.object).collect();
-    let mut arguments = PgArguments::default();
-    arguments.add(objects.iter().map(|object| object.sid()).collect::<Vec<_>>())?;
-    arguments.add(objects.iter().map(|object| object.partner_sid()).collect::<Vec<_>>())?;
-    arguments.add(rows.iter().map(|row| row.version).collect::<Vec<_>>())?;
-    arguments.add(rows.iter().map(|row| row.changed_at).collect::<Vec<_>>())?;
-    arguments.add(rows.iter().map(|row| &*row.head).collect::<Vec<_>>())?;
-    arguments.add(entries)?;
-    R::bind(&objects, &mut arguments)?;
-    Ok(arguments)
 }

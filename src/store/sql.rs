@@ -40,16 +40,23 @@ pub fn select<R: Resource>() -> String {
     reached::<R>("") + " and sid = $4"
 }
 
-/// The same row with the time, kept from other writers until the transaction ends. References to it stay free.
+/// The same row with what a change has to know, kept from other writers until the transaction ends. References to it stay free.
 pub fn lock<R: Resource>() -> String {
-    let now = ", date_trunc('milliseconds', clock_timestamp()) as now";
-    reached::<R>(now) + " and sid = $4 for no key update"
+    locked::<R>() + " for no key update"
 }
 
 /// The same for a row that is about to go: references to it wait.
 pub fn lock_to_delete<R: Resource>() -> String {
-    let now = ", date_trunc('milliseconds', clock_timestamp()) as now";
-    reached::<R>(now) + " and sid = $4 for update"
+    locked::<R>() + " for update"
+}
+
+fn locked<R: Resource>() -> String {
+    let (table, owner) = (R::TABLE, R::OWNER);
+    let more = format!(
+        ", date_trunc('milliseconds', clock_timestamp()) as now,
+         (select requires_if_match from partners as owner where owner.sid = {table}.{owner}) as must_match"
+    );
+    reached::<R>(&more) + " and sid = $4"
 }
 
 /// Deletes rows that were read at the version before, and records it.
@@ -93,9 +100,89 @@ fn reached<R: Resource>(more: &str) -> String {
     )
 }
 
+/// The entries of the object of kind `R` and sid `$4`, where an actor reaches its owner.
+fn entries_of<R: Resource>(what: &str) -> String {
+    let (kind, reach) = (R::KIND, owner_within_reach("partner_sid"));
+    format!("select {what} from history where {reach} and sid = $4 and kind = '{kind}'")
+}
+
+/// The entry that made the object what it was at time `$5`.
+pub fn at<R: Resource>() -> String {
+    entries_of::<R>("partner_sid as owner, entry") + " and date <= $5 order by version desc limit 1"
+}
+
+/// The object's last entry.
+pub fn last_entry<R: Resource>() -> String {
+    entries_of::<R>("version, date, hash") + " order by version desc limit 1"
+}
+
+/// How many entries there are, and whether the object itself is still there.
+pub fn count_entries<R: Resource>() -> String {
+    let exists = format!("exists ({})", select::<R>());
+    let count = entries_of::<R>("count(*)");
+    format!("select ({count}), {exists}")
+}
+
+/// `$5` entries from the `$6`th on, oldest first.
+pub fn entries<R: Resource>() -> String {
+    entries_of::<R>("entry") + " order by version limit $5 offset $6"
+}
+
+/// The first hundred entries that are not what was written, or are missing.
+pub fn broken_entries(tables: &[&str]) -> String {
+    let objects: Vec<_> =
+        tables.iter().map(|table| format!("select sid, version, head from {table}")).collect();
+    let objects = objects.join(" union all ");
+    format!(
+        "with objects as materialized ({objects}), entries as (
+             select history.*,
+                 coalesce(lag(history.hash) over chain, anchor.hash, '') as previous,
+                 coalesce(lag(history.version) over chain, anchor.version, 0) as previous_version,
+                 lead(history.version) over chain is null as is_last
+             from history left join history_anchors as anchor using (sid)
+             window chain as (partition by sid order by history.version)
+         )
+         select sid, version, 'the entry before it is missing' as problem from entries
+         where version <> previous_version + 1
+         union all
+         select sid, version, 'it was altered, or the entry before it' from entries
+         where version = previous_version + 1
+           and case
+               when hash <> sha256(previous || convert_to(entry, 'UTF8')) then true
+               else (entry::json ->> 'sid', entry::json ->> 'version', entry::json #>> '{{object,partner_sid}}')
+                   is distinct from (sid::text, version::text, partner_sid::text)
+           end
+         union all
+         select sid, version, 'the entry after it is missing' from entries
+         where is_last and entry not like '{{\"action\":\"delete\",%'
+           and not exists (select from objects where objects.sid = entries.sid)
+         union all
+         select objects.sid, objects.version, 'the object is not what its last entry made it'
+         from objects
+         left join entries on entries.sid = objects.sid and entries.is_last
+         left join history_anchors as anchor on anchor.sid = objects.sid
+         where (objects.version, objects.head) is distinct from
+             (coalesce(entries.version, anchor.version), coalesce(entries.hash, anchor.hash))
+         order by sid, version limit 100"
+    )
+}
+
+/// How many entries of how many objects there were at time `$1`, and the hash over the last of each.
+pub const HEAD: &str = "
+    select coalesce(sum(entries), 0)::bigint, count(*),
+        encode(sha256(coalesce(string_agg(uuid_send(sid) || int8send(version) || hash, '' order by sid), '')), 'hex')
+    from (
+        select sid, count(*) as entries, max(version) as version, (array_agg(hash order by version desc))[1] as hash
+        from history where date <= $1 group by sid
+    ) as lasts";
+
 /// What an actor of partner `$1` reaches: its own, those of its descendants too (`$2`), or everything (`$3`).
 fn within_reach<R: Resource>() -> String {
-    let owner = R::OWNER;
+    owner_within_reach(R::OWNER)
+}
+
+/// The same, of rows whose owner is in that column.
+fn owner_within_reach(owner: &str) -> String {
     format!(
         "($3 or {owner} = $1 or ($2 and exists (
              select from partner_tree where ancestor_sid = $1 and descendant_sid = {owner})))"
@@ -108,21 +195,66 @@ pub fn columns<R: Resource>() -> String {
     format!("sid{owner}{}", names::<R>(|name| format!(", {name}")))
 }
 
-/// Writes rows that were read at the version before, with their history.
-pub fn update<R: Resource>() -> String {
-    let table = R::TABLE;
-    let columns: String = names::<R>(|name| format!(", {name} = new.{name}"));
+/// The rows of sids `$2`, each where it is within the reach of the caller who asks for it: partner `$3`, with its descendants too
+/// (`$4`), or everything (`$5`). Told by the number (`$1`) of what was asked, with what a change has to know.
+pub fn find<R: Resource>() -> String {
+    let (table, owner, columns) = (R::TABLE, R::OWNER, columns::<R>());
     format!(
-        "with {new}, written as (
+        "select asked_number as number, {columns}, version, changed_at, head,
+             date_trunc('milliseconds', clock_timestamp()) as now,
+             case when {owner} is distinct from asked_partner
+                 then (select requires_if_match from partners as owner where owner.sid = {table}.{owner})
+                 else false
+             end as must_match
+         from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::boolean[], $5::boolean[])
+             as asked (asked_number, asked_sid, asked_partner, asked_tree, asked_everything)
+         join {table} on {table}.sid = asked_sid
+         where asked_everything or {owner} = asked_partner or (asked_tree and exists (
+             select from partner_tree where ancestor_sid = asked_partner and descendant_sid = {owner}))"
+    )
+}
+
+/// Writes the rows that are still at the version seen, with their history and, `with_keys`, the answers that are kept. Tells their
+/// sids.
+pub fn apply<R: Resource>(with_keys: bool) -> String {
+    let (table, kind) = (R::TABLE, R::KIND);
+    let names = |each: fn(&str) -> String| names::<R>(each);
+    let (columns, set) =
+        (names(|name| format!(", {name}")), names(|name| format!(", {name} = new.{name}")));
+    let arrays = arrays::<R>(12);
+    let keys = 12 + R::COLUMNS.len();
+    let kept = if with_keys {
+        format!(
+            ", kept as (
+                 insert into idempotency_keys (partner_sid, key, request, version, body)
+                 select partner_sid, key, request, version, body
+                 from unnest(${}::uuid[], ${}::uuid[], ${}::text[], ${}::bytea[], ${}::bigint[], ${}::text[])
+                     as key (sid, partner_sid, key, request, version, body)
+                 join written using (sid)
+             )",
+            keys, keys + 1, keys + 2, keys + 3, keys + 4, keys + 5
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "with new as (
+             select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::bytea[]{arrays})
+                 as new (sid, seen, version, date, hash{columns})
+         ), written as (
              update {table} as old
-             set version = new.version, changed_at = new.date, head = new.hash {columns}
+             set version = new.version, changed_at = new.date, head = new.hash {set}
              from new
-             where old.sid = new.sid and old.version = new.version - 1
+             where old.sid = new.sid and old.version = new.seen
              returning old.sid
-         )
-         {record}",
-        new = new::<R>(),
-        record = record::<R>(),
+         ), recorded as (
+             insert into history (sid, version, kind, partner_sid, date, entry, hash)
+             select sid, version, '{kind}', owner, date, entry, hash
+             from unnest($6::uuid[], $7::uuid[], $8::bigint[], $9::timestamptz[], $10::text[], $11::bytea[])
+                 as entry (sid, owner, version, date, entry, hash)
+             join written using (sid)
+         ){kept}
+         select sid from written"
     )
 }
 
@@ -146,16 +278,21 @@ pub fn insert<R: Resource>() -> String {
 /// The rows to write, as arrays: one statement, whatever their number.
 fn new<R: Resource>() -> String {
     let shared = "$1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::bytea[], $6::text[]";
-    let arrays: String = (7..)
-        .zip(R::COLUMNS)
-        .map(|(number, Column { sql_type, .. })| format!(", ${number}::{sql_type}[]"))
-        .collect();
+    let arrays = arrays::<R>(7);
     let columns: String = names::<R>(|name| format!(", {name}"));
     format!(
         "new as (
              select * from unnest({shared}{arrays}) as new (sid, owner, version, date, hash, entry{columns})
          )"
     )
+}
+
+/// The arrays of an object's columns, as parameters from that number on.
+fn arrays<R: Resource>(first: usize) -> String {
+    (first..)
+        .zip(R::COLUMNS)
+        .map(|(number, Column { sql_type, .. })| format!(", ${number}::{sql_type}[]"))
+        .collect()
 }
 
 /// Records the rows that were written.

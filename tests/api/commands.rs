@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use shortline::auth::{Actor, Scope};
 use shortline::partners::Partner;
@@ -318,7 +319,7 @@ fn an_operator_makes_clients_and_logins_that_get_tokens() {
             partner.available_scopes = [Scope::PhonenumberRead].into_iter().collect();
             Ok(())
         };
-        store::update(&mut app.connection().await, &Actor::operator(), app.child.sid, narrow)
+        store::change(&mut app.connection().await, &Actor::operator(), app.child.sid, narrow)
             .await
             .unwrap();
         let more = ["client", "create", "--partner", &partner, "--scope", lacking.as_str()];
@@ -353,5 +354,69 @@ fn an_operator_makes_clients_and_logins_that_get_tokens() {
         let login: Value = serde_json::from_slice(&made.stdout).unwrap();
         assert_eq!(app.version(sid(&login["login_sid"]).parse().unwrap()).await, 2);
         assert_eq!(app.version(sid(&client["client_id"]).parse().unwrap()).await, 1);
+    });
+}
+
+#[test]
+fn the_history_is_verified_and_its_head_can_be_kept_elsewhere() {
+    check(async |app| {
+        let database = &app.database;
+        let verify = ["history", "verify", "--as-of", "2100-01-01T00:00:00Z"];
+        let first = json_of(database, &verify);
+        assert_eq!(
+            (&first["broken"], &first["as_of"]),
+            (&json!([]), &json!("2100-01-01T00:00:00.000Z"))
+        );
+        assert_eq!(json_of(database, &verify), first);
+        // Nobody can have been faster than a minute.
+        assert_eq!(json_of(database, &["history", "verify"])["entries"], 0);
+        app.patch(&app.partner.code_path(), &json!({"name": "second"})).await.expect(200);
+        let second = json_of(database, &verify);
+        assert_eq!(second["entries"], json!(first["entries"].as_i64().unwrap() + 1));
+        assert_eq!(second["objects"], first["objects"]);
+        assert_ne!(second["head"], first["head"]);
+
+        let mut connection = app.connection().await;
+        let damage =
+            "update history set entry = replace(entry, 'second', 'third') where version = 2";
+        sqlx::query(damage).execute(&mut connection).await.unwrap();
+        let found = shortline(database, &[&verify[..], &["--json"]].concat());
+        assert!(!found.status.success());
+        let told: Value = serde_json::from_slice(&found.stdout).unwrap();
+        assert_eq!(told["broken"][0]["version"], 2);
+        assert!(String::from_utf8_lossy(&found.stderr).contains("the history is broken"));
+        let repair =
+            "update history set entry = replace(entry, 'third', 'second') where version = 2";
+        sqlx::query(repair).execute(&mut connection).await.unwrap();
+    });
+}
+
+#[test]
+fn an_operator_makes_a_partner_name_versions() {
+    check(async |app| {
+        let (database, sid) = (&app.database, app.partner.sid.to_string());
+        json_of(database, &["partner", "require-if-match", &sid, "on"]);
+        // Who calls is remembered for some seconds: with another token nothing is.
+        let path = app.partner.code_path();
+        app.patch(&path, &json!({"name": "second"})).await.expect(428);
+        json_of(database, &["partner", "require-if-match", &sid, "off"]);
+        let fresh = app.token(app.partner.sid, &[Scope::PhonenumberManage]);
+        let patch = app.anonymous(Method::PATCH, &path).bearer_auth(fresh);
+        Answer::to(patch.json(&json!({"name": "second"}))).await.expect(200);
+        assert_eq!(app.version(app.partner.sid).await, 3);
+        let refused = complaint(database, &["partner", "require-if-match", &sid, "perhaps"]);
+        assert!(refused.contains("perhaps"), "{refused}");
+    });
+}
+
+#[test]
+fn a_sid_that_has_a_history_is_not_given_again() {
+    check(async |app| {
+        let group = app.partner.group.did_group_sid.to_string();
+        let owner = app.partner.sid.to_string();
+        let create =
+            ["short-code", "create", "--partner", &owner, "--short-code", "777", "--sid", &group];
+        let refused = complaint(&app.database, &create);
+        assert!(refused.contains("another object"), "{refused}");
     });
 }

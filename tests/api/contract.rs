@@ -43,6 +43,8 @@ async fn operations(app: &App) -> Vec<Operation> {
         }
     }
     assert!(operations.len() >= 12);
+    // What is deleted is of no use to the others.
+    operations.sort_by_key(|operation| operation.method == Method::DELETE);
     operations
 }
 
@@ -57,7 +59,7 @@ impl Operation {
     fn request(&self, app: &App, tenant: &Tenant) -> reqwest::RequestBuilder {
         let (sid, body) = self.target(app, tenant);
         let path = match self.template.split_once('{') {
-            Some((folder, _)) => format!("{folder}{sid}"),
+            Some((folder, rest)) => format!("{folder}{sid}{}", rest.split_once('}').unwrap().1),
             None => self.template.clone(),
         };
         let request = app.anonymous(self.method.clone(), &path);
@@ -78,6 +80,18 @@ impl Operation {
             }
             "/phonenumber/short_codes/{short_code_sid}" => {
                 (tenant.code.short_code_sid, object(tenant.code.members().unwrap()))
+            }
+            "/phonenumber/did_groups/{did_group_sid}/history" => {
+                (tenant.group.did_group_sid, Body::Form(""))
+            }
+            "/phonenumber/did_groups/{did_group_sid}/revert" => {
+                (tenant.group.did_group_sid, Body::Json(json!({"version": 1})))
+            }
+            "/phonenumber/short_codes/{short_code_sid}/history" => {
+                (tenant.code.short_code_sid, Body::Form(""))
+            }
+            "/phonenumber/short_codes/{short_code_sid}/revert" => {
+                (tenant.code.short_code_sid, Body::Json(json!({"version": 1})))
             }
             "/phonenumber/did_groups" => (Uuid::nil(), Body::Json(json!({}))),
             "/phonenumber/short_codes" => {

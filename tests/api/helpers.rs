@@ -25,7 +25,7 @@ use shortline::partners::Partner;
 use shortline::settings::Settings;
 use shortline::short_codes::{NewShortCode, ShortCode};
 use shortline::startup::Application;
-use shortline::store;
+use shortline::store::{self, Broken};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use time::OffsetDateTime;
@@ -190,7 +190,7 @@ impl Tenant {
                 .input;
             code.build(Uuid::now_v7()).unwrap()
         });
-        store::create(&mut app.connection().await, &Actor::operator(), codes.collect())
+        store::create_all(&mut app.connection().await, &Actor::operator(), codes.collect())
             .await
             .unwrap();
     }
@@ -316,35 +316,16 @@ impl App {
             .unwrap()
     }
 
+    /// What is wrong with the history.
+    pub async fn broken(&self) -> Vec<Broken> {
+        let mut connection = self.connection().await;
+        let tables = shortline::commands::TABLES;
+        store::verify(&mut connection, &tables, OffsetDateTime::now_utc()).await.unwrap().broken
+    }
+
     /// Every object has an entry for each of its versions, chained by hashes that end at its head.
     async fn expect_whole_history(&self) {
-        let objects = [
-            "partners",
-            "oauth_clients",
-            "oauth_tokens",
-            "partner_logins",
-            "did_groups",
-            "short_codes",
-        ]
-        .map(|table| format!("select sid, version, head from {table}"))
-        .join(" union all ");
-        let broken: Vec<(Uuid, String)> = sqlx::query_as(AssertSqlSafe(format!(
-            "with entries as (
-                 select *, lag(hash, 1, '') over chain as previous, row_number() over chain as number
-                 from history
-                 window chain as (partition by sid order by version)
-             )
-             select sid, 'a broken chain' from entries
-             where version <> number or hash <> sha256(previous || convert_to(entry, 'UTF8'))
-                or entry::json ->> 'sid' <> sid::text or (entry::json ->> 'version')::bigint <> version
-             union all
-             select sid, 'no entry of its version' from ({objects}) as objects
-             where not exists (select from history where (sid, version, hash) = (objects.sid, objects.version, objects.head))"
-        )))
-        .fetch_all(&mut self.connection().await)
-        .await
-        .unwrap();
-        assert!(broken.is_empty(), "{broken:?}");
+        assert_eq!(self.broken().await, []);
     }
 }
 
@@ -388,7 +369,7 @@ impl Answer {
 
     /// The body, where the status is the one expected.
     #[track_caller]
-    pub fn expect(self, status: u16) -> Value {
+    pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
         let body: Value = serde_json::from_str(&self.text)
             .unwrap_or_else(|error| panic!("{error}: {}", self.text));
@@ -401,7 +382,7 @@ impl Answer {
 
     /// The fields that an error names, where it is of the status and message expected.
     #[track_caller]
-    pub fn expect_error(self, status: u16, message: &str) -> Vec<String> {
+    pub fn expect_error(&self, status: u16, message: &str) -> Vec<String> {
         let body = self.expect(status);
         assert_eq!(body["message"], message, "{body}");
         assert_eq!(body.as_object().unwrap().len(), 2, "{body}");

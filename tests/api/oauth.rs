@@ -105,7 +105,7 @@ async fn set(app: &App, sid: Uuid, change: impl FnOnce(&mut Partner)) {
         change(partner);
         Ok(())
     };
-    store::update(&mut app.connection().await, &Actor::operator(), sid, change).await.unwrap();
+    store::change(&mut app.connection().await, &Actor::operator(), sid, change).await.unwrap();
 }
 
 #[test]

@@ -276,7 +276,7 @@ async fn set_status(app: &App, sid: Uuid, status: Status) {
         partner.status = status;
         Ok(())
     };
-    store::update(&mut app.connection().await, &Actor::operator(), sid, set).await.unwrap();
+    store::change(&mut app.connection().await, &Actor::operator(), sid, set).await.unwrap();
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn revocation_holds_within_5_seconds() {
                 token.revoke();
                 Ok(())
             };
-            store::update(&mut app.connection().await, &Actor::operator(), token_sid, revoke)
+            store::change(&mut app.connection().await, &Actor::operator(), token_sid, revoke)
                 .await
                 .unwrap();
             becomes(app, &secret, 401).await;
@@ -318,7 +318,7 @@ fn a_token_has_no_scope_that_its_partner_or_an_ancestor_lacks() {
             partner.available_scopes = [Scope::PhonenumberRead].into_iter().collect();
             Ok(())
         };
-        store::update(&mut app.connection().await, &Actor::operator(), app.partner.sid, narrow)
+        store::change(&mut app.connection().await, &Actor::operator(), app.partner.sid, narrow)
             .await
             .unwrap();
         let scopes = [Scope::PhonenumberManage, Scope::PhonenumberRead];
@@ -352,7 +352,7 @@ fn a_narrowed_jwt_loses_the_scope() {
             token.scopes = Default::default();
             Ok(())
         };
-        store::update(&mut app.connection().await, &Actor::operator(), token_sid, narrow)
+        store::change(&mut app.connection().await, &Actor::operator(), token_sid, narrow)
             .await
             .unwrap();
         becomes(app, &secret, 403).await;

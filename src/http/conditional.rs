@@ -1,0 +1,86 @@
+//! Conditional requests: entity tags, `If-Match` and `If-None-Match` (RFC 9110, section 13).
+
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+
+use crate::error::ApiError;
+use crate::store::Precondition;
+
+/// The entity tag of an object at that version. A strong one: it changes with every change that an answer could show.
+pub(super) fn entity_tag(version: i64) -> String {
+    format!("\"{version}\"")
+}
+
+/// What `If-Match` asks for. Proxies that compress mark tags as weak, which is forgiven.
+///
+/// # Errors
+/// [`ApiError::BadRequest`] where it is no list of tags.
+pub(super) fn if_match(headers: &HeaderMap) -> Result<Precondition, ApiError> {
+    listed(headers, header::IF_MATCH, "If-Match")
+}
+
+/// Whether `If-None-Match` names that version: the client has it already.
+///
+/// # Errors
+/// [`ApiError::BadRequest`] where it is no list of tags.
+pub(super) fn is_known(headers: &HeaderMap, version: i64) -> Result<bool, ApiError> {
+    Ok(match listed(headers, header::IF_NONE_MATCH, "If-None-Match")? {
+        Precondition::None => false,
+        Precondition::Exists => true,
+        Precondition::OneOf(tags) => tags.contains(&version.to_string()),
+    })
+}
+
+fn listed(
+    headers: &HeaderMap,
+    name: HeaderName,
+    called: &'static str,
+) -> Result<Precondition, ApiError> {
+    let refused =
+        || ApiError::bad_argument(called, "must be `*` or a list of entity tags in quotes");
+    let mut lines = Vec::new();
+    for line in headers.get_all(name) {
+        lines.push(line.to_str().map_err(|_| refused())?);
+    }
+    let text = lines.join(",");
+    match text.trim() {
+        _ if lines.is_empty() => Ok(Precondition::None),
+        "*" => Ok(Precondition::Exists),
+        text => tags(text).map(Precondition::OneOf).ok_or_else(refused),
+    }
+}
+
+/// The tags of a list, without quotes. Elements may be empty (RFC 9110, section 5.6.1.2), but not all of them.
+fn tags(mut text: &str) -> Option<Vec<String>> {
+    let mut tags = Vec::new();
+    loop {
+        text = text.trim_start_matches([' ', '\t', ',']);
+        if text.is_empty() {
+            return (!tags.is_empty()).then_some(tags);
+        }
+        let (tag, rest) =
+            text.strip_prefix("W/").unwrap_or(text).strip_prefix('"')?.split_once('"')?;
+        if !tag.bytes().all(|byte| byte == 0x21 || (0x23..=0x7e).contains(&byte) || byte >= 0x80) {
+            return None;
+        }
+        tags.push(tag.to_owned());
+        text = rest.trim_start_matches([' ', '\t']);
+        if !text.is_empty() && !text.starts_with(',') {
+            return None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_tags_is_read() {
+        let read = |text| tags(text).map(|tags| tags.join("|"));
+        assert_eq!(read(r#""1""#).as_deref(), Some("1"));
+        assert_eq!(read(r#" "1" , W/"2","a,b" ,, """#).as_deref(), Some("1|2|a,b|"));
+        for wrong in ["", ",", "1", r#""1"#, r#""1" "2""#, r#"w/"1""#, r#""a b""#, r#"*, "1""#] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,490 @@
+//! Many rows at once, without waiting for company.
+//!
+//! Each thread of the service has a lane for reads and one for writes, with one connection each. A lane that becomes free takes
+//! *whatever is waiting*: it reads those rows with one statement, makes the changes in the order in which they came, and writes
+//! all of them, their history and the answers under their keys with one more. A lone request is a batch of one; under load the
+//! batch grows by itself, and writers of one row no longer queue on its lock.
+//!
+//! Nothing is locked in between: a row is written where its version is still the one that was read. What another instance was
+//! faster at, goes into the next round. Each statement is a transaction of its own, so an answer is told after its commit.
+//! Whatever is out of the ordinary is done alone, in a transaction that locks its row: dry runs, what lost too many races, and
+//! all members of a batch that a constraint or a lock refused, so that the refusal reaches only the request that it is for.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool};
+use time::OffsetDateTime;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::history::{Action, Entry};
+use super::terms::{Answer, Terms, kept_under};
+use super::write::{Batch, update_alone};
+use super::{Resource, Stored, sql};
+use crate::auth::{Actor, Reach};
+use crate::database::Database;
+use crate::error::ApiError;
+
+/// The most requests that a statement serves.
+const MOST: usize = 64;
+/// The most requests that wait for a lane.
+const QUEUE: usize = 1_024;
+/// How long a request waits for a lane.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a round may take: longer than any statement.
+const ROUND: Duration = Duration::from_secs(12);
+/// How long a lane keeps a connection that nobody needs.
+const IDLE: Duration = Duration::from_secs(60);
+/// How often a change is made again because another instance was faster.
+const RACES: u32 = 3;
+
+/// The lanes of a thread for the objects of one kind.
+pub struct Lanes<R> {
+    pool: PgPool,
+    reads: mpsc::Sender<Read<R>>,
+    writes: mpsc::Sender<Write<R>>,
+}
+
+/// A change that can be made again, should another one have been faster.
+type Change<R> = Box<dyn Fn(&mut R) -> Result<(), ApiError>>;
+
+/// A request for a row.
+struct Read<R> {
+    reach: Reach,
+    sid: Uuid,
+    reply: oneshot::Sender<Result<Stored<R>, ApiError>>,
+    since: Instant,
+}
+
+/// A request for a change.
+struct Write<R> {
+    actor: Actor,
+    sid: Uuid,
+    terms: Terms,
+    change: Change<R>,
+    reply: oneshot::Sender<Result<Answer, ApiError>>,
+    since: Instant,
+    races: u32,
+}
+
+impl<R: Resource> Lanes<R> {
+    /// Starts the lanes of this thread. What is done alone takes its connections from the pool.
+    pub fn start(database: &Database, pool: PgPool) -> Self {
+        let (reads, queue) = mpsc::channel(QUEUE);
+        let mut session = Session::new::<R>(database);
+        actix_web::rt::spawn(serve(queue, async move |batch| match batch {
+            Some(batch) => read(&mut session, batch).await,
+            None => session.close(),
+        }));
+        let (writes, queue) = mpsc::channel(QUEUE);
+        let (mut session, alone) = (Session::new::<R>(database), pool.clone());
+        actix_web::rt::spawn(serve(queue, async move |batch| match batch {
+            Some(batch) => write(&mut session, &alone, batch).await,
+            None => session.close(),
+        }));
+        Self { pool, reads, writes }
+    }
+
+    /// The object of that sid.
+    ///
+    /// # Errors
+    /// [`ApiError::NoItem`] where the actor reaches none.
+    pub async fn get(&self, actor: &Actor, sid: Uuid) -> Result<Stored<R>, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        let read = Read { reach: actor.reach(), sid, reply, since: Instant::now() };
+        self.reads.try_send(read).map_err(|_| ApiError::Unavailable(None))?;
+        answer.await.unwrap_or(Err(ApiError::Unavailable(None)))
+    }
+
+    /// As [`super::update`].
+    pub(super) async fn update(
+        &self,
+        actor: &Actor,
+        sid: Uuid,
+        terms: Terms,
+        change: impl Fn(&mut R) -> Result<(), ApiError> + 'static,
+    ) -> Result<Answer, ApiError> {
+        if terms.validate_only {
+            return update_alone(&self.pool, actor, sid, &terms, change).await;
+        }
+        let (reply, answer) = oneshot::channel();
+        let (actor, change, since) = (actor.clone(), Box::new(change), Instant::now());
+        let write = Write { actor, sid, terms, change, reply, since, races: 0 };
+        self.writes.try_send(write).map_err(|_| ApiError::Unavailable(None))?;
+        answer.await.unwrap_or(Err(ApiError::Unavailable(None)))
+    }
+}
+
+/// Serves whatever is waiting, as long as there are senders; nothing (`None`) where nobody came for long.
+async fn serve<T>(mut queue: mpsc::Receiver<T>, mut batch: impl AsyncFnMut(Option<Vec<T>>)) {
+    loop {
+        let mut waiting = Vec::new();
+        match tokio::time::timeout(IDLE, queue.recv_many(&mut waiting, MOST)).await {
+            Ok(0) => return,
+            // What a round that hangs was to answer, is told so when it is dropped.
+            Ok(_) => drop(tokio::time::timeout(ROUND, batch(Some(waiting))).await),
+            Err(_) => batch(None).await,
+        }
+    }
+}
+
+/// The connection of a lane, and its statements.
+struct Session {
+    database: Database,
+    open: Option<(PgConnection, Instant)>,
+    find: Arc<str>,
+    apply: Arc<str>,
+    apply_with_keys: Arc<str>,
+}
+
+impl Session {
+    fn new<R: Resource>(database: &Database) -> Self {
+        Self {
+            database: database.clone(),
+            open: None,
+            find: sql::find::<R>().into(),
+            apply: sql::apply::<R>(false).into(),
+            apply_with_keys: sql::apply::<R>(true).into(),
+        }
+    }
+
+    fn close(&mut self) {
+        self.open = None;
+    }
+
+    async fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        let is_stale =
+            |(_, since): &(_, Instant)| self.database.cutoff().has_passed(since.elapsed());
+        let (connection, since) = match self.open.take().filter(|open| !is_stale(open)) {
+            Some(open) => open,
+            None => {
+                let since = Instant::now();
+                let mut connection = self.database.connect().await?;
+                // Arrays of any length are one plan: making one costs more than running it.
+                let generic = sqlx::raw_sql("set plan_cache_mode = force_generic_plan");
+                generic.execute(&mut connection).await?;
+                (connection, since)
+            }
+        };
+        Ok(&mut self.open.insert((connection, since)).0)
+    }
+
+    /// The rows of these sids, each where it is within that reach; by their place in `asked`.
+    async fn find<R: Resource>(
+        &mut self,
+        asked: &[(Uuid, Reach)],
+    ) -> Result<Vec<Found<R>>, sqlx::Error> {
+        let reach = |(_, reach): &(Uuid, Reach)| reach.arguments();
+        let statement = self.find.clone();
+        sqlx::query_as(AssertSqlSafe(statement))
+            .bind((0..).take(asked.len()).collect::<Vec<i64>>())
+            .bind(asked.iter().map(|(sid, _)| *sid).collect::<Vec<_>>())
+            .bind(asked.iter().map(|asked| reach(asked).0).collect::<Vec<_>>())
+            .bind(asked.iter().map(|asked| reach(asked).1).collect::<Vec<_>>())
+            .bind(asked.iter().map(|asked| reach(asked).2).collect::<Vec<_>>())
+            .fetch_all(self.connection().await?)
+            .await
+    }
+}
+
+/// A row that was asked for.
+#[derive(FromRow)]
+struct Found<T> {
+    /// The place in what was asked.
+    number: i64,
+    #[sqlx(flatten)]
+    stored: Stored<T>,
+    /// The database's clock, to the millisecond.
+    now: OffsetDateTime,
+    /// Whether its owner, another partner than the caller's, wants every change to say which version it is for.
+    must_match: bool,
+}
+
+/// What is asked of the database, each row and reach once.
+#[derive(Default)]
+struct Asked {
+    what: Vec<(Uuid, Reach)>,
+    places: HashMap<(Uuid, Reach), usize>,
+}
+
+impl Asked {
+    fn place(&mut self, sid: Uuid, reach: Reach) -> usize {
+        *self.places.entry((sid, reach)).or_insert_with(|| {
+            self.what.push((sid, reach));
+            self.what.len() - 1
+        })
+    }
+}
+
+async fn read<R: Resource>(session: &mut Session, mut batch: Vec<Read<R>>) {
+    batch.retain(|read| !read.reply.is_closed());
+    let mut asked = Asked::default();
+    let mut waiting: Vec<Vec<Read<R>>> = Vec::new();
+    for read in batch {
+        if read.since.elapsed() > PATIENCE {
+            continue;
+        }
+        let place = asked.place(read.sid, read.reach);
+        waiting.resize_with(asked.what.len(), Vec::new);
+        waiting[place].push(read);
+    }
+    if asked.what.is_empty() {
+        return;
+    }
+    let found = match session.find::<R>(&asked.what).await {
+        Ok(found) => found,
+        Err(error) => {
+            session.close();
+            return refuse(waiting.into_iter().flatten().map(|read| read.reply), error);
+        }
+    };
+    for Found { number, stored, .. } in found {
+        for read in mem::take(&mut waiting[number as usize]) {
+            let _ = read.reply.send(Ok(stored.clone()));
+        }
+    }
+    for read in waiting.into_iter().flatten() {
+        let _ = read.reply.send(Err(ApiError::NoItem));
+    }
+}
+
+/// Tells all of them that the database is away; the cause once.
+fn refuse<T>(
+    replies: impl Iterator<Item = oneshot::Sender<Result<T, ApiError>>>,
+    error: sqlx::Error,
+) {
+    let mut error = ApiError::from(error);
+    for reply in replies {
+        let _ = reply.send(Err(mem::replace(&mut error, ApiError::Unavailable(None))));
+    }
+}
+
+/// A row that is being changed.
+struct Row<R> {
+    /// The version that was read.
+    seen: i64,
+    stored: Stored<R>,
+    /// Its members as they are now, as the history keeps them.
+    members: Map<String, Value>,
+    now: OffsetDateTime,
+    entries: Vec<Entry>,
+    /// What each of its requests will be told, once the row is written.
+    outcomes: Vec<(Write<R>, Result<Answer, ApiError>)>,
+}
+
+/// Serves the requests, round by round, until all are answered or done alone.
+async fn write<R: Resource>(session: &mut Session, pool: &PgPool, batch: Vec<Write<R>>) {
+    let mut batch = batch;
+    while !batch.is_empty() {
+        batch = round(session, pool, batch).await;
+    }
+}
+
+/// Serves the requests, and returns those that lost a race.
+async fn round<R: Resource>(
+    session: &mut Session,
+    pool: &PgPool,
+    mut batch: Vec<Write<R>>,
+) -> Vec<Write<R>> {
+    batch.retain(|write| !write.reply.is_closed() && write.since.elapsed() <= PATIENCE);
+    let (mut later, mut alone) = (Vec::new(), Vec::new());
+    if let Err(error) = tell_kept(session, &mut batch, &mut later).await {
+        session.close();
+        refuse(batch.into_iter().map(|write| write.reply), error);
+        return later;
+    }
+    let mut asked = Asked::default();
+    let places: Vec<_> =
+        batch.iter().map(|write| asked.place(write.sid, write.actor.reach())).collect();
+    if places.is_empty() {
+        return later;
+    }
+    let mut found: Vec<Option<Found<R>>> = Vec::new();
+    found.resize_with(asked.what.len(), || None);
+    match session.find::<R>(&asked.what).await {
+        Ok(rows) => {
+            for row in rows {
+                let place = row.number as usize;
+                found[place] = Some(row);
+            }
+        }
+        Err(error) => {
+            session.close();
+            refuse(batch.into_iter().map(|write| write.reply), error);
+            return later;
+        }
+    }
+    let mut rows: HashMap<Uuid, Row<R>> = HashMap::new();
+    for (write, place) in batch.into_iter().zip(places) {
+        let outcome = match &found[place] {
+            None => Err(ApiError::NoItem),
+            Some(Found { stored, now, must_match, .. }) => {
+                let row = match rows.entry(write.sid) {
+                    Slot::Occupied(row) => Ok(row.into_mut()),
+                    Slot::Vacant(slot) => {
+                        Row::new(stored.clone(), *now).map(|row| slot.insert(row))
+                    }
+                };
+                row.and_then(|row| row.change(&write, *must_match))
+            }
+        };
+        let row = rows.get_mut(&write.sid);
+        match row.filter(|row| !row.entries.is_empty()) {
+            Some(row) => row.outcomes.push((write, outcome)),
+            // It was refused, or changed nothing. Under a key, that is told only where nobody else has used it meanwhile.
+            None if write.terms.key.is_some() => alone.push(vec![write]),
+            None => drop(write.reply.send(outcome)),
+        }
+    }
+    let mut rows: Vec<_> = rows.into_values().filter(|row| !row.entries.is_empty()).collect();
+    // In one order everywhere, so that no two statements wait for each other.
+    rows.sort_unstable_by_key(|row| row.stored.object.sid());
+    match apply(session, &rows).await {
+        Ok(written) => {
+            for row in rows {
+                let won = written.binary_search(&row.stored.object.sid()).is_ok();
+                for (mut write, outcome) in row.outcomes {
+                    write.races += u32::from(!won);
+                    match outcome {
+                        Err(_) if won && write.terms.key.is_some() => alone.push(vec![write]),
+                        outcome if won => drop(write.reply.send(outcome)),
+                        _ if write.races < RACES => later.push(write),
+                        _ => alone.push(vec![write]),
+                    }
+                }
+            }
+        }
+        Err(error) if is_about_a_row(&error) => {
+            let of_row = |row: Row<R>| row.outcomes.into_iter().map(|(write, _)| write).collect();
+            alone.extend(rows.into_iter().map(of_row));
+        }
+        Err(error) => {
+            session.close();
+            let outcomes = rows.into_iter().flat_map(|row| row.outcomes);
+            refuse(outcomes.map(|(write, _)| write.reply), error);
+        }
+    }
+    for writes in alone {
+        actix_web::rt::spawn(one_by_one(pool.clone(), writes));
+    }
+    later
+}
+
+/// Answers those whose key keeps an answer. Of several under one key, all but the first come `later`.
+async fn tell_kept<R: Resource>(
+    session: &mut Session,
+    batch: &mut Vec<Write<R>>,
+    later: &mut Vec<Write<R>>,
+) -> Result<(), sqlx::Error> {
+    if batch.iter().all(|write| write.terms.key.is_none()) {
+        return Ok(());
+    }
+    let mut keys = HashMap::new();
+    for (place, write) in mem::take(batch).into_iter().enumerate() {
+        match write.key() {
+            Some(key) if keys.contains_key(&key) => later.push(write),
+            Some(key) => {
+                keys.insert(key, place);
+                batch.push(write);
+            }
+            None => batch.push(write),
+        }
+    }
+    let keys: Vec<_> = batch.iter().filter_map(Write::key).collect();
+    let mut kept = kept_under(session.connection().await?, &keys).await?;
+    for write in mem::take(batch) {
+        match (write.key().and_then(|key| kept.remove(&key)), &write.terms.key) {
+            (Some(kept), Some(key)) => drop(write.reply.send(kept.answer(key))),
+            _ => batch.push(write),
+        }
+    }
+    Ok(())
+}
+
+impl<R> Write<R> {
+    /// The key and whose it is.
+    fn key(&self) -> Option<(Uuid, String)> {
+        Some((self.actor.partner_sid()?, self.terms.key.as_ref()?.text().to_owned()))
+    }
+}
+
+impl<R: Resource> Row<R> {
+    fn new(stored: Stored<R>, now: OffsetDateTime) -> Result<Self, ApiError> {
+        let members = stored.object.recorded()?;
+        let seen = stored.version;
+        Ok(Self { seen, stored, members, now, entries: Vec::new(), outcomes: Vec::new() })
+    }
+
+    /// Makes a change, and says what is to be answered to it.
+    fn change(&mut self, write: &Write<R>, must_match: bool) -> Result<Answer, ApiError> {
+        write.terms.precondition.judge(self.stored.version, must_match)?;
+        let mut object = self.stored.object.clone();
+        (write.change)(&mut object)?;
+        let members = object.recorded()?;
+        if members != self.members {
+            let mut after = self.stored.next(object, self.now);
+            self.entries.push(after.record(
+                &write.actor,
+                Action::Update,
+                &self.members,
+                &members,
+            )?);
+            (self.stored, self.members) = (after, members);
+        }
+        Answer::of(&self.stored.object, self.stored.version)
+    }
+}
+
+/// Writes the rows, and returns the sids of those that were still at the version seen, in order.
+async fn apply<R: Resource>(
+    session: &mut Session,
+    rows: &[Row<R>],
+) -> Result<Vec<Uuid>, sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut batch = Batch::default();
+    for row in rows {
+        batch.add(row.seen, &row.stored, &row.entries);
+        for (write, outcome) in &row.outcomes {
+            if let (Some(key), Ok(answer), Some(partner_sid)) =
+                (&write.terms.key, outcome, write.actor.partner_sid())
+            {
+                batch.keep(row.stored.object.sid(), partner_sid, key, answer);
+            }
+        }
+    }
+    let statement = if batch.has_keys() { &session.apply_with_keys } else { &session.apply };
+    let statement = statement.clone();
+    let mut written = batch.write(session.connection().await?, &statement).await?;
+    written.sort_unstable();
+    Ok(written)
+}
+
+/// Whether a statement was refused because of one of its rows, and did nothing: bad data, a broken constraint, a deadlock, a row
+/// that is locked elsewhere.
+fn is_about_a_row(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| {
+        code.starts_with("22") || code.starts_with("23") || ["40P01", "55P03"].contains(&&*code)
+    })
+}
+
+/// Makes changes of one row in their order, each in a transaction of its own. What finds the row locked for too long speaks for
+/// those after it.
+async fn one_by_one<R: Resource>(pool: PgPool, writes: Vec<Write<R>>) {
+    let mut is_locked = false;
+    for Write { actor, sid, terms, change, reply, .. } in writes {
+        if reply.is_closed() || is_locked {
+            continue;
+        }
+        let answer = update_alone(&pool, &actor, sid, &terms, change).await;
+        is_locked = matches!(answer, Err(ApiError::Unavailable(_)));
+        let _ = reply.send(answer);
+    }
+}
