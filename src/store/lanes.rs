@@ -5,14 +5,17 @@
 //! all of them, their history and the answers under their keys with one more. A lone request is a batch of one; under load the
 //! batch grows by itself, and writers of one row no longer queue on its lock.
 //!
-//! Nothing is locked in between: a row is written where its version is still the one that was read. What another instance was
-//! faster at, goes into the next round. Each statement is a transaction of its own, so an answer is told after its commit.
-//! Whatever is out of the ordinary is done alone, in a transaction that locks its row: dry runs, what lost too many races, and
-//! all members of a batch that a constraint or a lock refused, so that the refusal reaches only the request that it is for.
+//! Nothing is locked in between: a row is written where its version is still the one that was read. Each statement is a
+//! transaction of its own, so an answer is told after its commit. A row at which another lane was faster is contended: for some
+//! time its changes are made in a transaction that locks it, still all that wait at once.
+//!
+//! Whatever is out of the ordinary is done alone, in a transaction that locks its row: dry runs, and all members of a batch that a
+//! constraint or a lock refused, so that the refusal reaches only the request that it is for.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::mem;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,8 +43,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const ROUND: Duration = Duration::from_secs(12);
 /// How long a lane keeps a connection that nobody needs.
 const IDLE: Duration = Duration::from_secs(60);
-/// How often a change is made again because another instance was faster.
-const RACES: u32 = 3;
+/// How long a row counts as contended after a lost race.
+const CONTENDED: Duration = Duration::from_secs(1);
 
 /// The lanes of a thread for the objects of one kind.
 pub struct Lanes<R> {
@@ -69,7 +72,6 @@ struct Write<R> {
     change: Change<R>,
     reply: oneshot::Sender<Result<Answer, ApiError>>,
     since: Instant,
-    races: u32,
 }
 
 impl<R: Resource> Lanes<R> {
@@ -82,10 +84,10 @@ impl<R: Resource> Lanes<R> {
             None => session.close(),
         }));
         let (writes, queue) = mpsc::channel(QUEUE);
-        let (mut session, alone) = (Session::new::<R>(database), pool.clone());
+        let mut writer = Writer::new::<R>(database, pool.clone());
         actix_web::rt::spawn(serve(queue, async move |batch| match batch {
-            Some(batch) => write(&mut session, &alone, batch).await,
-            None => session.close(),
+            Some(batch) => writer.write(batch).await,
+            None => writer.session.close(),
         }));
         Self { pool, reads, writes }
     }
@@ -114,7 +116,7 @@ impl<R: Resource> Lanes<R> {
         }
         let (reply, answer) = oneshot::channel();
         let (actor, change, since) = (actor.clone(), Box::new(change), Instant::now());
-        let write = Write { actor, sid, terms, change, reply, since, races: 0 };
+        let write = Write { actor, sid, terms, change, reply, since };
         self.writes.try_send(write).map_err(|_| ApiError::Unavailable(None))?;
         answer.await.unwrap_or(Err(ApiError::Unavailable(None)))
     }
@@ -138,6 +140,7 @@ struct Session {
     database: Database,
     open: Option<(PgConnection, Instant)>,
     find: Arc<str>,
+    lock: Arc<str>,
     apply: Arc<str>,
     apply_with_keys: Arc<str>,
 }
@@ -147,7 +150,8 @@ impl Session {
         Self {
             database: database.clone(),
             open: None,
-            find: sql::find::<R>().into(),
+            find: sql::find::<R>(false).into(),
+            lock: sql::find::<R>(true).into(),
             apply: sql::apply::<R>(false).into(),
             apply_with_keys: sql::apply::<R>(true).into(),
         }
@@ -174,13 +178,23 @@ impl Session {
         Ok(&mut self.open.insert((connection, since)).0)
     }
 
-    /// The rows of these sids, each where it is within that reach; by their place in `asked`.
+    /// Ends a transaction that has written nothing.
+    async fn roll_back(&mut self) {
+        if let Some((connection, _)) = &mut self.open
+            && sqlx::raw_sql("rollback").execute(connection).await.is_err()
+        {
+            self.close();
+        }
+    }
+
+    /// The rows of these sids, each where it is within that reach; by their place in `asked`. Locked, in a transaction.
     async fn find<R: Resource>(
         &mut self,
         asked: &[(Uuid, Reach)],
+        locked: bool,
     ) -> Result<Vec<Found<R>>, sqlx::Error> {
         let reach = |(_, reach): &(Uuid, Reach)| reach.arguments();
-        let statement = self.find.clone();
+        let statement = if locked { self.lock.clone() } else { self.find.clone() };
         sqlx::query_as(AssertSqlSafe(statement))
             .bind((0..).take(asked.len()).collect::<Vec<i64>>())
             .bind(asked.iter().map(|(sid, _)| *sid).collect::<Vec<_>>())
@@ -236,7 +250,7 @@ async fn read<R: Resource>(session: &mut Session, mut batch: Vec<Read<R>>) {
     if asked.what.is_empty() {
         return;
     }
-    let found = match session.find::<R>(&asked.what).await {
+    let found = match session.find::<R>(&asked.what, false).await {
         Ok(found) => found,
         Err(error) => {
             session.close();
@@ -277,102 +291,155 @@ struct Row<R> {
     outcomes: Vec<(Write<R>, Result<Answer, ApiError>)>,
 }
 
-/// Serves the requests, round by round, until all are answered or done alone.
-async fn write<R: Resource>(session: &mut Session, pool: &PgPool, batch: Vec<Write<R>>) {
-    let mut batch = batch;
-    while !batch.is_empty() {
-        batch = round(session, pool, batch).await;
-    }
+/// The lane for writes.
+struct Writer {
+    session: Session,
+    /// For what is done alone.
+    pool: PgPool,
+    /// The rows at which another lane was faster, and when.
+    contended: HashMap<Uuid, Instant>,
 }
 
-/// Serves the requests, and returns those that lost a race.
-async fn round<R: Resource>(
-    session: &mut Session,
-    pool: &PgPool,
-    mut batch: Vec<Write<R>>,
-) -> Vec<Write<R>> {
-    batch.retain(|write| !write.reply.is_closed() && write.since.elapsed() <= PATIENCE);
-    let (mut later, mut alone) = (Vec::new(), Vec::new());
-    if let Err(error) = tell_kept(session, &mut batch, &mut later).await {
-        session.close();
-        refuse(batch.into_iter().map(|write| write.reply), error);
-        return later;
+impl Writer {
+    fn new<R: Resource>(database: &Database, pool: PgPool) -> Self {
+        Self { session: Session::new::<R>(database), pool, contended: HashMap::new() }
     }
-    let mut asked = Asked::default();
-    let places: Vec<_> =
-        batch.iter().map(|write| asked.place(write.sid, write.actor.reach())).collect();
-    if places.is_empty() {
-        return later;
-    }
-    let mut found: Vec<Option<Found<R>>> = Vec::new();
-    found.resize_with(asked.what.len(), || None);
-    match session.find::<R>(&asked.what).await {
-        Ok(rows) => {
-            for row in rows {
-                let place = row.number as usize;
-                found[place] = Some(row);
-            }
+
+    /// Serves the requests, round by round, until all are answered or done alone.
+    async fn write<R: Resource>(&mut self, batch: Vec<Write<R>>) {
+        let mut batch = batch;
+        while !batch.is_empty() {
+            self.contended.retain(|_, since| since.elapsed() < CONTENDED);
+            let contended = |write: &mut Write<R>| self.contended.contains_key(&write.sid);
+            let locked: Vec<_> = batch.extract_if(.., contended).collect();
+            batch = self.round(batch, false).await;
+            batch.extend(self.round(locked, true).await);
         }
-        Err(error) => {
-            session.close();
-            refuse(batch.into_iter().map(|write| write.reply), error);
+    }
+
+    /// Serves the requests, and returns those that lost a race, or have to wait for another one under their key.
+    async fn round<R: Resource>(
+        &mut self,
+        mut batch: Vec<Write<R>>,
+        locked: bool,
+    ) -> Vec<Write<R>> {
+        batch.retain(|write| !write.reply.is_closed() && write.since.elapsed() <= PATIENCE);
+        let mut later = Vec::new();
+        if batch.is_empty() {
             return later;
         }
-    }
-    let mut rows: HashMap<Uuid, Row<R>> = HashMap::new();
-    for (write, place) in batch.into_iter().zip(places) {
-        let outcome = match &found[place] {
-            None => Err(ApiError::NoItem),
-            Some(Found { stored, now, must_match, .. }) => {
-                let row = match rows.entry(write.sid) {
-                    Slot::Occupied(row) => Ok(row.into_mut()),
-                    Slot::Vacant(slot) => {
-                        Row::new(stored.clone(), *now).map(|row| slot.insert(row))
-                    }
-                };
-                row.and_then(|row| row.change(&write, *must_match))
-            }
+        let outcome = match tell_kept(&mut self.session, &mut batch, &mut later).await {
+            Ok(()) if batch.is_empty() => return later,
+            Ok(()) => find(&mut self.session, &batch, locked).await,
+            Err(error) => Err(error),
         };
-        let row = rows.get_mut(&write.sid);
-        match row.filter(|row| !row.entries.is_empty()) {
-            Some(row) => row.outcomes.push((write, outcome)),
-            // It was refused, or changed nothing. Under a key, that is told only where nobody else has used it meanwhile.
-            None if write.terms.key.is_some() => alone.push(vec![write]),
-            None => drop(write.reply.send(outcome)),
+        match outcome {
+            Ok(found) => later.extend(self.apply(batch, found, locked).await),
+            Err(error) => self.failed(batch, error),
         }
+        later
     }
-    let mut rows: Vec<_> = rows.into_values().filter(|row| !row.entries.is_empty()).collect();
-    // In one order everywhere, so that no two statements wait for each other.
-    rows.sort_unstable_by_key(|row| row.stored.object.sid());
-    match apply(session, &rows).await {
-        Ok(written) => {
-            for row in rows {
-                let won = written.binary_search(&row.stored.object.sid()).is_ok();
-                for (mut write, outcome) in row.outcomes {
-                    write.races += u32::from(!won);
-                    match outcome {
-                        Err(_) if won && write.terms.key.is_some() => alone.push(vec![write]),
-                        outcome if won => drop(write.reply.send(outcome)),
-                        _ if write.races < RACES => later.push(write),
-                        _ => alone.push(vec![write]),
+
+    /// Makes the changes of the rows found, and returns those that lost a race.
+    async fn apply<R: Resource>(
+        &mut self,
+        batch: Vec<Write<R>>,
+        found: Vec<Option<Rc<Found<R>>>>,
+        locked: bool,
+    ) -> Vec<Write<R>> {
+        let mut later = Vec::new();
+        let mut rows: HashMap<Uuid, Row<R>> = HashMap::new();
+        for (write, found) in batch.into_iter().zip(found) {
+            let outcome = match &found {
+                None => Err(ApiError::NoItem),
+                Some(found) => {
+                    let row = match rows.entry(write.sid) {
+                        Slot::Occupied(row) => Ok(row.into_mut()),
+                        Slot::Vacant(slot) => {
+                            Row::new(found.stored.clone(), found.now).map(|row| slot.insert(row))
+                        }
+                    };
+                    row.and_then(|row| row.change(&write, found.must_match))
+                }
+            };
+            match rows.get_mut(&write.sid).filter(|row| !row.entries.is_empty()) {
+                Some(row) => row.outcomes.push((write, outcome)),
+                None => self.tell(write, outcome, false),
+            }
+        }
+        let mut rows: Vec<_> = rows.into_values().filter(|row| !row.entries.is_empty()).collect();
+        // In one order everywhere, so that no two statements wait for each other.
+        rows.sort_unstable_by_key(|row| row.stored.object.sid());
+        match apply(&mut self.session, &rows, locked).await {
+            Ok(written) => {
+                for row in rows {
+                    let sid = row.stored.object.sid();
+                    if written.binary_search(&sid).is_ok() {
+                        for (write, outcome) in row.outcomes {
+                            let is_kept = outcome.is_ok();
+                            self.tell(write, outcome, is_kept);
+                        }
+                    } else {
+                        self.contended.insert(sid, Instant::now());
+                        later.extend(row.outcomes.into_iter().map(|(write, _)| write));
                     }
                 }
             }
+            Err(error) => {
+                let of_row = |row: Row<R>| row.outcomes.into_iter().map(|(write, _)| write);
+                if !is_about_a_row(&error) {
+                    self.failed(rows.into_iter().flat_map(of_row).collect(), error);
+                    return later;
+                }
+                if locked {
+                    self.session.roll_back().await;
+                }
+                for row in rows {
+                    self.alone(of_row(row).collect());
+                }
+            }
         }
-        Err(error) if is_about_a_row(&error) => {
-            let of_row = |row: Row<R>| row.outcomes.into_iter().map(|(write, _)| write).collect();
-            alone.extend(rows.into_iter().map(of_row));
-        }
-        Err(error) => {
-            session.close();
-            let outcomes = rows.into_iter().flat_map(|row| row.outcomes);
-            refuse(outcomes.map(|(write, _)| write.reply), error);
+        later
+    }
+
+    /// Answers. Under a key, what is not kept is told only where nobody else has used the key meanwhile.
+    fn tell<R: Resource>(&self, write: Write<R>, outcome: Result<Answer, ApiError>, is_kept: bool) {
+        if write.terms.key.is_some() && !is_kept {
+            self.alone(vec![write]);
+        } else {
+            let _ = write.reply.send(outcome);
         }
     }
-    for writes in alone {
-        actix_web::rt::spawn(one_by_one(pool.clone(), writes));
+
+    fn alone<R: Resource>(&self, writes: Vec<Write<R>>) {
+        actix_web::rt::spawn(one_by_one(self.pool.clone(), writes));
     }
-    later
+
+    /// The database broke: nobody knows what was done.
+    fn failed<R: Resource>(&mut self, batch: Vec<Write<R>>, error: sqlx::Error) {
+        self.session.close();
+        refuse(batch.into_iter().map(|write| write.reply), error);
+    }
+}
+
+/// The rows that these requests are for, each where it is within the caller's reach.
+async fn find<R: Resource>(
+    session: &mut Session,
+    batch: &[Write<R>],
+    locked: bool,
+) -> Result<Vec<Option<Rc<Found<R>>>>, sqlx::Error> {
+    let mut asked = Asked::default();
+    let places: Vec<_> =
+        batch.iter().map(|write| asked.place(write.sid, write.actor.reach())).collect();
+    if locked {
+        sqlx::raw_sql("begin").execute(session.connection().await?).await?;
+    }
+    let mut found = vec![None; asked.what.len()];
+    for row in session.find::<R>(&asked.what, locked).await? {
+        let place = row.number as usize;
+        found[place] = Some(Rc::new(row));
+    }
+    Ok(places.into_iter().map(|place| found[place].clone()).collect())
 }
 
 /// Answers those whose key keeps an answer. Of several under one key, all but the first come `later`.
@@ -444,8 +511,12 @@ impl<R: Resource> Row<R> {
 async fn apply<R: Resource>(
     session: &mut Session,
     rows: &[Row<R>],
+    locked: bool,
 ) -> Result<Vec<Uuid>, sqlx::Error> {
     if rows.is_empty() {
+        if locked {
+            session.roll_back().await;
+        }
         return Ok(Vec::new());
     }
     let mut batch = Batch::default();
@@ -462,6 +533,9 @@ async fn apply<R: Resource>(
     let statement = if batch.has_keys() { &session.apply_with_keys } else { &session.apply };
     let statement = statement.clone();
     let mut written = batch.write(session.connection().await?, &statement).await?;
+    if locked {
+        sqlx::raw_sql("commit").execute(session.connection().await?).await?;
+    }
     written.sort_unstable();
     Ok(written)
 }

@@ -197,8 +197,11 @@ pub fn columns<R: Resource>() -> String {
 
 /// The rows of sids `$2`, each where it is within the reach of the caller who asks for it: partner `$3`, with its descendants too
 /// (`$4`), or everything (`$5`). Told by the number (`$1`) of what was asked, with what a change has to know.
-pub fn find<R: Resource>() -> String {
+pub fn find<R: Resource>(locked: bool) -> String {
     let (table, owner, columns) = (R::TABLE, R::OWNER, columns::<R>());
+    // In one order everywhere, so that no two statements wait for each other.
+    let lock =
+        if locked { format!("order by sid for no key update of {table}") } else { String::new() };
     format!(
         "select asked_number as number, {columns}, version, changed_at, head,
              date_trunc('milliseconds', clock_timestamp()) as now,
@@ -210,7 +213,8 @@ pub fn find<R: Resource>() -> String {
              as asked (asked_number, asked_sid, asked_partner, asked_tree, asked_everything)
          join {table} on {table}.sid = asked_sid
          where asked_everything or {owner} = asked_partner or (asked_tree and exists (
-             select from partner_tree where ancestor_sid = asked_partner and descendant_sid = {owner}))"
+             select from partner_tree where ancestor_sid = asked_partner and descendant_sid = {owner}))
+         {lock}"
     )
 }
 
