@@ -8,7 +8,7 @@ use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
 pub use filter::{Filter, FilterError};
-pub use order::Order;
+pub use order::{Direction, Order};
 pub use selection::Selection;
 
 use crate::auth::Reach;
