@@ -122,15 +122,18 @@ impl<R: Resource> Lanes<R> {
     }
 }
 
-/// Serves whatever is waiting, as long as there are senders; nothing (`None`) where nobody came for long.
+/// Serves whatever is waiting, as long as there are senders; nothing (`None`) where nobody came for long, or a round hung.
 async fn serve<T>(mut queue: mpsc::Receiver<T>, mut batch: impl AsyncFnMut(Option<Vec<T>>)) {
     loop {
         let mut waiting = Vec::new();
-        match tokio::time::timeout(IDLE, queue.recv_many(&mut waiting, MOST)).await {
+        let is_stuck = match tokio::time::timeout(IDLE, queue.recv_many(&mut waiting, MOST)).await {
             Ok(0) => return,
             // What a round that hangs was to answer, is told so when it is dropped.
-            Ok(_) => drop(tokio::time::timeout(ROUND, batch(Some(waiting))).await),
-            Err(_) => batch(None).await,
+            Ok(_) => tokio::time::timeout(ROUND, batch(Some(waiting))).await.is_err(),
+            Err(_) => true,
+        };
+        if is_stuck {
+            batch(None).await;
         }
     }
 }
