@@ -47,9 +47,16 @@ impl Database {
             .before_acquire(move |_, connection| {
                 Box::pin(ready(Ok(!on_use.has_passed(connection.age))))
             })
-            // One that says nothing would not say either that it is fit to be kept.
-            .after_release(move |_, connection| {
-                Box::pin(ready(Ok(!on_release.has_passed(connection.age))))
+            .after_release(move |connection, metadata| {
+                // One that says nothing would not say either that it is fit to be kept.
+                let is_good = !on_release.has_passed(metadata.age);
+                Box::pin(async move {
+                    // A request that was given up just as its transaction began has left it open.
+                    if is_good {
+                        sqlx::raw_sql("begin; rollback").execute(connection).await?;
+                    }
+                    Ok(is_good)
+                })
             })
             .after_connect(|connection, _| Box::pin(prepare(connection)))
             .connect_lazy_with(self.options.clone())

@@ -44,6 +44,8 @@ pub fn now() -> OffsetDateTime {
 /// # Errors
 /// One line that says so.
 pub fn parse(text: &str) -> Result<OffsetDateTime, &'static str> {
-    OffsetDateTime::parse(text, &Iso8601::DEFAULT)
-        .map_err(|_| "must be an ISO 8601 date with its time and zone")
+    let date = OffsetDateTime::parse(text, &Iso8601::DEFAULT).ok();
+    date.and_then(|date| date.checked_to_offset(UtcOffset::UTC))
+        .filter(|date| (0..=9999).contains(&date.year()))
+        .ok_or("must be an ISO 8601 date with its time and zone")
 }

@@ -59,7 +59,7 @@ fn tags(mut text: &str) -> Option<Vec<String>> {
         }
         let (tag, rest) =
             text.strip_prefix("W/").unwrap_or(text).strip_prefix('"')?.split_once('"')?;
-        if !tag.bytes().all(|byte| byte == 0x21 || (0x23..=0x7e).contains(&byte) || byte >= 0x80) {
+        if !tag.bytes().all(|byte| byte == 0x21 || (0x23..=0x7e).contains(&byte)) {
             return None;
         }
         tags.push(tag.to_owned());

@@ -13,11 +13,11 @@
 
 use sqlx::{Postgres, QueryBuilder};
 use time::OffsetDateTime;
-use time::format_description::well_known::Iso8601;
 use uuid::Uuid;
 
 use super::order::sortable;
 use super::{Kind, Target};
+use crate::date;
 use crate::fields::plain_number;
 use crate::input::parse_sid;
 
@@ -323,7 +323,7 @@ impl Parser<'_> {
         Ok(match kind {
             Kind::Text => Value::Text(text),
             Kind::Sid => Value::Sid(parse_sid(&text)),
-            Kind::Date => match OffsetDateTime::parse(&text, &Iso8601::DEFAULT) {
+            Kind::Date => match date::parse(&text) {
                 Ok(date) => Value::Date(date),
                 Err(_) => {
                     return Err(self.back_to(start, "a date such as 2026-11-22T10:00:00.000Z"));

@@ -389,7 +389,6 @@ impl Resource for Partner {
         match constraint {
             "partners_parent_fkey" => Some(ApiError::invalid("parent_sid", "must be a partner")),
             "partners_login_key" => Some(ApiError::Conflict(FieldError::new("login", "is taken"))),
-            "partners_pkey" => Some(ApiError::Conflict(FieldError::new("partner_sid", "is taken"))),
             _ => None,
         }
     }

@@ -308,9 +308,6 @@ impl Resource for ShortCode {
                 "must be a DID group of the short code's owner",
             )),
             "short_codes_partner_fkey" => Some(no_such_partner()),
-            "short_codes_pkey" => {
-                Some(ApiError::Conflict(FieldError::new("short_code_sid", "is taken")))
-            }
             "short_codes_number_key" => Some(ApiError::Conflict(self.number_is_taken())),
             _ => None,
         }

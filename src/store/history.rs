@@ -46,6 +46,7 @@ struct Text<'a> {
     #[serde(with = "date")]
     date: OffsetDateTime,
     ip: Option<IpAddr>,
+    kind: &'static str,
     /// The object as it became, or last was.
     object: &'a Map<String, Value>,
     /// The partner of the token that made the change.
@@ -71,6 +72,7 @@ impl<R: Resource> Stored<R> {
             changes: changes(old, new),
             date: self.changed_at,
             ip: actor.ip(),
+            kind: R::KIND,
             object: if action == Action::Delete { old } else { new },
             partner_sid: actor.partner_sid(),
             request_id: actor.request_id(),
@@ -237,7 +239,7 @@ pub async fn chronicle<R: Resource>(
 fn shown(entry: &str) -> Result<Map<String, Value>, ApiError> {
     let mut entry: Map<String, Value> = parsed(entry)?;
     // The object is read by `at`, and the reader has named it.
-    entry.retain(|name, _| name != "object" && name != "sid");
+    entry.retain(|name, _| !["kind", "object", "sid"].contains(&name.as_str()));
     Ok(entry)
 }
 
@@ -250,7 +252,7 @@ pub async fn drop_before(
     connection: &mut PgConnection,
     date: OffsetDateTime,
     at_most: i64,
-) -> Result<u64, sqlx::Error> {
+) -> Result<i64, sqlx::Error> {
     // Whatever is older of an object than an entry found, goes with it: a history loses its beginning, never its middle.
     let statement = "
         with found as (
@@ -261,13 +263,14 @@ pub async fn drop_before(
             delete from history using found
             where history.sid = found.sid and history.version <= found.version
             returning history.sid, history.version, history.hash
+        ), anchored as (
+            insert into history_anchors as anchor (sid, version, hash)
+            select distinct on (sid) sid, version, hash from dropped order by sid, version desc
+            on conflict (sid) do update set version = excluded.version, hash = excluded.hash
+            where excluded.version > anchor.version
         )
-        insert into history_anchors as anchor (sid, version, hash)
-        select distinct on (sid) sid, version, hash from dropped order by sid, version desc
-        on conflict (sid) do update set version = excluded.version, hash = excluded.hash
-        where excluded.version > anchor.version";
-    let dropped = sqlx::query(statement).bind(date).bind(at_most).execute(connection).await?;
-    Ok(dropped.rows_affected())
+        select count(*) from dropped";
+    sqlx::query_scalar(statement).bind(date).bind(at_most).fetch_one(connection).await
 }
 
 /// What is wrong with the history of an object.

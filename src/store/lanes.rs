@@ -12,13 +12,15 @@
 //! Whatever is out of the ordinary is done alone, in a transaction that locks its row: dry runs, and all members of a batch that a
 //! constraint or a lock refused, so that the refusal reaches only the request that it is for.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::collections::{HashMap, HashSet};
 use std::mem;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use serde_json::{Map, Value};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool};
 use time::OffsetDateTime;
@@ -30,6 +32,7 @@ use super::terms::{Answer, Terms, kept_under};
 use super::write::{Batch, update_alone};
 use super::{Resource, Stored, sql};
 use crate::auth::{Actor, Reach};
+use crate::cutoff::Cutoff;
 use crate::database::Database;
 use crate::error::ApiError;
 
@@ -39,8 +42,8 @@ const MOST: usize = 64;
 const QUEUE: usize = 1_024;
 /// How long a request waits for a lane.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long a round may take: longer than any statement.
-const ROUND: Duration = Duration::from_secs(12);
+/// How long a batch may take: longer than any statement.
+const LONGEST: Duration = Duration::from_secs(12);
 /// How long a lane keeps a connection that nobody needs.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a row counts as contended after a lost race.
@@ -79,16 +82,24 @@ impl<R: Resource> Lanes<R> {
     pub fn start(database: &Database, pool: PgPool) -> Self {
         let (reads, queue) = mpsc::channel(QUEUE);
         let mut session = Session::new::<R>(database);
-        actix_web::rt::spawn(serve(queue, async move |batch| match batch {
-            Some(batch) => read(&mut session, batch).await,
-            None => session.close(),
-        }));
+        actix_web::rt::spawn(serve(
+            queue,
+            database.cutoff().clone(),
+            async move |batch| match batch {
+                Some(batch) => read(&mut session, batch).await,
+                None => session.close(),
+            },
+        ));
         let (writes, queue) = mpsc::channel(QUEUE);
         let mut writer = Writer::new::<R>(database, pool.clone());
-        actix_web::rt::spawn(serve(queue, async move |batch| match batch {
-            Some(batch) => writer.write(batch).await,
-            None => writer.session.close(),
-        }));
+        actix_web::rt::spawn(serve(
+            queue,
+            database.cutoff().clone(),
+            async move |batch| match batch {
+                Some(batch) => writer.write(batch).await,
+                None => writer.session.close(),
+            },
+        ));
         Self { pool, reads, writes }
     }
 
@@ -122,19 +133,32 @@ impl<R: Resource> Lanes<R> {
     }
 }
 
-/// Serves whatever is waiting, as long as there are senders; nothing (`None`) where nobody came for long, or a round hung.
-async fn serve<T>(mut queue: mpsc::Receiver<T>, mut batch: impl AsyncFnMut(Option<Vec<T>>)) {
+/// Serves whatever is waiting, as long as there are senders; nothing (`None`) where nobody came for long, or a batch came to no
+/// good.
+async fn serve<T>(
+    mut queue: mpsc::Receiver<T>,
+    cutoff: Cutoff,
+    mut batch: impl AsyncFnMut(Option<Vec<T>>),
+) {
     loop {
         let mut waiting = Vec::new();
-        let is_stuck = match tokio::time::timeout(IDLE, queue.recv_many(&mut waiting, MOST)).await {
+        match tokio::time::timeout(IDLE, queue.recv_many(&mut waiting, MOST)).await {
             Ok(0) => return,
-            // What a round that hangs was to answer, is told so when it is dropped.
-            Ok(_) => tokio::time::timeout(ROUND, batch(Some(waiting))).await.is_err(),
-            Err(_) => true,
-        };
-        if is_stuck {
-            batch(None).await;
+            Ok(_) => {
+                let served = AssertUnwindSafe(batch(Some(waiting))).catch_unwind();
+                match tokio::time::timeout(LONGEST, served).await {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(_)) => tracing::error!("a batch panicked"),
+                    Err(_) => {
+                        tracing::error!("the database did not answer a batch in {LONGEST:?}");
+                        cutoff.set();
+                    }
+                }
+            }
+            Err(_) => {}
         }
+        // Whose requests were dropped, are told so.
+        batch(None).await;
     }
 }
 
@@ -270,14 +294,20 @@ async fn read<R: Resource>(session: &mut Session, mut batch: Vec<Read<R>>) {
     }
 }
 
-/// Tells all of them that the database is away; the cause once.
+/// Tells all of them that something broke; the cause to one who listens, or to the log.
 fn refuse<T>(
     replies: impl Iterator<Item = oneshot::Sender<Result<T, ApiError>>>,
     error: sqlx::Error,
 ) {
-    let mut error = ApiError::from(error);
+    let mut cause = Some(ApiError::from(error));
     for reply in replies {
-        let _ = reply.send(Err(mem::replace(&mut error, ApiError::Unavailable(None))));
+        let told = cause.take().unwrap_or(ApiError::Unavailable(None));
+        if let Err(Err(unheard)) = reply.send(Err(told)) {
+            cause = Some(unheard);
+        }
+    }
+    if let Some(cause) = cause.as_ref().and_then(ApiError::failure) {
+        tracing::error!(error = cause, "a lane failed, and nobody was left to be told");
     }
 }
 
@@ -341,14 +371,20 @@ impl Writer {
             Err(error) => Err(error),
         };
         match outcome {
-            Ok(found) => later.extend(self.apply(batch, found, locked).await),
-            Err(error) => self.failed(batch, error),
+            Ok(found) => later.extend(self.make(batch, found, locked).await),
+            Err(error) => {
+                let mut rows: HashMap<Uuid, Vec<Write<R>>> = HashMap::new();
+                for write in batch {
+                    rows.entry(write.sid).or_default().push(write);
+                }
+                self.refused(rows.into_values().collect(), error, locked).await;
+            }
         }
         later
     }
 
     /// Makes the changes of the rows found, and returns those that lost a race.
-    async fn apply<R: Resource>(
+    async fn make<R: Resource>(
         &mut self,
         batch: Vec<Write<R>>,
         found: Vec<Option<Rc<Found<R>>>>,
@@ -381,7 +417,7 @@ impl Writer {
         let mut rows: Vec<_> = rows.into_values().filter(|row| !row.entries.is_empty()).collect();
         // In one order everywhere, so that no two statements wait for each other.
         rows.sort_unstable_by_key(|row| row.stored.object.sid());
-        match apply(&mut self.session, &rows, locked).await {
+        match write_rows(&mut self.session, &rows, locked).await {
             Ok(written) => {
                 for row in rows {
                     let sid = row.stored.object.sid();
@@ -397,20 +433,40 @@ impl Writer {
                 }
             }
             Err(error) => {
-                let of_row = |row: Row<R>| row.outcomes.into_iter().map(|(write, _)| write);
-                if !is_about_a_row(&error) {
-                    self.failed(rows.into_iter().flat_map(of_row).collect(), error);
-                    return later;
-                }
-                if locked {
-                    self.session.roll_back().await;
-                }
+                // Of a reference to nothing the others are not guilty.
+                let is_reference = error.as_database_error().is_some_and(|error| {
+                    error.is_foreign_key_violation() && rows.iter().any(|row| row.has_referred)
+                });
+                let mut suspects = Vec::new();
                 for row in rows {
-                    self.alone(of_row(row).collect());
+                    let of_row = row.outcomes.into_iter().map(|(write, _)| write);
+                    if is_reference && !row.has_referred {
+                        later.extend(of_row);
+                    } else {
+                        suspects.push(of_row.collect());
+                    }
                 }
+                self.refused(suspects, error, locked).await;
             }
         }
         later
+    }
+
+    /// A statement was refused. Where a row is the cause, each row is done alone; else nobody knows what was done.
+    async fn refused<R: Resource>(
+        &mut self,
+        rows: Vec<Vec<Write<R>>>,
+        error: sqlx::Error,
+        locked: bool,
+    ) {
+        if !is_about_a_row(&error) {
+            self.session.close();
+            return refuse(rows.into_iter().flatten().map(|write| write.reply), error);
+        }
+        if locked {
+            self.session.roll_back().await;
+        }
+        rows.into_iter().for_each(|writes| self.alone(writes));
     }
 
     /// Answers. Under a key, what is not kept is told only where nobody else has used the key meanwhile.
@@ -424,12 +480,6 @@ impl Writer {
 
     fn alone<R: Resource>(&self, writes: Vec<Write<R>>) {
         actix_web::rt::spawn(one_by_one(self.pool.clone(), writes));
-    }
-
-    /// The database broke: nobody knows what was done.
-    fn failed<R: Resource>(&mut self, batch: Vec<Write<R>>, error: sqlx::Error) {
-        self.session.close();
-        refuse(batch.into_iter().map(|write| write.reply), error);
     }
 }
 
@@ -462,22 +512,16 @@ async fn tell_kept<R: Resource>(
     if batch.iter().all(|write| write.terms.key.is_none()) {
         return Ok(());
     }
-    let mut keys = HashMap::new();
-    for (place, write) in mem::take(batch).into_iter().enumerate() {
-        match write.key() {
-            Some(key) if keys.contains_key(&key) => later.push(write),
-            Some(key) => {
-                keys.insert(key, place);
-                batch.push(write);
-            }
-            None => batch.push(write),
-        }
+    let mut keys = HashSet::new();
+    for write in mem::take(batch) {
+        let is_first = write.key().is_none_or(|key| keys.insert(key));
+        if is_first { batch.push(write) } else { later.push(write) }
     }
     let keys: Vec<_> = batch.iter().filter_map(Write::key).collect();
     let mut kept = kept_under(session.connection().await?, &keys).await?;
     for write in mem::take(batch) {
         match (write.key().and_then(|key| kept.remove(&key)), &write.terms.key) {
-            (Some(kept), Some(key)) => drop(write.reply.send(kept.answer(key))),
+            (Some(kept), Some(key)) => drop(write.reply.send(kept.answer(key, &write.actor))),
             _ => batch.push(write),
         }
     }
@@ -534,7 +578,7 @@ impl<R: Resource> Row<R> {
 }
 
 /// Writes the rows, and returns the sids of those that were still at the version seen, in order.
-async fn apply<R: Resource>(
+async fn write_rows<R: Resource>(
     session: &mut Session,
     rows: &[Row<R>],
     locked: bool,
@@ -552,15 +596,18 @@ async fn apply<R: Resource>(
             if let (Some(key), Ok(answer), Some(partner_sid)) =
                 (&write.terms.key, outcome, write.actor.partner_sid())
             {
-                batch.keep(row.stored.object.sid(), partner_sid, key, answer);
+                let request = key.request(&write.actor);
+                batch.keep(row.stored.object.sid(), partner_sid, key, request, answer);
             }
         }
     }
     let statement = if batch.has_keys() { &session.apply_with_keys } else { &session.apply };
     let statement = statement.clone();
-    let mut written = batch.write(session.connection().await?, &statement).await?;
+    // One connection for both: another one would know nothing of the transaction.
+    let connection = session.connection().await?;
+    let mut written = batch.write(connection, &statement).await?;
     if locked {
-        sqlx::raw_sql("commit").execute(session.connection().await?).await?;
+        sqlx::raw_sql("commit").execute(connection).await?;
     }
     written.sort_unstable();
     Ok(written)

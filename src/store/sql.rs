@@ -149,15 +149,16 @@ pub fn broken_entries(tables: &[&str]) -> String {
          where version = previous_version + 1
            and case
                when hash <> sha256(previous || convert_to(entry, 'UTF8')) then true
-               else (entry::json ->> 'sid', entry::json ->> 'version', entry::json #>> '{{object,partner_sid}}')
-                   is distinct from (sid::text, version::text, partner_sid::text)
+               else (entry::json ->> 'sid', entry::json ->> 'version', entry::json #>> '{{object,partner_sid}}',
+                       (entry::json ->> 'date')::timestamptz, coalesce(entry::json ->> 'kind', kind))
+                   is distinct from (sid::text, version::text, partner_sid::text, date, kind)
            end
          union all
          select sid, version, 'the entry after it is missing' from entries
          where is_last and entry not like '{{\"action\":\"delete\",%'
            and not exists (select from objects where objects.sid = entries.sid)
          union all
-         select objects.sid, objects.version, 'the object is not what its last entry made it'
+         select objects.sid, objects.version, 'the object is at another version than its last entry'
          from objects
          left join entries on entries.sid = objects.sid and entries.is_last
          left join history_anchors as anchor on anchor.sid = objects.sid
@@ -272,6 +273,9 @@ pub fn insert<R: Resource>() -> String {
              insert into {table} (sid, version, changed_at, head {owner} {columns})
              select sid, version, date, hash {from_owner} {columns} from new
              returning sid
+         ), forgotten as (
+             -- All that was known of an earlier object of this sid had been dropped.
+             delete from history_anchors using new where history_anchors.sid = new.sid and new.version = 1
          )
          {record}",
         new = new::<R>(),

@@ -80,8 +80,11 @@ impl IdempotencyKey {
     }
 
     /// What makes it the same request.
-    pub(super) fn request(&self) -> [u8; 32] {
-        self.request.clone().finalize().into()
+    ///
+    /// How far the caller reaches is part of it: who reaches less is not told what another one has changed.
+    pub(super) fn request(&self, actor: &Actor) -> [u8; 32] {
+        let (_, tree, _) = actor.reach().arguments();
+        self.request.clone().chain_update([u8::from(tree)]).finalize().into()
     }
 }
 
@@ -135,18 +138,18 @@ pub(super) async fn on_terms(
         return Ok(answer);
     };
     let partner_sid = actor.own_partner_sid()?;
-    if let Some(kept) = kept(&mut connection, partner_sid, key).await? {
+    if let Some(kept) = kept(&mut connection, partner_sid, actor, key).await? {
         return Ok(kept);
     }
     let outcome = async {
         let mut tx = connection.begin().await?;
         let answer = write(&mut tx).await?;
-        keep(&mut tx, partner_sid, key, &answer).await?;
+        keep(&mut tx, partner_sid, key, key.request(actor), &answer).await?;
         tx.commit().await?;
         Ok(answer)
     };
     match outcome.await {
-        Err(refusal) => kept(&mut connection, partner_sid, key).await?.ok_or(refusal),
+        Err(refusal) => kept(&mut connection, partner_sid, actor, key).await?.ok_or(refusal),
         answer => answer,
     }
 }
@@ -168,8 +171,8 @@ impl Kept {
     ///
     /// # Errors
     /// [`ApiError::Invalid`] where it is the answer to another request.
-    pub(super) fn answer(self, key: &IdempotencyKey) -> Result<Answer, ApiError> {
-        if self.request == key.request() {
+    pub(super) fn answer(self, key: &IdempotencyKey, actor: &Actor) -> Result<Answer, ApiError> {
+        if self.request == key.request(actor) {
             return Ok(Answer { body: self.body, version: self.version, is_replayed: true });
         }
         let message = "was used for another request (method, path, query or body)";
@@ -181,11 +184,12 @@ impl Kept {
 async fn kept(
     connection: &mut PgConnection,
     partner_sid: Uuid,
+    actor: &Actor,
     key: &IdempotencyKey,
 ) -> Result<Option<Answer>, ApiError> {
     let keys = [(partner_sid, key.key.clone())];
     let kept = kept_under(connection, &keys).await?.into_values().next();
-    kept.map(|kept| kept.answer(key)).transpose()
+    kept.map(|kept| kept.answer(key, actor)).transpose()
 }
 
 /// The answers that are kept under these keys of these partners. Those whose day is over are forgotten.
@@ -204,9 +208,12 @@ pub(super) async fn kept_under(
     .fetch_all(&mut *connection)
     .await?;
     if kept.iter().any(|kept| kept.is_over) {
-        let forget = "delete from idempotency_keys using unnest($1::uuid[], $2::text[]) as asked (partner_sid, key)
-                      where (idempotency_keys.partner_sid, idempotency_keys.key) = (asked.partner_sid, asked.key)
-                        and date <= now() - interval '24 hours'";
+        // Unless somebody else is just about to.
+        let forget = "delete from idempotency_keys where ctid = any(array(
+                          select idempotency_keys.ctid
+                          from unnest($1::uuid[], $2::text[]) as asked (partner_sid, key)
+                          join idempotency_keys using (partner_sid, key)
+                          where date <= now() - interval '24 hours' for update of idempotency_keys skip locked))";
         sqlx::query(forget).bind(&partners).bind(&keys).execute(connection).await?;
     }
     let kept = kept.into_iter().filter(|kept| !kept.is_over);
@@ -221,6 +228,7 @@ async fn keep(
     connection: &mut PgConnection,
     partner_sid: Uuid,
     key: &IdempotencyKey,
+    request: [u8; 32],
     answer: &Answer,
 ) -> Result<(), ApiError> {
     let statement = "insert into idempotency_keys (partner_sid, key, request, version, body)
@@ -228,7 +236,7 @@ async fn keep(
     let kept = sqlx::query(statement)
         .bind(partner_sid)
         .bind(&key.key)
-        .bind(key.request())
+        .bind(request)
         .bind(answer.version)
         .bind(&answer.body)
         .execute(connection)

@@ -305,12 +305,12 @@ fn expect_written<R: Resource>(written: usize, expected: usize) -> Result<(), Ap
 
 /// The answer to a broken constraint, as the noun tells it.
 fn refusal<R: Resource>(object: &R, error: sqlx::Error) -> ApiError {
+    let taken = |message| Some(ApiError::Conflict(FieldError::new(R::SID, message)));
     let told = match error.as_database_error().and_then(|error| error.constraint()) {
         Some("history_pkey") => {
-            let message =
-                "is that of another object, or of one that was deleted and can be reverted";
-            Some(ApiError::Conflict(FieldError::new(R::SID, message)))
+            taken("is taken by another object, or by one that was deleted and can be reverted")
         }
+        Some(name) if name.strip_suffix("_pkey") == Some(R::TABLE) => taken("is taken"),
         Some(constraint) => object.broken(constraint),
         None => None,
     };
@@ -339,7 +339,7 @@ fn arguments<R: Resource>(
 pub(super) struct Batch<'a, R> {
     rows: Vec<(i64, &'a Stored<R>)>,
     entries: Vec<(&'a Stored<R>, &'a Entry)>,
-    kept: Vec<(Uuid, Uuid, &'a IdempotencyKey, &'a Answer)>,
+    kept: Vec<(Uuid, Uuid, &'a IdempotencyKey, [u8; 32], &'a Answer)>,
 }
 
 impl<R> Default for Batch<'_, R> {
@@ -361,9 +361,10 @@ impl<'a, R: Resource> Batch<'a, R> {
         sid: Uuid,
         partner_sid: Uuid,
         key: &'a IdempotencyKey,
+        request: [u8; 32],
         answer: &'a Answer,
     ) {
-        self.kept.push((sid, partner_sid, key, answer));
+        self.kept.push((sid, partner_sid, key, request, answer));
     }
 
     /// Whether any answer is kept: the statement is another one then.
@@ -404,10 +405,8 @@ impl<'a, R: Resource> Batch<'a, R> {
             arguments.add(kept.iter().map(|(sid, ..)| *sid).collect::<Vec<_>>())?;
             arguments
                 .add(kept.iter().map(|(_, partner_sid, ..)| *partner_sid).collect::<Vec<_>>())?;
-            arguments.add(kept.iter().map(|(_, _, key, _)| key.text()).collect::<Vec<_>>())?;
-            arguments.add(
-                kept.iter().map(|(_, _, key, _)| key.request().to_vec()).collect::<Vec<_>>(),
-            )?;
+            arguments.add(kept.iter().map(|(_, _, key, ..)| key.text()).collect::<Vec<_>>())?;
+            arguments.add(kept.iter().map(|(.., request, _)| &request[..]).collect::<Vec<_>>())?;
             arguments.add(kept.iter().map(|(.., answer)| answer.version).collect::<Vec<_>>())?;
             arguments
                 .add(kept.iter().map(|(.., answer)| answer.body.as_deref()).collect::<Vec<_>>())?;

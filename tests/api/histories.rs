@@ -125,7 +125,14 @@ fn the_past_can_be_read() {
             app.get(&shaped).await.expect(200),
             json!({"name": "before", "partner": {"name": "a tenant"}})
         );
-        for wrong in ["yesterday", "2026-13-01T00:00:00Z", "2026-11-22", "2026-11-22T12:00:00"] {
+        for wrong in [
+            "yesterday",
+            "2026-13-01T00:00:00Z",
+            "2026-11-22",
+            "2026-11-22T12:00:00",
+            "9999-12-31T23:59:59-01:00",
+            "-005000-01-01T00:00:00Z",
+        ] {
             app.get(&format!("{path}?at={wrong}")).await.expect(400);
         }
     });
@@ -248,8 +255,16 @@ fn a_deleted_group_comes_back_for_who_may_create_one() {
             request.bearer_auth(app.token(app.partner.sid, scopes)).json(&json!({"version": 1}))
         };
         Answer::to(revert(&[Scope::PhonenumberUpdate])).await.expect(403);
-        let back = revert(&[Scope::PhonenumberUpdate, Scope::PhonenumberCreate]);
-        assert_eq!(Answer::to(back).await.expect(200), group);
+        // Two at once: one brings it back, the other finds it there, as it was.
+        let back = || {
+            let scopes = [Scope::PhonenumberUpdate, Scope::PhonenumberCreate];
+            Answer::to(revert(&scopes))
+        };
+        let (one, other) = futures_util::join!(back(), back());
+        for answer in [&one, &other].into_iter().filter(|answer| answer.status != 409) {
+            assert_eq!(answer.expect(200), group);
+        }
+        assert!([one.status, other.status].contains(&200));
     });
 }
 
@@ -343,6 +358,16 @@ fn whatever_is_altered_or_removed_is_found() {
                     "update history set partner_sid = '{stolen}' where sid = '{sid}' and version = 1"
                 ),
                 vec![1],
+            ),
+            (
+                format!("update history set kind = 'partner' where sid = '{sid}' and version = 2"),
+                vec![2],
+            ),
+            (
+                format!(
+                    "update history set date = date - interval '1 day' where sid = '{sid}' and version = 3"
+                ),
+                vec![3],
             ),
             (format!("delete from history where sid = '{sid}' and version = 1"), vec![2]),
             (format!("delete from history where sid = '{sid}' and version = 3"), vec![4]),

@@ -269,3 +269,48 @@ fn a_row_that_is_locked_elsewhere_holds_up_nobody_else_for_long() {
         app.patch(&locked, &json!({"name": "x"})).await.expect(200);
     });
 }
+
+#[test]
+fn what_is_acknowledged_is_stored_whatever_becomes_of_connections() {
+    check(async |app| {
+        let (path, sid) = (app.partner.code_path(), app.partner.code.short_code_sid);
+        let (second, server) = app.second_instance().await;
+        let client = reqwest::Client::new();
+        // Connections end again and again, while two instances contend for one row.
+        let mut admin = app.connection().await;
+        let killer = actix_web::rt::spawn(async move {
+            for _ in 0..20 {
+                let statement = "select pg_terminate_backend(pid) from pg_stat_activity
+                                 where datname = current_database() and pid <> pg_backend_pid()";
+                sqlx::query(statement).execute(&mut admin).await.unwrap();
+                tokio::time::sleep(std::time::Duration::from_millis(40)).await;
+            }
+        });
+        let mut told = 0;
+        let mut number = 0;
+        while !killer.is_finished() {
+            let writes = (0..16).map(|place| {
+                let base = if place % 2 == 0 { &app.base } else { &second };
+                let body = json!({"name": format!("name {}", number + place)});
+                let request = client.patch(format!("{base}{path}")).bearer_auth(&app.token);
+                Answer::to(request.json(&body))
+            });
+            let answers = join_all(writes).await;
+            assert!(
+                answers.iter().all(|answer| [200, 503].contains(&answer.status)),
+                "{answers:?}"
+            );
+            told += answers.iter().filter(|answer| answer.status == 200).count();
+            number += 16;
+        }
+        assert!(told > 0);
+        let updates = "select count(*) from history where sid = $1 and version > 1";
+        let stored: i64 = sqlx::query_scalar(updates)
+            .bind(sid)
+            .fetch_one(&mut app.connection().await)
+            .await
+            .unwrap();
+        assert!(stored >= told as i64, "{told} told, {stored} stored");
+        server.stop(false).await;
+    });
+}
