@@ -6,7 +6,8 @@
 //! 2. [`routes`] is the one table of endpoints.
 //! 3. [`short_codes`] is a noun: its members, what may be changed of them, its table; and its handlers, whose signatures say
 //!    what is checked. [`did_groups`] is its twin; [`partners`] and [`oauth`] are stored the same way.
-//! 4. [`store`] is the one place where stored objects are read, created and changed, with their history.
+//! 4. [`store`] is the one place where stored objects are read, created and changed, with their history; its lanes serve all
+//!    requests that wait with one statement.
 //! 5. [`list`] narrows, orders and pages, from arguments to a statement.
 //! 6. [`auth`] turns a bearer token into a caller with scopes and a reach, which the store asks for.
 //! 7. [`http`] is what requests share on the wire; [`json`], [`input`], [`fields`], [`patch`] and [`merge`] turn JSON into checked values.
