@@ -3,7 +3,8 @@
 pub mod handlers;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use sqlx::postgres::PgArguments;
 use sqlx::{FromRow, PgConnection, PgExecutor};
 use time::OffsetDateTime;
@@ -379,10 +380,15 @@ impl Resource for Partner {
     }
 
     /// With what the operator has set.
-    fn recorded(&self) -> Result<Map<String, Value>, ApiError> {
-        let mut members = self.members()?;
-        members.insert("requires_if_match".to_owned(), self.requires_if_match.into());
-        Ok(members)
+    fn recorded(&self) -> Result<Box<RawValue>, ApiError> {
+        #[derive(Serialize)]
+        struct Recorded<'a> {
+            #[serde(flatten)]
+            partner: &'a Partner,
+            requires_if_match: bool,
+        }
+        let recorded = Recorded { partner: self, requires_if_match: self.requires_if_match };
+        to_raw_value(&recorded).map_err(|error| ApiError::Internal(error.into()))
     }
 
     fn broken(&self, constraint: &str) -> Option<ApiError> {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool};
@@ -31,24 +32,62 @@ pub enum Action {
     Delete,
 }
 
-/// A member before and after.
+/// A member before and after, as JSON text.
 #[derive(Serialize)]
 struct Change<'a> {
-    after: &'a Value,
-    before: &'a Value,
+    after: &'a RawValue,
+    before: &'a RawValue,
+}
+
+/// What becomes of an object: its members that differ, and itself as it became or last was.
+pub(super) struct Changes<'a> {
+    members: BTreeMap<&'a str, Change<'a>>,
+    object: &'a RawValue,
+}
+
+impl<'a> Changes<'a> {
+    /// From the one to the other, both as [`Resource::recorded`] tells them. One that does not exist has no members.
+    ///
+    /// # Errors
+    /// None that a client could cause.
+    pub fn between(old: Option<&'a RawValue>, new: Option<&'a RawValue>) -> Result<Self, ApiError> {
+        let (before, after) = (members(old)?, members(new)?);
+        let value = |members: &BTreeMap<&'a str, &'a RawValue>, name| {
+            members.get(name).copied().unwrap_or(RawValue::NULL)
+        };
+        let change =
+            |name| (name, Change { after: value(&after, name), before: value(&before, name) });
+        let differs = |(_, change): &(_, Change<'_>)| change.after.get() != change.before.get();
+        let members = before.keys().chain(after.keys()).copied().map(change).filter(differs);
+        Ok(Self { members: members.collect(), object: new.or(old).unwrap_or(RawValue::NULL) })
+    }
+
+    /// Whether a member of that name differs.
+    pub fn has(&self, name: &str) -> bool {
+        self.members.contains_key(name)
+    }
+}
+
+fn members(object: Option<&RawValue>) -> Result<BTreeMap<&str, &RawValue>, ApiError> {
+    object.map_or_else(
+        || Ok(BTreeMap::new()),
+        |object| {
+            serde_json::from_str(object.get()).map_err(|error| ApiError::Internal(error.into()))
+        },
+    )
 }
 
 /// What the text of an entry says.
 #[derive(Serialize)]
 struct Text<'a> {
     action: Action,
-    changes: BTreeMap<&'a str, Change<'a>>,
+    changes: &'a BTreeMap<&'a str, Change<'a>>,
     #[serde(with = "date")]
     date: OffsetDateTime,
     ip: Option<IpAddr>,
     kind: &'static str,
     /// The object as it became, or last was.
-    object: &'a Map<String, Value>,
+    object: &'a RawValue,
     /// The partner of the token that made the change.
     partner_sid: Option<Uuid>,
     request_id: Option<&'a str>,
@@ -58,22 +97,20 @@ struct Text<'a> {
 }
 
 impl<R: Resource> Stored<R> {
-    /// The text of the entry for a change from members `old` to members `new`, which are those of the row as it is now.
-    /// The row's head, until now that of the entry before, becomes the hash of the new one.
+    /// The entry for what became of the row, which is now as it became. The row's head, until now that of the entry before, becomes the hash of the new one.
     pub(super) fn record(
         &mut self,
         actor: &Actor,
         action: Action,
-        old: &Map<String, Value>,
-        new: &Map<String, Value>,
+        changes: &Changes<'_>,
     ) -> Result<Entry, ApiError> {
         let text = Text {
             action,
-            changes: changes(old, new),
+            changes: &changes.members,
             date: self.changed_at,
             ip: actor.ip(),
             kind: R::KIND,
-            object: if action == Action::Delete { old } else { new },
+            object: changes.object,
             partner_sid: actor.partner_sid(),
             request_id: actor.request_id(),
             sid: self.object.sid(),
@@ -92,19 +129,6 @@ pub(super) struct Entry {
     pub version: i64,
     pub hash: Vec<u8>,
     pub text: String,
-}
-
-/// The members that differ. An object that does not exist has none.
-fn changes<'a>(
-    old: &'a Map<String, Value>,
-    new: &'a Map<String, Value>,
-) -> BTreeMap<&'a str, Change<'a>> {
-    let value = |members: &'a Map<String, Value>, name| members.get(name).unwrap_or(&Value::Null);
-    old.keys()
-        .chain(new.keys())
-        .map(|name| (name.as_str(), Change { after: value(new, name), before: value(old, name) }))
-        .filter(|(_, Change { after, before })| after != before)
-        .collect()
 }
 
 /// An object as it was.

@@ -21,13 +21,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool};
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::history::{Action, Entry};
+use super::history::{Action, Changes, Entry};
 use super::terms::{Answer, Terms, kept_under};
 use super::write::{Batch, update_alone};
 use super::{Resource, Stored, sql};
@@ -316,8 +316,8 @@ struct Row<R> {
     /// The version that was read.
     seen: i64,
     stored: Stored<R>,
-    /// Its members as they are now, as the history keeps them.
-    members: Map<String, Value>,
+    /// The object as it is now, as the history keeps it.
+    recorded: Box<RawValue>,
     now: OffsetDateTime,
     /// Whether a reference of it was changed.
     has_referred: bool,
@@ -537,11 +537,11 @@ impl<R> Write<R> {
 
 impl<R: Resource> Row<R> {
     fn new(stored: Stored<R>, now: OffsetDateTime) -> Result<Self, ApiError> {
-        let members = stored.object.recorded()?;
+        let recorded = stored.object.recorded()?;
         let seen = stored.version;
         let (entries, outcomes) = (Vec::new(), Vec::new());
         let (has_referred, is_full) = (false, false);
-        Ok(Self { seen, stored, members, now, has_referred, is_full, entries, outcomes })
+        Ok(Self { seen, stored, recorded, now, has_referred, is_full, entries, outcomes })
     }
 
     /// Makes a change, and says what is to be answered to it; nothing where it has to wait for the next round.
@@ -555,23 +555,18 @@ impl<R: Resource> Row<R> {
         write.terms.precondition.judge(self.stored.version, must_match)?;
         let mut object = self.stored.object.clone();
         (write.change)(&mut object)?;
-        let members = object.recorded()?;
-        if members != self.members {
-            if R::REFERENCES.iter().any(|name| members[*name] != self.members[*name]) {
-                self.is_full = self.has_referred;
-                self.has_referred = true;
+        let recorded = object.recorded()?;
+        if recorded.get() != self.recorded.get() {
+            let changes = Changes::between(Some(&self.recorded), Some(&recorded))?;
+            if R::REFERENCES.iter().any(|name| changes.has(name)) {
+                self.is_full = mem::replace(&mut self.has_referred, true);
             }
             if self.is_full {
                 return Ok(None);
             }
             let mut after = self.stored.next(object, self.now);
-            self.entries.push(after.record(
-                &write.actor,
-                Action::Update,
-                &self.members,
-                &members,
-            )?);
-            (self.stored, self.members) = (after, members);
+            self.entries.push(after.record(&write.actor, Action::Update, &changes)?);
+            (self.stored, self.recorded) = (after, recorded);
         }
         Answer::of(&self.stored.object, self.stored.version).map(Some)
     }

@@ -10,6 +10,7 @@ mod terms;
 mod write;
 
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::QueryAs;
@@ -91,12 +92,12 @@ pub trait Resource:
         None
     }
 
-    /// The object's members, as the history keeps them: those that the API shows, unless there are more.
+    /// The object as JSON text, as the history keeps it: what the API shows of it, unless there is more.
     ///
     /// # Errors
     /// None that a client could cause.
-    fn recorded(&self) -> Result<Map<String, Value>, ApiError> {
-        self.members()
+    fn recorded(&self) -> Result<Box<RawValue>, ApiError> {
+        to_raw_value(self).map_err(|error| ApiError::Internal(error.into()))
     }
 
     /// The object's members, as the API shows them.

@@ -1,13 +1,12 @@
 //! Writing: every change of a stored object, with its history entry in the same statement.
 
 use serde::de::DeserializeOwned;
-use serde_json::Map;
 use sqlx::postgres::PgArguments;
 use sqlx::{Acquire, AssertSqlSafe, FromRow, PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::history::{self, Entry};
+use super::history::{self, Changes, Entry};
 use super::lanes::Lanes;
 use super::terms::{Answer, IdempotencyKey, Terms, on_terms};
 use super::{Action, Reference, Resource, Stored, reached, sql};
@@ -121,9 +120,10 @@ pub async fn create_all<R: Resource>(
     let mut entries = Vec::with_capacity(objects.len());
     let mut created = Vec::with_capacity(objects.len());
     for object in objects {
-        let members = object.recorded()?;
+        let new = object.recorded()?;
         let mut row = Stored { object, version: 1, head: Vec::new(), changed_at };
-        entries.push(row.record(actor, Action::Create, &Map::new(), &members)?);
+        let changes = Changes::between(None, Some(&new))?;
+        entries.push(row.record(actor, Action::Create, &changes)?);
         created.push(row);
     }
     write(connection, sql::insert::<R>(), &created, &entries).await?;
@@ -150,7 +150,8 @@ pub async fn delete<R: Resource>(
         }
         let old = before.object.recorded()?;
         let mut last = before.next(before.object.clone(), now);
-        let entry = last.record(actor, Action::Delete, &old, &Map::new())?;
+        let changes = Changes::between(Some(&old), None)?;
+        let entry = last.record(actor, Action::Delete, &changes)?;
         write(tx, sql::delete::<R>(), &[last], &[entry]).await?;
         Ok(Answer::gone())
     })
@@ -201,10 +202,11 @@ async fn restore<R: Resource + DeserializeOwned>(
     history::last::<R>(tx, &restorer, sid).await?.ok_or(ApiError::NoItem)?;
     terms.precondition.judge_absent()?;
     let object = history::object::<R>(tx, sid, version).await?;
-    let members = object.recorded()?;
+    let new = object.recorded()?;
     let changed_at = now(tx).await?.max(last.date);
     let mut row = Stored { object, version: last.version + 1, head: last.hash, changed_at };
-    let entry = row.record(&restorer, Action::Revert, &Map::new(), &members)?;
+    let changes = Changes::between(None, Some(&new))?;
+    let entry = row.record(&restorer, Action::Revert, &changes)?;
     write(tx, sql::insert::<R>(), std::slice::from_ref(&row), &[entry]).await?;
     Ok(row)
 }
@@ -238,11 +240,11 @@ impl<R: Resource> Locked<R> {
         let mut object = before.object.clone();
         change(&mut object)?;
         let new = object.recorded()?;
-        if old == new {
+        if old.get() == new.get() {
             return Ok(before);
         }
         let mut after = before.next(object, now);
-        let entry = after.record(actor, action, &old, &new)?;
+        let entry = after.record(actor, action, &Changes::between(Some(&old), Some(&new))?)?;
         let mut batch = Batch::default();
         batch.add(before.version, &after, std::slice::from_ref(&entry));
         let written = batch.write(tx, &sql::apply::<R>(false)).await;
