@@ -4,10 +4,6 @@ use std::process::ExitCode;
 
 use shortline::commands::Cli;
 
-/// Faster than the system's under many small requests, and it gives idle connections' memory back: see docs/performance.md.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[actix_web::main]
 async fn main() -> ExitCode {
     match Cli::from_process().run().await {
