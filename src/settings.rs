@@ -31,7 +31,7 @@ pub struct Settings {
     /// A file that holds the database's URL
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE", global = true)]
     database_url_file: Option<PathBuf>,
-    /// How many connections to the database are kept at most
+    /// How many connections to the database the pool keeps at most; beside it, up to four for each core serve what is batched
     #[arg(
         long,
         env = "SHORTLINE_DATABASE_CONNECTIONS",
