@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::arguments::{Arguments, page};
-use super::listing::{Links, Listing, Pagination};
+use super::listing::{Links, Listing};
 use crate::auth::Actor;
 use crate::error::ApiError;
 use crate::input::{FromMember, Input, Members, Refusal};
@@ -56,24 +56,7 @@ struct Change {
 }
 
 /// A history as the OpenAPI document shows it.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "a schema alone")]
-pub struct EntryList {
-    /// How many entries this page has.
-    count: u32,
-    /// Whether there are entries after this page.
-    has_more: bool,
-    /// The entries, oldest first.
-    items: Vec<Entry>,
-    /// How many entries a page has at most.
-    limit: u32,
-    /// How many entries were skipped.
-    offset: u64,
-    /// Links to the pages around this one.
-    pagination: Pagination,
-    /// How many entries there are on all pages.
-    total: u64,
-}
+pub struct EntryList;
 
 /// The query arguments of a history.
 #[derive(IntoParams)]

@@ -9,6 +9,7 @@ use utoipa::openapi::{ObjectBuilder, Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::body::{MergePatch, NewObject, Replacement};
+use super::histories::{Entry, EntryList};
 use super::listing::{Envelope, ListOf};
 use super::view::View;
 use crate::input::{Completeness, Input, Members};
@@ -121,10 +122,7 @@ impl<R: Resource + ToSchema> ToSchema for View<R> {
 /// The envelope of a list, its items as they are viewed.
 impl<R: Resource + ToSchema> PartialSchema for ListOf<R> {
     fn schema() -> RefOr<Schema> {
-        let mut envelope = object::<Envelope>();
-        let view = Ref::from_schema_name(View::<R>::name());
-        envelope.properties.insert("items".to_owned(), Array::new(view).into());
-        Schema::Object(envelope).into()
+        envelope(View::<R>::name())
     }
 }
 
@@ -138,6 +136,29 @@ impl<R: Resource + ToSchema> ToSchema for ListOf<R> {
         schemas.push((View::<R>::name().into_owned(), View::<R>::schema()));
         View::<R>::schemas(schemas);
     }
+}
+
+/// The envelope of a history.
+impl PartialSchema for EntryList {
+    fn schema() -> RefOr<Schema> {
+        envelope(Entry::name())
+    }
+}
+
+impl ToSchema for EntryList {
+    fn schemas(schemas: &mut Schemas) {
+        Envelope::schemas(schemas);
+        schemas.push((Entry::name().into_owned(), Entry::schema()));
+        Entry::schemas(schemas);
+    }
+}
+
+/// The envelope of a list whose items have the schema of that name.
+fn envelope(items: Cow<'static, str>) -> RefOr<Schema> {
+    let mut envelope = object::<Envelope>();
+    let item = Ref::from_schema_name(items);
+    envelope.properties.insert("items".to_owned(), Array::new(item).into());
+    Schema::Object(envelope).into()
 }
 
 /// What an input is an input of.
