@@ -3,6 +3,11 @@
 use std::process::ExitCode;
 
 use shortline::commands::Cli;
+use tikv_jemallocator::Jemalloc;
+
+/// Takes a tenth less time than the C library's, and a third less memory for idle connections: docs/performance.md.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 #[actix_web::main]
 async fn main() -> ExitCode {

@@ -18,16 +18,12 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<Precondition, ApiError> {
     listed(headers, header::IF_MATCH, "If-Match")
 }
 
-/// Whether `If-None-Match` names that version: the client has it already.
+/// The versions that the client has already, as `If-None-Match` tells.
 ///
 /// # Errors
 /// [`ApiError::BadRequest`] where it is no list of tags.
-pub(super) fn is_known(headers: &HeaderMap, version: i64) -> Result<bool, ApiError> {
-    Ok(match listed(headers, header::IF_NONE_MATCH, "If-None-Match")? {
-        Precondition::None => false,
-        Precondition::Exists => true,
-        Precondition::OneOf(tags) => tags.contains(&version.to_string()),
-    })
+pub(super) fn if_none_match(headers: &HeaderMap) -> Result<Precondition, ApiError> {
+    listed(headers, header::IF_NONE_MATCH, "If-None-Match")
 }
 
 fn listed(

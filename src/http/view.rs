@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::Payload;
-use actix_web::http::header::{self, ContentType, HeaderMap};
+use actix_web::http::header::{self, ContentType};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, Responder};
 use serde_json::{Map, Value};
 use sqlx::PgPool;
@@ -21,7 +21,7 @@ use crate::date;
 use crate::error::ApiError;
 use crate::list::Selection;
 use crate::partners::Partner;
-use crate::store::{self, Answer, Resource, Stored};
+use crate::store::{self, Answer, Precondition, Resource, Stored};
 
 /// The committed row is the answer.
 impl Responder for Answer {
@@ -76,7 +76,8 @@ pub struct ObjectRequest<R> {
     view: View<R>,
     /// The time at which it is to be shown, where that is not now.
     at: Option<OffsetDateTime>,
-    headers: HeaderMap,
+    /// The versions that the client has already.
+    known: Precondition,
 }
 
 impl<R: Resource> ObjectRequest<R> {
@@ -92,7 +93,7 @@ impl<R: Resource> ObjectRequest<R> {
         sid: Uuid,
         now: impl Future<Output = Result<Stored<R>, ApiError>>,
     ) -> Result<HttpResponse, ApiError> {
-        let Self { view, at, headers } = self;
+        let Self { view, at, known } = self;
         if let Some(at) = at {
             let past = store::at::<R>(db, actor, sid, at).await?;
             return Ok(HttpResponse::Ok().json(&view.show(db, actor, vec![past]).await?[0]));
@@ -103,7 +104,7 @@ impl<R: Resource> ObjectRequest<R> {
             return Ok(HttpResponse::Ok().json(&shown.await?[0]));
         }
         let tag = (header::ETAG, entity_tag(version));
-        Ok(if conditional::is_known(&headers, version)? {
+        Ok(if known.names(version) {
             HttpResponse::NotModified().insert_header(tag).finish()
         } else {
             HttpResponse::Ok().insert_header(tag).json(object)
@@ -114,8 +115,8 @@ impl<R: Resource> ObjectRequest<R> {
         let arguments = Arguments::of(request);
         let at = arguments.get("at")?.map(date::parse).transpose();
         let at = at.map_err(|message| ApiError::bad_argument("at", message))?;
-        conditional::is_known(request.headers(), 0)?;
-        Ok(Self { view: View::parse(&arguments)?, at, headers: request.headers().clone() })
+        let known = conditional::if_none_match(request.headers())?;
+        Ok(Self { view: View::parse(&arguments)?, at, known })
     }
 }
 

@@ -21,7 +21,8 @@ pub struct Terms {
     pub validate_only: bool,
 }
 
-/// The versions of an object that a write may change: `If-Match` (RFC 9110, section 13.1.1).
+/// Versions of an object: those that a write may change (`If-Match`; RFC 9110, section 13.1.1), or that a reader has already
+/// (`If-None-Match`, section 13.1.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Precondition {
     /// Any, or none: nothing was said.
@@ -34,6 +35,15 @@ pub enum Precondition {
 }
 
 impl Precondition {
+    /// Whether that version is among them.
+    pub fn names(&self, version: i64) -> bool {
+        match self {
+            Self::None => false,
+            Self::Exists => true,
+            Self::OneOf(tags) => tags.contains(&version.to_string()),
+        }
+    }
+
     /// Judges an object of that version.
     ///
     /// # Errors
@@ -42,9 +52,9 @@ impl Precondition {
     pub(super) fn judge(&self, version: i64, is_required: bool) -> Result<(), ApiError> {
         match self {
             Self::None if is_required => Err(ApiError::PreconditionRequired),
-            Self::None | Self::Exists => Ok(()),
-            Self::OneOf(tags) if tags.contains(&version.to_string()) => Ok(()),
-            Self::OneOf(_) => Err(ApiError::PreconditionFailed),
+            Self::None => Ok(()),
+            named if named.names(version) => Ok(()),
+            _ => Err(ApiError::PreconditionFailed),
         }
     }
 

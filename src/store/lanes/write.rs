@@ -1,314 +1,40 @@
-//! Many rows at once, without waiting for company.
-//!
-//! Each thread of the service has a lane for reads and one for writes, with one connection each. A lane that becomes free takes
-//! *whatever is waiting*: it reads those rows with one statement, makes the changes in the order in which they came, and writes
-//! all of them, their history and the answers under their keys with one more. A lone request is a batch of one; under load the
-//! batch grows by itself, and writers of one row no longer queue on its lock.
-//!
-//! Nothing is locked in between: a row is written where its version is still the one that was read. Each statement is a
-//! transaction of its own, so an answer is told after its commit. A row at which another lane was faster is contended: for some
-//! time its changes are made in a transaction that locks it, still all that wait at once.
-//!
-//! Whatever is out of the ordinary is done alone, in a transaction that locks its row: dry runs, and all members of a batch that a
-//! constraint or a lock refused, so that the refusal reaches only the request that it is for.
+//! The lane for writes.
 
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{HashMap, HashSet};
 use std::mem;
-use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
 use serde_json::value::RawValue;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool};
+use sqlx::PgPool;
 use time::OffsetDateTime;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::history::{Action, Changes, Entry};
-use super::terms::{Answer, Terms, kept_under};
-use super::write::{Batch, update_alone};
-use super::{Resource, Stored, sql};
-use crate::auth::{Actor, Reach};
-use crate::cutoff::Cutoff;
+use super::{Asked, Found, PATIENCE, Session, refuse};
+use crate::auth::Actor;
 use crate::database::Database;
 use crate::error::ApiError;
+use crate::store::history::{Action, Changes, Entry};
+use crate::store::terms::{Answer, Terms, kept_under};
+use crate::store::write::{Batch, update_alone};
+use crate::store::{Resource, Stored};
 
-/// The most requests that a statement serves.
-const MOST: usize = 64;
-/// The most requests that wait for a lane.
-const QUEUE: usize = 1_024;
-/// How long a request waits for a lane.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// How long a batch may take: longer than any statement.
-const LONGEST: Duration = Duration::from_secs(12);
-/// How long a lane keeps a connection that nobody needs.
-const IDLE: Duration = Duration::from_secs(60);
 /// How long a row counts as contended after a lost race.
 const CONTENDED: Duration = Duration::from_secs(1);
 
-/// The lanes of a thread for the objects of one kind.
-pub struct Lanes<R> {
-    pool: PgPool,
-    reads: mpsc::Sender<Read<R>>,
-    writes: mpsc::Sender<Write<R>>,
-}
-
 /// A change that can be made again, should another one have been faster.
-type Change<R> = Box<dyn Fn(&mut R) -> Result<(), ApiError>>;
-
-/// A request for a row.
-struct Read<R> {
-    reach: Reach,
-    sid: Uuid,
-    reply: oneshot::Sender<Result<Stored<R>, ApiError>>,
-    since: Instant,
-}
+pub(super) type Change<R> = Box<dyn Fn(&mut R) -> Result<(), ApiError>>;
 
 /// A request for a change.
-struct Write<R> {
-    actor: Actor,
-    sid: Uuid,
-    terms: Terms,
-    change: Change<R>,
-    reply: oneshot::Sender<Result<Answer, ApiError>>,
-    since: Instant,
-}
-
-impl<R: Resource> Lanes<R> {
-    /// Starts the lanes of this thread. What is done alone takes its connections from the pool.
-    pub fn start(database: &Database, pool: PgPool) -> Self {
-        let (reads, queue) = mpsc::channel(QUEUE);
-        let mut session = Session::new::<R>(database);
-        actix_web::rt::spawn(serve(
-            queue,
-            database.cutoff().clone(),
-            async move |batch| match batch {
-                Some(batch) => read(&mut session, batch).await,
-                None => session.close(),
-            },
-        ));
-        let (writes, queue) = mpsc::channel(QUEUE);
-        let mut writer = Writer::new::<R>(database, pool.clone());
-        actix_web::rt::spawn(serve(
-            queue,
-            database.cutoff().clone(),
-            async move |batch| match batch {
-                Some(batch) => writer.write(batch).await,
-                None => writer.session.close(),
-            },
-        ));
-        Self { pool, reads, writes }
-    }
-
-    /// The object of that sid.
-    ///
-    /// # Errors
-    /// [`ApiError::NoItem`] where the actor reaches none.
-    pub async fn get(&self, actor: &Actor, sid: Uuid) -> Result<Stored<R>, ApiError> {
-        let (reply, answer) = oneshot::channel();
-        let read = Read { reach: actor.reach(), sid, reply, since: Instant::now() };
-        self.reads.try_send(read).map_err(|_| ApiError::Unavailable(None))?;
-        answer.await.unwrap_or(Err(ApiError::Unavailable(None)))
-    }
-
-    /// As [`super::update`].
-    pub(super) async fn update(
-        &self,
-        actor: &Actor,
-        sid: Uuid,
-        terms: Terms,
-        change: impl Fn(&mut R) -> Result<(), ApiError> + 'static,
-    ) -> Result<Answer, ApiError> {
-        if terms.validate_only {
-            return update_alone(&self.pool, actor, sid, &terms, change).await;
-        }
-        let (reply, answer) = oneshot::channel();
-        let (actor, change, since) = (actor.clone(), Box::new(change), Instant::now());
-        let write = Write { actor, sid, terms, change, reply, since };
-        self.writes.try_send(write).map_err(|_| ApiError::Unavailable(None))?;
-        answer.await.unwrap_or(Err(ApiError::Unavailable(None)))
-    }
-}
-
-/// Serves whatever is waiting, as long as there are senders; nothing (`None`) where nobody came for long, or a batch came to no
-/// good.
-async fn serve<T>(
-    mut queue: mpsc::Receiver<T>,
-    cutoff: Cutoff,
-    mut batch: impl AsyncFnMut(Option<Vec<T>>),
-) {
-    loop {
-        let mut waiting = Vec::new();
-        match tokio::time::timeout(IDLE, queue.recv_many(&mut waiting, MOST)).await {
-            Ok(0) => return,
-            Ok(_) => {
-                let served = AssertUnwindSafe(batch(Some(waiting))).catch_unwind();
-                match tokio::time::timeout(LONGEST, served).await {
-                    Ok(Ok(())) => continue,
-                    Ok(Err(_)) => tracing::error!("a batch panicked"),
-                    Err(_) => {
-                        tracing::error!("the database did not answer a batch in {LONGEST:?}");
-                        cutoff.set();
-                    }
-                }
-            }
-            Err(_) => {}
-        }
-        // Whose requests were dropped, are told so.
-        batch(None).await;
-    }
-}
-
-/// The connection of a lane, and its statements.
-struct Session {
-    database: Database,
-    open: Option<(PgConnection, Instant)>,
-    find: Arc<str>,
-    lock: Arc<str>,
-    apply: Arc<str>,
-    apply_with_keys: Arc<str>,
-}
-
-impl Session {
-    fn new<R: Resource>(database: &Database) -> Self {
-        Self {
-            database: database.clone(),
-            open: None,
-            find: sql::find::<R>(false).into(),
-            lock: sql::find::<R>(true).into(),
-            apply: sql::apply::<R>(false).into(),
-            apply_with_keys: sql::apply::<R>(true).into(),
-        }
-    }
-
-    fn close(&mut self) {
-        self.open = None;
-    }
-
-    async fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
-        let is_stale =
-            |(_, since): &(_, Instant)| self.database.cutoff().has_passed(since.elapsed());
-        let (connection, since) = match self.open.take().filter(|open| !is_stale(open)) {
-            Some(open) => open,
-            None => {
-                let since = Instant::now();
-                let mut connection = self.database.connect().await?;
-                // Arrays of any length are one plan: making one costs more than running it.
-                let generic = sqlx::raw_sql("set plan_cache_mode = force_generic_plan");
-                generic.execute(&mut connection).await?;
-                (connection, since)
-            }
-        };
-        Ok(&mut self.open.insert((connection, since)).0)
-    }
-
-    /// Ends a transaction that has written nothing.
-    async fn roll_back(&mut self) {
-        if let Some((connection, _)) = &mut self.open
-            && sqlx::raw_sql("rollback").execute(connection).await.is_err()
-        {
-            self.close();
-        }
-    }
-
-    /// The rows of these sids, each where it is within that reach; by their place in `asked`. Locked, in a transaction.
-    async fn find<R: Resource>(
-        &mut self,
-        asked: &[(Uuid, Reach)],
-        locked: bool,
-    ) -> Result<Vec<Found<R>>, sqlx::Error> {
-        let reach = |(_, reach): &(Uuid, Reach)| reach.arguments();
-        let statement = if locked { self.lock.clone() } else { self.find.clone() };
-        sqlx::query_as(AssertSqlSafe(statement))
-            .bind((0..).take(asked.len()).collect::<Vec<i64>>())
-            .bind(asked.iter().map(|(sid, _)| *sid).collect::<Vec<_>>())
-            .bind(asked.iter().map(|asked| reach(asked).0).collect::<Vec<_>>())
-            .bind(asked.iter().map(|asked| reach(asked).1).collect::<Vec<_>>())
-            .bind(asked.iter().map(|asked| reach(asked).2).collect::<Vec<_>>())
-            .fetch_all(self.connection().await?)
-            .await
-    }
-}
-
-/// A row that was asked for.
-#[derive(FromRow)]
-struct Found<T> {
-    /// The place in what was asked.
-    number: i64,
-    #[sqlx(flatten)]
-    stored: Stored<T>,
-    /// The database's clock, to the millisecond.
-    now: OffsetDateTime,
-    /// Whether its owner, another partner than the caller's, wants every change to say which version it is for.
-    must_match: bool,
-}
-
-/// What is asked of the database, each row and reach once.
-#[derive(Default)]
-struct Asked {
-    what: Vec<(Uuid, Reach)>,
-    places: HashMap<(Uuid, Reach), usize>,
-}
-
-impl Asked {
-    fn place(&mut self, sid: Uuid, reach: Reach) -> usize {
-        *self.places.entry((sid, reach)).or_insert_with(|| {
-            self.what.push((sid, reach));
-            self.what.len() - 1
-        })
-    }
-}
-
-async fn read<R: Resource>(session: &mut Session, mut batch: Vec<Read<R>>) {
-    batch.retain(|read| !read.reply.is_closed());
-    let mut asked = Asked::default();
-    let mut waiting: Vec<Vec<Read<R>>> = Vec::new();
-    for read in batch {
-        if read.since.elapsed() > PATIENCE {
-            continue;
-        }
-        let place = asked.place(read.sid, read.reach);
-        waiting.resize_with(asked.what.len(), Vec::new);
-        waiting[place].push(read);
-    }
-    if asked.what.is_empty() {
-        return;
-    }
-    let found = match session.find::<R>(&asked.what, false).await {
-        Ok(found) => found,
-        Err(error) => {
-            session.close();
-            return refuse(waiting.into_iter().flatten().map(|read| read.reply), error);
-        }
-    };
-    for Found { number, stored, .. } in found {
-        for read in mem::take(&mut waiting[number as usize]) {
-            let _ = read.reply.send(Ok(stored.clone()));
-        }
-    }
-    for read in waiting.into_iter().flatten() {
-        let _ = read.reply.send(Err(ApiError::NoItem));
-    }
-}
-
-/// Tells all of them that something broke; the cause to one who listens, or to the log.
-fn refuse<T>(
-    replies: impl Iterator<Item = oneshot::Sender<Result<T, ApiError>>>,
-    error: sqlx::Error,
-) {
-    let mut cause = Some(ApiError::from(error));
-    for reply in replies {
-        let told = cause.take().unwrap_or(ApiError::Unavailable(None));
-        if let Err(Err(unheard)) = reply.send(Err(told)) {
-            cause = Some(unheard);
-        }
-    }
-    if let Some(cause) = cause.as_ref().and_then(ApiError::failure) {
-        tracing::error!(error = cause, "a lane failed, and nobody was left to be told");
-    }
+pub(super) struct Write<R> {
+    pub actor: Actor,
+    pub sid: Uuid,
+    pub terms: Terms,
+    pub change: Change<R>,
+    pub reply: oneshot::Sender<Result<Answer, ApiError>>,
+    pub since: Instant,
 }
 
 /// A row that is being changed.
@@ -329,7 +55,7 @@ struct Row<R> {
 }
 
 /// The lane for writes.
-struct Writer {
+pub(super) struct Writer {
     session: Session,
     /// For what is done alone.
     pool: PgPool,
@@ -338,12 +64,17 @@ struct Writer {
 }
 
 impl Writer {
-    fn new<R: Resource>(database: &Database, pool: PgPool) -> Self {
+    pub fn new<R: Resource>(database: &Database, pool: PgPool) -> Self {
         Self { session: Session::new::<R>(database), pool, contended: HashMap::new() }
     }
 
+    /// Gives the connection back.
+    pub fn close(&mut self) {
+        self.session.close();
+    }
+
     /// Serves the requests, round by round, until all are answered or done alone.
-    async fn write<R: Resource>(&mut self, batch: Vec<Write<R>>) {
+    pub async fn write<R: Resource>(&mut self, batch: Vec<Write<R>>) {
         let mut batch = batch;
         while !batch.is_empty() {
             self.contended.retain(|_, since| since.elapsed() < CONTENDED);
