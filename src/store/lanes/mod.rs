@@ -277,3 +277,30 @@ fn refuse<T>(
         tracing::error!(error = cause, "a lane failed, and nobody was left to be told");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_web::test]
+    async fn what_is_heard_meanwhile_joins_the_batch_unless_it_is_as_large_as_the_last() {
+        for (last, taken) in [(3, vec![0, 1, 2]), (2, vec![0, 1, 2]), (1, vec![0])] {
+            let (sender, mut queue) = mpsc::channel(QUEUE);
+            actix_web::rt::spawn(async move { (sender.try_send(1), sender.try_send(2)) });
+            let mut waiting = vec![0];
+            look_again(&mut queue, &mut waiting, last).await;
+            assert_eq!(waiting, taken, "after a batch of {last}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_batch_has_its_limit() {
+        let (sender, mut queue) = mpsc::channel(QUEUE);
+        for number in 1..=MOST {
+            sender.try_send(number).unwrap();
+        }
+        let mut waiting = vec![0];
+        look_again(&mut queue, &mut waiting, QUEUE).await;
+        assert_eq!((waiting.len(), queue.len()), (MOST, 1));
+    }
+}
