@@ -17,6 +17,7 @@ use crate::{did_groups, health, oauth, openapi, partners, short_codes};
 /// Every endpoint.
 pub fn configure(config: &mut ServiceConfig<'_>) {
     config.service(health::healthz).service(health::readyz).service(openapi_json).service(
+        // The router asks one after the other: what is asked for most stands first.
         scope("/core/v2")
             .service(short_codes::handlers::get_short_code)
             .service(short_codes::handlers::patch_short_code)
