@@ -51,12 +51,15 @@ impl Metrics {
         )?;
         let active_requests = IntGauge::new("http_server_active_requests", "Requests in flight.")?;
         let connections = IntGaugeVec::new(
-            Opts::new("db_client_connection_count", "Connections to the database that are open."),
+            Opts::new(
+                "db_client_connection_count",
+                "Connections of the pool that are open: those of the lanes are beside it.",
+            ),
             &["state"],
         )?;
         let connections_max = IntGauge::new(
             "db_client_connection_max",
-            "Connections to the database that may be open at a time.",
+            "Connections of the pool that may be open at a time.",
         )?;
         connections_max.set(db.options().get_max_connections().into());
         let build = Opts::new("shortline_build_info", "Always 1; the label says which build.");

@@ -97,7 +97,8 @@ struct Text<'a> {
 }
 
 impl<R: Resource> Stored<R> {
-    /// The entry for what became of the row, which is now as it became. The row's head, until now that of the entry before, becomes the hash of the new one.
+    /// The entry for what became of the row, which is now as it became. The row's head, until now that of the entry before,
+    /// becomes the hash of the new one.
     pub(super) fn record(
         &mut self,
         actor: &Actor,
