@@ -6,7 +6,7 @@ COPY . .
 # The caches outlive the step, so the binary is taken out of them; small is a promise.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --locked --release \
+    cargo build --locked --release --features jemalloc \
     && install target/release/shortline /usr/local/bin/ \
     && test "$(stat --format %s /usr/local/bin/shortline)" -lt 25000000
 
