@@ -8,8 +8,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::auth::Scope;
-
 /// How long a client should wait before it tries again after a 503, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 1;
 
@@ -112,7 +110,7 @@ pub enum ApiError {
     #[error("forbidden")]
     Forbidden {
         /// The scopes of which one is needed.
-        any_of: &'static [Scope],
+        any_of: Vec<&'static str>,
     },
     /// 404: no object of that sid, as far as the caller can see.
     #[error("no item error")]
@@ -188,11 +186,11 @@ impl ApiError {
     }
 
     /// What broke on our side, where something did. It is logged and never told.
-    pub fn failure(&self) -> Option<&(dyn std::error::Error + 'static)> {
+    pub fn internal_cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Internal(error) => Some(&**error),
             Self::Unavailable(Some(error)) => Some(error),
-            Self::Oauth { cause, .. } => cause.failure(),
+            Self::Oauth { cause, .. } => cause.internal_cause(),
             _ => None,
         }
     }
@@ -204,7 +202,7 @@ impl ApiError {
     }
 
     /// The same error, by its name in RFC 6749.
-    pub fn called(self, code: OauthError) -> Self {
+    pub fn with_oauth_code(self, code: OauthError) -> Self {
         Self::Oauth { code, cause: Box::new(self) }
     }
 
@@ -221,7 +219,7 @@ impl ApiError {
             Self::Unauthorized { presented: false } => "a bearer token is needed".to_owned(),
             Self::Unauthorized { presented: true } => "the bearer token is not valid".to_owned(),
             Self::Forbidden { any_of } => {
-                format!("one of these scopes is needed: {}", list(any_of))
+                format!("one of these scopes is required: {}", any_of.join(", "))
             }
             Self::NoItem => "cannot find item by sid".to_owned(),
             Self::NotFound => "no such path".to_owned(),
@@ -240,10 +238,6 @@ impl ApiError {
         };
         vec![FieldError::general(message)]
     }
-}
-
-fn list(scopes: &[Scope]) -> String {
-    scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(", ")
 }
 
 impl ResponseError for ApiError {
@@ -292,7 +286,7 @@ impl ApiError {
                 response.insert_header((header::WWW_AUTHENTICATE, r#"Basic realm="shortline""#));
             }
             Self::Forbidden { any_of } => {
-                let scopes = any_of.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ");
+                let scopes = any_of.join(" ");
                 let challenge = format!(r#"Bearer error="insufficient_scope", scope="{scopes}""#);
                 response.insert_header((header::WWW_AUTHENTICATE, challenge));
             }

@@ -1,48 +1,38 @@
 //! Shortline: DID groups and short codes behind the CarrierX Core API v2, on your own PostgreSQL.
 //!
-//! A tour of the code, in reading order:
+//! `ARCHITECTURE.md` explains the design. A request walks [`routes`] → a handler of a resource
+//! ([`short_codes`], [`did_groups`], [`partners`], [`oauth`]) → [`store`], and comes straight back.
 //!
-//! 1. `migrations/` is what is kept: partners, tokens, DID groups, short codes and the history of all of them.
-//! 2. [`routes`] is the one table of endpoints.
-//! 3. [`short_codes`] is a noun: its members, what may be changed of them, its table; and its handlers, whose signatures say
-//!    what is checked. [`did_groups`] is its twin; [`partners`] and [`oauth`] are stored the same way.
-//! 4. [`store`] is the one place where stored objects are read, created and changed, with their history; its lanes serve all
-//!    requests that wait with one statement.
-//! 5. [`list`] narrows, orders and pages, from arguments to a statement.
-//! 6. [`auth`] turns a bearer token into a caller with scopes and a reach, which the store asks for.
-//! 7. [`http`] is what requests share on the wire; [`json`], [`input`], [`fields`], [`patch`] and [`merge`] turn JSON into checked values.
-//! 8. [`error`] maps what can go wrong to status and body.
-//! 9. [`openapi`] says in the OpenAPI document what is the same for every operation; [`docs`] is the page made from it.
-//! 10. [`startup`] builds the service from [`settings`]; [`database`] opens connections, and [`cutoff`] ends those to one that has moved; [`housekeeping`]
-//!     is done once a minute; [`telemetry`] is the log and [`metrics`] what can be measured; [`commands`] is the command line;
-//!     [`dev`] the private PostgreSQL.
+//! The modules form layers. Each imports only modules further down this list; a test
+//! (`tests/layers.rs`) holds them to it:
+//!
+//! 1. [`commands`]: the command line
+//! 2. [`dev`]: the private PostgreSQL and the demo data
+//! 3. [`startup`]: builds and runs the service; [`maintenance`]: its periodic work
+//! 4. [`routes`]: the table of endpoints
+//! 5. [`oauth`], [`short_codes`], [`did_groups`], [`partners`]: the resources
+//! 6. [`http`]: what they share on the wire
+//! 7. [`store`]: reads and writes of stored objects, with their history
+//! 8. [`telemetry`]: log and metrics; [`shutdown`]: whether the service drains
+//! 9. [`auth`]: tokens, partners, scopes, visibility, rates
+//! 10. [`settings`]: the configuration
+//! 11. [`input`]: values that hold only what the contract accepts
+//! 12. [`error`]: what can go wrong, and the response to it
 
 pub mod auth;
 pub mod commands;
-pub mod cutoff;
-pub mod database;
-pub mod date;
 pub mod dev;
 pub mod did_groups;
-pub mod docs;
 pub mod error;
-pub mod fields;
-pub mod health;
-pub mod housekeeping;
 pub mod http;
 pub mod input;
-pub mod json;
-pub mod list;
-pub mod merge;
-pub mod metrics;
-pub mod migrations;
+pub mod maintenance;
 pub mod oauth;
-pub mod openapi;
 pub mod partners;
-pub mod patch;
 pub mod routes;
 pub mod settings;
 pub mod short_codes;
+pub mod shutdown;
 pub mod startup;
 pub mod store;
 pub mod telemetry;

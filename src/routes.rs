@@ -2,17 +2,18 @@
 
 use std::sync::LazyLock;
 
-use actix_web::middleware::from_fn;
+use actix_web::http::{Method, header};
+use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::web::Json;
-use actix_web::{App, get};
+use actix_web::{App, HttpRequest, HttpResponse, get};
 use utoipa::openapi::{Info, OpenApi, OpenApiBuilder};
 use utoipa_actix_web::AppExt;
 use utoipa_actix_web::scope::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use crate::auth::authenticate;
-use crate::http::{no_store, private};
-use crate::{did_groups, health, oauth, openapi, partners, short_codes};
+use crate::error::ApiError;
+use crate::http::{authenticate, health, openapi, private};
+use crate::{did_groups, oauth, partners, short_codes};
 
 /// Every endpoint.
 pub fn configure(config: &mut ServiceConfig<'_>) {
@@ -49,7 +50,7 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
                     .service(oauth::handlers::patch_token)
                     .service(oauth::handlers::post_revoke)
                     .service(oauth::handlers::get_whoami)
-                    .wrap(from_fn(no_store)),
+                    .wrap(no_store()),
             )
             .wrap(from_fn(authenticate))
             .wrap(from_fn(private)),
@@ -77,6 +78,27 @@ pub fn openapi() -> &'static OpenApi {
 #[get("/openapi.json")]
 async fn openapi_json() -> Json<&'static OpenApi> {
     Json(openapi())
+}
+
+/// The headers of responses with secrets, which must not be stored (RFC 6749, section 5.1).
+fn no_store() -> DefaultHeaders {
+    DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store")).add((header::PRAGMA, "no-cache"))
+}
+
+/// Answers a request that no route matched: `OPTIONS` with the methods of the path, another method of
+/// a known path with 405, everything else with 404.
+pub async fn unmatched(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    // The path as the router reads it, percent-decoded.
+    let allow = methods_of(request.match_info().as_str());
+    if allow.is_empty() {
+        return Err(ApiError::NotFound);
+    }
+    if request.method() == Method::OPTIONS {
+        return Ok(HttpResponse::NoContent()
+            .insert_header((header::ALLOW, allow.join(", ")))
+            .finish());
+    }
+    Err(ApiError::MethodNotAllowed { allow })
 }
 
 /// The methods that a path knows, for `Allow`; none where there is no such path.

@@ -3,14 +3,23 @@
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
-use crate::oauth::TokenFormat;
+/// The format of new tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum TokenFormat {
+    /// A signed JSON Web Token.
+    Jwt,
+    /// A random UUID that only the database knows.
+    Opaque,
+}
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -146,6 +155,17 @@ impl Settings {
     pub fn database_url(&self) -> anyhow::Result<SecretString> {
         secret("DATABASE_URL", &self.database_url, &self.database_url_file)?
             .context("DATABASE_URL is not set; it names the PostgreSQL database (to try things out: `shortline dev`)")
+    }
+
+    /// The options of a connection to the configured database.
+    ///
+    /// # Errors
+    /// If no URL is set, or it is not valid.
+    pub fn database(&self) -> anyhow::Result<PgConnectOptions> {
+        let url = self.database_url()?;
+        let options = PgConnectOptions::from_str(url.expose_secret())
+            .context("DATABASE_URL is not a valid PostgreSQL URL")?;
+        Ok(options.application_name("shortline"))
     }
 
     /// The secret that JWTs are signed and verified with.

@@ -1,7 +1,6 @@
-//! From settings to a service that runs and stops.
+//! Builds the service from its settings, runs it and stops it.
 
 use std::net::{SocketAddr, TcpListener};
-use std::str::FromStr;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
@@ -9,64 +8,38 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{Data, PayloadConfig};
 use actix_web::{App, HttpServer, web};
 use anyhow::{Context, ensure};
-use secrecy::ExposeSecret;
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection, PgPool};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use utoipa_actix_web::AppExt;
 
 use crate::auth::{Authenticator, Keys, RateLimit};
-use crate::cutoff::Cutoff;
-use crate::database::{ACQUIRE_TIMEOUT, Database};
 use crate::did_groups::DidGroup;
-use crate::housekeeping::Housekeeping;
-use crate::http::{BODY_LIMIT, Draining, PublicUrl, TrustedProxies, cors, edge, unmatched};
-use crate::metrics::{self, Metrics};
-use crate::oauth::{Grants, TokenFormat};
-use crate::settings::Settings;
+use crate::http::openapi::page;
+use crate::http::{BODY_LIMIT, PublicUrl, TrustedProxies, cors, request_middleware};
+use crate::maintenance::Maintenance;
+use crate::oauth::{Grants, OauthToken};
+use crate::partners::Partner;
+use crate::routes;
+use crate::settings::{Settings, TokenFormat};
 use crate::short_codes::ShortCode;
-use crate::store::Lanes;
-use crate::{docs, migrations, routes};
+use crate::shutdown::Shutdown;
+use crate::store::{self, Database, Staleness, Store, migrations};
+use crate::telemetry::metrics::{self, Metrics};
 
-/// Longer than any balancer keeps an idle connection: it never sends a request into a socket that we are closing.
+/// How long an idle connection of a client is kept: longer than any balancer keeps one, so that no
+/// request arrives at a socket that is being closed.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long the head of a request may take to arrive.
+/// The longest time that the head of a request takes to arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the service goes on after SIGTERM, where nobody says.
+/// The default drain time.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How long the connections that have begun may take to be accepted before the listener closes.
+/// How long connections that were made before the listener closes have to be accepted.
 #[cfg(target_os = "linux")]
 const ACCEPT_TIME: Duration = Duration::from_millis(200);
-/// How long requests in flight may take once the listener is closed, in seconds.
-const FLIGHT_SECONDS: u64 = 10;
-
-/// How to reach the configured database.
-///
-/// # Errors
-/// Where no URL is set, or it makes no sense.
-pub fn database(settings: &Settings) -> anyhow::Result<PgConnectOptions> {
-    let url = settings.database_url()?;
-    let options =
-        PgConnectOptions::from_str(url.expose_secret()).context("DATABASE_URL makes no sense")?;
-    Ok(options.application_name("shortline"))
-}
-
-/// A connection for a command.
-///
-/// # Errors
-/// Where the database is away.
-pub async fn connect(options: &PgConnectOptions) -> anyhow::Result<PgConnection> {
-    let connecting = PgConnection::connect_with(options);
-    let connected = tokio::time::timeout(ACQUIRE_TIMEOUT, connecting)
-        .await
-        .map_err(|_| sqlx::Error::PoolTimedOut);
-    connected.flatten().with_context(|| {
-        let (host, port) = (options.get_host(), options.get_port());
-        format!("cannot connect to PostgreSQL at {host}:{port}")
-    })
-}
+/// The longest time, in seconds, that requests in flight have to end after the listener closed.
+const IN_FLIGHT_SECONDS: u64 = 10;
 
 /// The service, bound to its address.
 pub struct Application {
@@ -74,143 +47,145 @@ pub struct Application {
     listener: TcpListener,
     address: SocketAddr,
     metrics_server: Option<(Server, SocketAddr)>,
-    housekeeping: Housekeeping,
-    draining: Draining,
+    maintenance: Maintenance,
+    shutdown: Shutdown,
     drain: Duration,
 }
 
 impl Application {
-    /// Migrates the database and binds the address.
+    /// Binds the address and migrates the database.
     ///
     /// # Errors
-    /// Where a setting makes no sense, the database is away or the address is taken.
-    pub async fn build(settings: &Settings, database: PgConnectOptions) -> anyhow::Result<Self> {
+    /// If a setting is invalid, the database is not available or the address is in use.
+    pub async fn build(settings: &Settings, options: PgConnectOptions) -> anyhow::Result<Self> {
         let keys = Keys::from_settings(settings)?;
         ensure!(
             settings.token_format == TokenFormat::Opaque || !keys.is_empty(),
-            "neither SHORTLINE_JWT_SECRET is set, at least 32 bytes that sign and verify tokens (try `openssl rand -hex 32`), nor SHORTLINE_JWT_KEYS"
+            "neither SHORTLINE_JWT_SECRET nor SHORTLINE_JWT_KEYS is set; set SHORTLINE_JWT_SECRET to \
+             at least 32 bytes (try `openssl rand -hex 32`)"
         );
         let rate_limit = Data::new(RateLimit::from_settings(settings)?);
         let listener = TcpListener::bind(settings.listen)
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
-        migrations::run(connect(&database).await?).await?;
-        let cutoff = Cutoff::default();
-        let sessions = Database::new(database.clone(), cutoff.clone());
-        let pool = sessions.pool(settings.database_connections);
-        let draining = Draining::default();
+        migrations::run(store::connect(&options).await?).await?;
+        let database = Database::new(options.clone(), settings.database_connections);
+        let pool = database.pool().clone();
+        let shutdown = Shutdown::default();
         let authenticator = Data::new(Authenticator::new(pool.clone(), keys));
-        let metrics = Data::new(Metrics::new(pool.clone(), draining.clone())?);
+        let metrics = Data::new(Metrics::new(pool.clone(), shutdown.clone())?);
         let metrics_server = settings
             .metrics_listen
             .map(|address| metrics::serve(address, metrics.clone()))
             .transpose()?;
-        let grants = Grants::new(pool.clone(), authenticator.clone(), settings.token_format)?;
+        let grants = Grants::new(pool, authenticator.clone(), settings.token_format)?;
         let state = State {
             authenticator: authenticator.clone(),
-            cutoff: Data::new(cutoff),
-            db: Data::new(pool),
-            draining: Data::new(draining.clone()),
+            staleness: Data::new(database.staleness().clone()),
+            database: Data::new(database),
+            shutdown: Data::new(shutdown.clone()),
             public_url: Data::new(PublicUrl(settings.public_url.clone())),
             grants: Data::new(grants),
             metrics,
             rate_limit: rate_limit.clone(),
             trusted_proxies: Data::new(TrustedProxies::new(settings.trusted_proxies.clone())),
         };
-        let server = serve(listener.try_clone()?, state, sessions)?;
+        let server = serve(listener.try_clone()?, state)?;
         let history_months = settings.history_months;
-        let housekeeping = Housekeeping { authenticator, rate_limit, history_months, database };
+        let maintenance =
+            Maintenance { authenticator, rate_limit, history_months, database: options };
         Ok(Self {
             server,
             listener,
             address,
             metrics_server,
-            housekeeping,
-            draining,
+            maintenance,
+            shutdown,
             drain: settings.drain_seconds.map_or(DRAIN, Duration::from_secs),
         })
     }
 
-    /// Where it listens.
+    /// The address of the service.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it serves `/metrics`; nowhere where that is not set.
+    /// The address of `/metrics`, if it is served.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_server.as_ref().map(|(_, address)| *address)
     }
 
-    /// Stops the service from elsewhere, requests in flight first.
+    /// A handle that stops the service, after the requests in flight.
     pub fn handle(&self) -> ServerHandle {
         self.server.handle()
     }
 
-    /// Serves until the process is told to stop (SIGTERM, SIGINT), then drains: `/readyz` says no and every answer closes its
-    /// connection, until the balancer has turned away. A second signal ends the drain.
+    /// Serves until SIGTERM or SIGINT, then drains: `/readyz` is 503 and every response closes its
+    /// connection until the balancer sends no more requests. A second signal ends the drain.
     ///
     /// # Errors
-    /// Where the server breaks.
+    /// If the server fails.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
-        let Self { server, listener, housekeeping, .. } = self;
-        let Self { metrics_server, draining, drain, .. } = self;
+        let Self { server, listener, maintenance, .. } = self;
+        let Self { metrics_server, shutdown, drain, .. } = self;
         let handle = server.handle();
-        let mut stop = Stop::new()?;
+        let mut signals = Signals::new()?;
         tokio::spawn(async move {
-            stop.told().await;
+            signals.stop().await;
             tracing::info!("stopping: draining for {drain:?}");
-            draining.begin();
-            if tokio::time::timeout(drain, stop.told()).await.is_err() && !drain.is_zero() {
-                turn_away(&listener).await;
+            shutdown.begin();
+            if tokio::time::timeout(drain, signals.stop()).await.is_err() && !drain.is_zero() {
+                refuse_connections(&listener).await;
             }
-            // A worker that stops takes its connections to the database with it, which the others may be using.
-            let _ =
-                tokio::time::timeout(Duration::from_secs(FLIGHT_SECONDS), draining.landed()).await;
+            // A worker that stops closes its database connections, which other workers may be using.
+            let in_flight = Duration::from_secs(IN_FLIGHT_SECONDS);
+            let _ = tokio::time::timeout(in_flight, shutdown.wait_idle()).await;
             handle.stop(true).await;
         });
-        let measuring = metrics_server.map(|(server, _)| {
+        let metrics_handle = metrics_server.map(|(server, _)| {
             let handle = server.handle();
             tokio::spawn(server);
             handle
         });
         tokio::select! {
             stopped = server => stopped?,
-            () = housekeeping.go_on() => {}
+            () = maintenance.run() => {}
         }
-        housekeeping.once().await;
-        // To the very end, so that the drain can be watched.
-        if let Some(measuring) = measuring {
-            measuring.stop(false).await;
+        maintenance.run_once().await;
+        // Last, so that the drain can be observed.
+        if let Some(handle) = metrics_handle {
+            handle.stop(false).await;
         }
         tracing::info!("stopped");
         Ok(())
     }
 }
 
-/// Lets no further connection begin, and gives those that have time to be accepted.
+/// Refuses new connections, and gives those that the kernel has made the time to be accepted.
 ///
-/// Closing a listener resets the connections that the kernel has made and nobody has accepted yet: a balancer that has already
-/// sent a PATCH there cannot know whether it was done. So the listener is first bound to a network device that does not exist:
-/// from then on the kernel refuses new connections, and the balancer goes to another instance, while those made are accepted.
-async fn turn_away(listener: &TcpListener) {
+/// Closing a listener resets the connections that nobody has accepted yet: a balancer that has already
+/// sent a PATCH on one cannot know whether it was done. The listener is therefore first bound to a
+/// network device that does not exist. From then on the kernel refuses new connections, and the
+/// balancer uses another instance, while established connections are still accepted.
+async fn refuse_connections(listener: &TcpListener) {
     #[cfg(target_os = "linux")]
     {
         use std::num::NonZeroU32;
         const NO_DEVICE: Option<NonZeroU32> = NonZeroU32::new(i32::MAX as u32);
         if let Err(error) = SockRef::from(listener).bind_device_by_index_v4(NO_DEVICE) {
-            tracing::warn!("a connection that begins right now may be reset: {error}");
+            tracing::warn!("a connection that begins now may be reset: {error}");
         }
         tokio::time::sleep(ACCEPT_TIME).await;
     }
 }
 
 /// The signals that stop the process.
-struct Stop {
+struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Stop {
+impl Signals {
     fn new() -> anyhow::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -218,7 +193,7 @@ impl Stop {
         })
     }
 
-    async fn told(&mut self) {
+    async fn stop(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -226,50 +201,52 @@ impl Stop {
     }
 }
 
-/// What handlers and extractors are given.
+/// What handlers and extractors share.
 #[derive(Clone)]
 struct State {
     authenticator: Data<Authenticator>,
-    cutoff: Data<Cutoff>,
-    db: Data<PgPool>,
-    draining: Data<Draining>,
-    public_url: Data<PublicUrl>,
+    database: Data<Database>,
     grants: Data<Grants>,
     metrics: Data<Metrics>,
+    public_url: Data<PublicUrl>,
     rate_limit: Data<RateLimit>,
+    shutdown: Data<Shutdown>,
+    staleness: Data<Staleness>,
     trusted_proxies: Data<TrustedProxies>,
 }
 
-fn serve(listener: TcpListener, state: State, sessions: Database) -> anyhow::Result<Server> {
-    // Made before the first request asks for it.
+fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
+    // Built before the first request needs it.
     routes::openapi();
     let server = HttpServer::new(move || {
         let state = state.clone();
         App::new()
             .into_utoipa_app()
-            .app_data(Data::new(Lanes::<DidGroup>::start(&sessions, state.db.get_ref().clone())))
-            .app_data(Data::new(Lanes::<ShortCode>::start(&sessions, state.db.get_ref().clone())))
+            .app_data(Data::new(Store::<ShortCode>::batched(&state.database)))
+            .app_data(Data::new(Store::<DidGroup>::batched(&state.database)))
+            .app_data(Data::new(Store::<Partner>::new(&state.database)))
+            .app_data(Data::new(Store::<OauthToken>::new(&state.database)))
             .app_data(state.authenticator)
-            .app_data(state.cutoff)
-            .app_data(state.db)
-            .app_data(state.draining)
-            .app_data(state.public_url)
+            .app_data(state.database)
             .app_data(state.grants)
             .app_data(state.metrics)
+            .app_data(state.public_url)
             .app_data(state.rate_limit)
+            .app_data(state.shutdown)
+            .app_data(state.staleness)
             .app_data(state.trusted_proxies)
             .app_data(PayloadConfig::new(BODY_LIMIT))
             .configure(routes::configure)
             .into_app()
-            .configure(docs::configure)
-            .default_service(web::to(unmatched))
+            .configure(page::configure)
+            .default_service(web::to(routes::unmatched))
             .wrap(cors())
-            .wrap(from_fn(edge))
+            .wrap(from_fn(request_middleware))
     });
     Ok(server
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
-        .shutdown_timeout(FLIGHT_SECONDS)
+        .shutdown_timeout(IN_FLIGHT_SECONDS)
         .disable_signals()
         .listen(listener)?
         .run())

@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shortline::list::{Filter, Target};
+use shortline::store::list::{Filter, Target};
 use shortline::short_codes::ShortCode;
 use sqlx::QueryBuilder;
 

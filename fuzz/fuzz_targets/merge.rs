@@ -5,7 +5,7 @@
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};
-use shortline::merge::merge;
+use shortline::input::merge::merge;
 
 /// Keys are few, so that they meet.
 fn object(input: &mut Unstructured, levels: u8) -> Result<Map<String, Value>> {

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shortline::list::{Direction, Order};
+use shortline::store::list::{Direction, Order};
 use shortline::short_codes::ShortCode;
 
 fuzz_target!(|text: &str| {

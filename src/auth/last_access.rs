@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Principal;
+use super::actor::Principal;
 
 /// How many tokens are kept between two writes. A use of more than these is not noted.
 const CAPACITY: usize = 100_000;

@@ -10,7 +10,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::input::{FromMember, Refusal, unknown};
+use crate::input::{FromMember, ValidationError, unknown};
 
 /// A right that a partner can hold and a token can carry, by CarrierX's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,7 +114,7 @@ impl Scope {
     }
 
     /// The scope of the name in `value`.
-    fn from_value(value: &Value) -> Result<Self, Refusal> {
+    fn from_value(value: &Value) -> Result<Self, ValidationError> {
         let name = value.as_str().ok_or("must be an array of the names of scopes")?;
         Self::named(name).ok_or_else(|| Self::unknown(name).as_str().into())
     }
@@ -177,7 +177,7 @@ impl Scopes {
 
 /// An array of names, each one of ours.
 impl FromMember for Scopes {
-    fn from_member(value: Value) -> Result<Self, Refusal> {
+    fn from_member(value: Value) -> Result<Self, ValidationError> {
         let Value::Array(names) = value else {
             return Err("must be an array of the names of scopes".into());
         };
@@ -204,8 +204,8 @@ impl Serialize for Scopes {
     }
 }
 
-/// What an operation needs of a token. Each implementation is a type parameter of [`super::Caller`].
-pub trait Need: 'static {
+/// What an operation needs of a token. Each implementation is a type parameter of [`crate::http::Caller`].
+pub trait Permission: 'static {
     /// The scopes of which the token must carry one; where there are none, any token will do.
     const ANY_OF: &'static [Scope];
     /// Whether the operation reaches the descendants of the token's partner.
@@ -223,7 +223,7 @@ pub enum Descendants {
 /// Reading DID groups and short codes.
 pub struct PhonenumberRead;
 
-impl Need for PhonenumberRead {
+impl Permission for PhonenumberRead {
     const ANY_OF: &'static [Scope] = &[Scope::PhonenumberManage, Scope::PhonenumberRead];
     const DESCENDANTS: Descendants =
         Descendants::With(&[Scope::PhonenumberReadDescendant, Scope::PhonenumberManageDescendant]);
@@ -232,7 +232,7 @@ impl Need for PhonenumberRead {
 /// Creating DID groups.
 pub struct PhonenumberCreate;
 
-impl Need for PhonenumberCreate {
+impl Permission for PhonenumberCreate {
     const ANY_OF: &'static [Scope] = &[Scope::PhonenumberManage, Scope::PhonenumberCreate];
     const DESCENDANTS: Descendants = Descendants::With(&[Scope::PhonenumberManageDescendant]);
 }
@@ -240,7 +240,7 @@ impl Need for PhonenumberCreate {
 /// Changing DID groups and short codes.
 pub struct PhonenumberUpdate;
 
-impl Need for PhonenumberUpdate {
+impl Permission for PhonenumberUpdate {
     const ANY_OF: &'static [Scope] = &[Scope::PhonenumberManage, Scope::PhonenumberUpdate];
     const DESCENDANTS: Descendants = Descendants::With(&[Scope::PhonenumberManageDescendant]);
 }
@@ -248,7 +248,7 @@ impl Need for PhonenumberUpdate {
 /// Deleting DID groups.
 pub struct PhonenumberDelete;
 
-impl Need for PhonenumberDelete {
+impl Permission for PhonenumberDelete {
     const ANY_OF: &'static [Scope] = &[Scope::PhonenumberManage, Scope::PhonenumberDelete];
     const DESCENDANTS: Descendants = Descendants::With(&[Scope::PhonenumberManageDescendant]);
 }
@@ -256,7 +256,7 @@ impl Need for PhonenumberDelete {
 /// The operator creating short codes.
 pub struct AdminCreate;
 
-impl Need for AdminCreate {
+impl Permission for AdminCreate {
     const ANY_OF: &'static [Scope] = &[Scope::AdminManage, Scope::AdminCreate];
     const DESCENDANTS: Descendants = Descendants::Always;
 }
@@ -264,7 +264,7 @@ impl Need for AdminCreate {
 /// The operator deleting short codes.
 pub struct AdminDelete;
 
-impl Need for AdminDelete {
+impl Permission for AdminDelete {
     const ANY_OF: &'static [Scope] = &[Scope::AdminManage, Scope::AdminDelete];
     const DESCENDANTS: Descendants = Descendants::Always;
 }
@@ -272,7 +272,7 @@ impl Need for AdminDelete {
 /// Reading partners.
 pub struct PartnersRead;
 
-impl Need for PartnersRead {
+impl Permission for PartnersRead {
     const ANY_OF: &'static [Scope] = &[Scope::PartnersManage, Scope::PartnersRead];
     const DESCENDANTS: Descendants = Descendants::Always;
 }
@@ -280,7 +280,7 @@ impl Need for PartnersRead {
 /// Creating sub-partners.
 pub struct PartnersCreate;
 
-impl Need for PartnersCreate {
+impl Permission for PartnersCreate {
     const ANY_OF: &'static [Scope] = &[Scope::PartnersManage, Scope::PartnersCreate];
     const DESCENDANTS: Descendants = Descendants::Always;
 }
@@ -288,7 +288,7 @@ impl Need for PartnersCreate {
 /// Changing partners.
 pub struct PartnersUpdate;
 
-impl Need for PartnersUpdate {
+impl Permission for PartnersUpdate {
     const ANY_OF: &'static [Scope] = &[Scope::PartnersManage, Scope::PartnersUpdate];
     const DESCENDANTS: Descendants = Descendants::Always;
 }
@@ -296,7 +296,7 @@ impl Need for PartnersUpdate {
 /// Anything that any valid token may do.
 pub struct AnyToken;
 
-impl Need for AnyToken {
+impl Permission for AnyToken {
     const ANY_OF: &'static [Scope] = &[];
     const DESCENDANTS: Descendants = Descendants::With(&[]);
 }
@@ -304,7 +304,7 @@ impl Need for AnyToken {
 /// Making tokens for sub-partners.
 pub struct OauthCreate;
 
-impl Need for OauthCreate {
+impl Permission for OauthCreate {
     const ANY_OF: &'static [Scope] =
         &[Scope::OauthManageAllTokens, Scope::OauthManage, Scope::OauthCreate];
     const DESCENDANTS: Descendants = Descendants::Always;
@@ -313,7 +313,7 @@ impl Need for OauthCreate {
 /// Reading tokens.
 pub struct OauthRead;
 
-impl Need for OauthRead {
+impl Permission for OauthRead {
     const ANY_OF: &'static [Scope] =
         &[Scope::OauthManageAllTokens, Scope::OauthManage, Scope::OauthRead];
     const DESCENDANTS: Descendants = Descendants::Always;
@@ -322,7 +322,7 @@ impl Need for OauthRead {
 /// Changing tokens.
 pub struct OauthUpdate;
 
-impl Need for OauthUpdate {
+impl Permission for OauthUpdate {
     const ANY_OF: &'static [Scope] =
         &[Scope::OauthManageAllTokens, Scope::OauthManage, Scope::OauthUpdate];
     const DESCENDANTS: Descendants = Descendants::Always;
@@ -331,7 +331,7 @@ impl Need for OauthUpdate {
 /// Revoking tokens.
 pub struct OauthRevoke;
 
-impl Need for OauthRevoke {
+impl Permission for OauthRevoke {
     const ANY_OF: &'static [Scope] = &[Scope::OauthManageAllTokens, Scope::OauthManage];
     const DESCENDANTS: Descendants = Descendants::Always;
 }

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::{Output, sid, told, within};
+use super::{Output, cli_error, sid, within};
 use crate::auth::{Actor, Scope};
 use crate::oauth::OauthClient;
 use crate::partners::Partner;
@@ -33,12 +33,12 @@ pub async fn run(
     match command {
         Command::Create { partner, scope } => {
             let partner: Partner =
-                store::get(&mut *connection, &operator, partner).await.map_err(told)?.object;
+                store::get(&mut *connection, &operator, partner).await.map_err(cli_error)?.object;
             let (partner_sid, scopes) = (partner.partner_sid, within(&partner, scope)?);
             let (client, secret) =
                 spawn_blocking(move || OauthClient::new(partner_sid, scopes)).await??;
             let mut client =
-                store::create_one(connection, &operator, client).await.map_err(told)?.object;
+                store::create_one(connection, &operator, client).await.map_err(cli_error)?.object;
             client.client_secret = Some(secret);
             output.value(&client)
         }

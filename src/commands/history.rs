@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection};
 use time::{Duration, OffsetDateTime};
 
 use super::{Output, TABLES};
-use crate::date;
+use crate::input::date;
 use crate::store;
 
 /// Longer than any write takes: what an entry dated before this was going to be, it is.
@@ -36,7 +36,7 @@ pub async fn run(
     let verified = store::verify(&mut tx, &TABLES, as_of).await?;
     tx.commit().await?;
     output.value(&verified)?;
-    let broken = verified.broken.len();
+    let broken = verified.violations.len();
     ensure!(broken == 0, "the history is broken in {broken} places or more");
     Ok(())
 }

@@ -8,17 +8,17 @@ use serde_json::{Map, Value};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{told, told_errors};
+use super::{cli_error, describe_errors};
 use crate::auth::Actor;
 use crate::error::ApiError;
+use crate::input::json::parse_object;
 use crate::input::{Completeness, FromMember, Members};
-use crate::json::parse_object;
 use crate::short_codes::{NewShortCode, ShortCode};
 use crate::store;
 
 /// How many short codes one statement creates.
 const CHUNK: usize = 1_000;
-/// How many bad lines are told at most.
+/// How many bad lines are cli_error at most.
 const TOLD: usize = 20;
 
 /// A line's number, from 1, and what was made of it.
@@ -68,11 +68,11 @@ async fn create(tx: &mut PgConnection, chunk: &[Line<ShortCode>]) -> anyhow::Res
     match store::create_all(&mut attempt, &operator, codes).await {
         Ok(_) => return Ok(attempt.commit().await?),
         Err(ApiError::Invalid(_) | ApiError::Conflict(_)) => attempt.rollback().await?,
-        Err(error) => return Err(told(error)),
+        Err(error) => return Err(cli_error(error)),
     }
     for (line, code) in chunk {
         let created = store::create_one(&mut *tx, &operator, code.clone()).await;
-        created.map_err(told).with_context(|| format!("nothing was imported\nline {line}"))?;
+        created.map_err(cli_error).with_context(|| format!("nothing was imported\nline {line}"))?;
     }
     Ok(())
 }
@@ -96,7 +96,7 @@ fn check(lines: Vec<Line<Read>>, partner: Option<Uuid>) -> anyhow::Result<Vec<Li
         });
         match code {
             Ok(code) => codes.push((line, code)),
-            Err(error) => bad.push(format!("line {line}: {}", told_errors(&error.errors()))),
+            Err(error) => bad.push(format!("line {line}: {}", describe_errors(&error.errors()))),
         }
     }
     if !bad.is_empty() {

@@ -6,10 +6,10 @@ use sqlx::{Connection, PgConnection};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::{Output, named, sid, told};
+use super::{Output, cli_error, named, sid};
 use crate::auth::Actor;
 use crate::error::ApiError;
-use crate::fields::Name;
+use crate::input::types::Name;
 use crate::oauth::{PartnerLogin, Password};
 use crate::partners::Partner;
 use crate::store;
@@ -55,12 +55,12 @@ async fn create(
     let login =
         spawn_blocking(move || PartnerLogin::new(partner_sid, login_name, &password)).await??;
     let mut tx = connection.begin().await?;
-    let login = store::create_one(&mut tx, &operator, login).await.map_err(told)?;
+    let login = store::create_one(&mut tx, &operator, login).await.map_err(cli_error)?;
     let set = |partner: &mut Partner| {
         partner.login = Some(name);
         Ok(())
     };
-    store::change(&mut tx, &operator, partner_sid, set).await.map_err(told)?;
+    store::update_within(&mut tx, &operator, partner_sid, set).await.map_err(cli_error)?;
     tx.commit().await?;
     output.value(&login.object)
 }
@@ -74,7 +74,8 @@ async fn set_password(
     let sid: Option<Uuid> = sid.fetch_optional(&mut *connection).await?;
     let (sid, password) = (sid.context("no such login")?, read_password()?);
     let set = |login: &mut PartnerLogin| login.set_password(&password).map_err(ApiError::Internal);
-    let login = store::change(connection, &Actor::operator(), sid, set).await.map_err(told)?;
+    let login =
+        store::update_within(connection, &Actor::operator(), sid, set).await.map_err(cli_error)?;
     output.value(&login.object)
 }
 

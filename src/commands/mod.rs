@@ -24,15 +24,15 @@ use crate::auth::{Scope, Scopes};
 use crate::dev;
 use crate::did_groups::DidGroup;
 use crate::error::{ApiError, FieldError};
-use crate::fields::Name;
+use crate::input::types::Name;
 use crate::input::{FromMember, parse_sid};
 use crate::oauth::{OauthClient, OauthToken, PartnerLogin};
 use crate::partners::Partner;
 use crate::settings::Settings;
 use crate::short_codes::ShortCode;
-use crate::startup::{self, Application};
-use crate::store::Resource;
-use crate::{migrations, routes, telemetry};
+use crate::startup::Application;
+use crate::store::{self, Resource, migrations};
+use crate::{routes, telemetry};
 
 /// The tables of everything that has a history.
 pub const TABLES: [&str; 6] = [
@@ -118,8 +118,7 @@ impl Cli {
         match command {
             Command::Dev { ephemeral, data } => dev::run(settings, ephemeral, data).await,
             Command::Serve => {
-                let application =
-                    Application::build(&settings, startup::database(&settings)?).await?;
+                let application = Application::build(&settings, settings.database()?).await?;
                 tracing::info!("listening on http://{}", application.address());
                 if let Some(address) = application.metrics_address() {
                     tracing::info!("metrics on http://{address}/metrics");
@@ -127,7 +126,7 @@ impl Cli {
                 application.run_until_stopped().await
             }
             Command::Migrate => {
-                let connection = startup::connect(&startup::database(&settings)?).await?;
+                let connection = store::connect(&settings.database()?).await?;
                 let report = migrations::run(connection).await?;
                 let applied: Vec<_> =
                     report.applied_migrations().iter().map(ToString::to_string).collect();
@@ -164,7 +163,7 @@ impl Cli {
 }
 
 async fn open(settings: &Settings) -> anyhow::Result<PgConnection> {
-    startup::connect(&startup::database(settings)?).await
+    store::connect(&settings.database()?).await
 }
 
 /// Where the answers of commands go: standard output, for people or as JSON.
@@ -226,23 +225,23 @@ fn named(text: &str) -> Result<Name, String> {
 }
 
 /// What the store refused, in one line.
-fn told(error: ApiError) -> anyhow::Error {
+fn cli_error(error: ApiError) -> anyhow::Error {
     let cause = match error {
         ApiError::Internal(cause) => return cause,
         ApiError::Unavailable(Some(cause)) => return cause.into(),
         ApiError::NoItem => "no such object".to_owned(),
-        error => told_errors(&error.errors()),
+        error => describe_errors(&error.errors()),
     };
     anyhow!(cause)
 }
 
 /// Errors of one object, in one line.
-fn told_errors(errors: &[FieldError]) -> String {
-    let told = errors.iter().map(|FieldError { field, message, .. }| match field {
+fn describe_errors(errors: &[FieldError]) -> String {
+    let cli_error = errors.iter().map(|FieldError { field, message, .. }| match field {
         Some(field) => format!("{field}: {message}"),
         None => message.clone(),
     });
-    told.collect::<Vec<_>>().join("; ")
+    cli_error.collect::<Vec<_>>().join("; ")
 }
 
 /// The scopes that were asked for, all of them the partner's own; all of the partner's, where none were.

@@ -5,9 +5,9 @@ use clap::{ArgAction, Subcommand};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{Output, named, sid, told};
+use super::{Output, cli_error, named, sid};
 use crate::auth::{Actor, Scope};
-use crate::fields::Name;
+use crate::input::types::Name;
 use crate::partners::{Partner, Status};
 use crate::store;
 
@@ -61,15 +61,15 @@ pub async fn run(
             let mut tx = connection.begin().await?;
             let partner = Partner::new(&mut tx, sid, parent, name, scopes.into_iter().collect())
                 .await
-                .map_err(told)?;
+                .map_err(cli_error)?;
             let partner =
-                store::create_one(&mut tx, &Actor::operator(), partner).await.map_err(told)?;
+                store::create_one(&mut tx, &Actor::operator(), partner).await.map_err(cli_error)?;
             tx.commit().await?;
             output.value(&partner.object)
         }
         Command::List => {
             let partners =
-                store::all::<Partner>(connection, &Actor::operator()).await.map_err(told)?;
+                store::all::<Partner>(connection, &Actor::operator()).await.map_err(cli_error)?;
             output.rows(
                 &partners,
                 &["partner_sid", "display_id", "status", "name", "available_scopes"],
@@ -97,6 +97,8 @@ async fn set(
         set(partner);
         Ok(())
     };
-    let partner = store::change(connection, &Actor::operator(), sid, change).await.map_err(told)?;
+    let partner = store::update_within(connection, &Actor::operator(), sid, change)
+        .await
+        .map_err(cli_error)?;
     output.value(&partner.object)
 }

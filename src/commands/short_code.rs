@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Output, import, sid, told};
+use super::{Output, cli_error, import, sid};
 use crate::auth::Actor;
 use crate::input::{Completeness, Members};
 use crate::short_codes::NewShortCode;
@@ -69,10 +69,10 @@ pub async fn run(
                 .filter_map(|(name, value)| Some((name.to_owned(), Value::from(value?))))
                 .collect();
             let parsed = Members::parse::<NewShortCode>(members, Completeness::Partial, false)
-                .map_err(told)?;
-            let code = parsed.input.build(sid.unwrap_or_else(Uuid::now_v7)).map_err(told)?;
+                .map_err(cli_error)?;
+            let code = parsed.input.build(sid.unwrap_or_else(Uuid::now_v7)).map_err(cli_error)?;
             let code =
-                store::create_one(connection, &Actor::operator(), code).await.map_err(told)?;
+                store::create_one(connection, &Actor::operator(), code).await.map_err(cli_error)?;
             output.value(&code.object)
         }
         Command::Import { file, partner } => {

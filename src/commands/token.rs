@@ -6,11 +6,11 @@ use clap::Subcommand;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Output, sid, told, within};
+use super::{Output, cli_error, sid, within};
 use crate::auth::{Actor, Keys, Scope};
-use crate::oauth::{DEFAULT_EXPIRES_IN, MAX_EXPIRES_IN, OauthToken, TokenFormat};
+use crate::oauth::{DEFAULT_EXPIRES_IN, MAX_EXPIRES_IN, OauthToken};
 use crate::partners::Partner;
-use crate::settings::Settings;
+use crate::settings::{Settings, TokenFormat};
 use crate::store;
 
 #[derive(Subcommand)]
@@ -54,7 +54,7 @@ pub async fn run(
     match command {
         Command::Issue { partner, scope, expires_in, opaque } => {
             let partner: Partner =
-                store::get(&mut *connection, &operator, partner).await.map_err(told)?.object;
+                store::get(&mut *connection, &operator, partner).await.map_err(cli_error)?.object;
             let scopes = within(&partner, scope)?;
             let keys = Keys::from_settings(settings)?;
             let format = if opaque { TokenFormat::Opaque } else { settings.token_format };
@@ -62,12 +62,13 @@ pub async fn run(
             let (token, secret) =
                 OauthToken::issue(&keys, format, partner.partner_sid, scopes, lifetime)?;
             let mut token =
-                store::create_one(connection, &operator, token).await.map_err(told)?.object;
+                store::create_one(connection, &operator, token).await.map_err(cli_error)?.object;
             token.access_token = Some(secret);
             output.value(&token)
         }
         Command::List => {
-            let tokens = store::all::<OauthToken>(connection, &operator).await.map_err(told)?;
+            let tokens =
+                store::all::<OauthToken>(connection, &operator).await.map_err(cli_error)?;
             output.rows(
                 &tokens,
                 &["token_sid", "partner_sid", "date_expiration_access_token", "scopes"],
@@ -78,8 +79,9 @@ pub async fn run(
                 token.revoke();
                 Ok(())
             };
-            let token =
-                store::change(connection, &operator, token_sid, revoke).await.map_err(told)?;
+            let token = store::update_within(connection, &operator, token_sid, revoke)
+                .await
+                .map_err(cli_error)?;
             output.value(&token.object)
         }
     }

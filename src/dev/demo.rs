@@ -6,10 +6,10 @@ use time::Duration;
 use uuid::{Uuid, uuid};
 
 use crate::auth::{Actor, Scope};
-use crate::date;
 use crate::did_groups::DidGroup;
 use crate::error::ApiError;
-use crate::fields::Name;
+use crate::input::date;
+use crate::input::types::Name;
 use crate::input::{Completeness, FromMember, Members};
 use crate::oauth::OauthToken;
 use crate::partners::Partner;
@@ -67,9 +67,10 @@ async fn create(connection: &mut PgConnection) -> Result<(), ApiError> {
         Partner::new(&mut tx, CARRIER, None, name("Demo carrier"), carrier_scopes.collect())
             .await?;
     store::create_one(&mut tx, &operator, carrier).await?;
-    for (sid, called) in children {
+    for (sid, with_oauth_code) in children {
         let scopes = Scope::DEFAULT.into_iter().collect();
-        let partner = Partner::new(&mut tx, sid, Some(CARRIER), name(called), scopes).await?;
+        let partner =
+            Partner::new(&mut tx, sid, Some(CARRIER), name(with_oauth_code), scopes).await?;
         store::create_one(&mut tx, &operator, partner).await?;
     }
 

@@ -14,7 +14,8 @@ use uuid::Uuid;
 pub use postgres::PrivateServer;
 
 use crate::settings::Settings;
-use crate::startup::{self, Application};
+use crate::startup::Application;
+use crate::store;
 
 /// Runs the service on a PostgreSQL of its own until it is told to stop.
 ///
@@ -40,7 +41,7 @@ pub async fn run(
     };
     let database = server.database("shortline").await?;
     let application = Application::build(&settings, database.clone()).await?;
-    demo::load(&mut startup::connect(&database).await?).await?;
+    demo::load(&mut store::connect(&database).await?).await?;
     // Whether anybody reads it or not.
     let _ = writeln!(stdout(), "{}", welcome(&application, &server));
     application.run_until_stopped().await

@@ -2,22 +2,19 @@
 
 use actix_web::web::Json;
 use actix_web::{HttpResponse, delete, get, patch, post, put, web};
-use sqlx::PgPool;
 
 use super::{DidGroup, DidGroupChanges, sample};
-use crate::auth::{
-    Caller, PhonenumberCreate, PhonenumberDelete, PhonenumberRead, PhonenumberUpdate,
-};
+use crate::auth::{PhonenumberCreate, PhonenumberDelete, PhonenumberRead, PhonenumberUpdate};
 use crate::error::ApiError;
 use crate::http::{
-    EntryList, HistoryParameters, HistoryRequest, ListOf, ListParameters, ListRequest, Listing,
-    MergePatch, NewObject, ObjectRequest, Replacement, Reversion, Sid, UpdateParameters, View,
-    ViewParameters, WriteArguments, WriteParameters,
+    Caller, EntryList, HistoryParameters, HistoryRequest, ListOf, ListParameters, ListRequest,
+    Listing, MergePatch, NewObject, ObjectRequest, Replacement, RevertRequest, Sid,
+    UpdateParameters, View, ViewParameters, WriteArguments, WriteParameters,
 };
-use crate::store::{self, Answer, Lanes};
+use crate::store::{Store, WriteResponse};
 
 // What the OpenAPI document calls the bodies.
-type ReversionBody = NewObject<Reversion>;
+type ReversionBody = NewObject<RevertRequest>;
 type DidGroupList = ListOf<DidGroup>;
 type DidGroupView = View<DidGroup>;
 type NewDidGroupBody = NewObject<DidGroupChanges>;
@@ -35,9 +32,9 @@ type DidGroupReplacement = Replacement<DidGroupChanges>;
 pub async fn list_did_groups(
     caller: Caller<PhonenumberRead>,
     list: ListRequest<DidGroup>,
-    db: web::Data<PgPool>,
+    store: web::Data<Store<DidGroup>>,
 ) -> Result<Json<Listing>, ApiError> {
-    list.answer(&db, &caller).await
+    list.respond(&store, &caller).await
 }
 
 /// Creates a DID group of the token's own partner; `{}` is enough.
@@ -52,12 +49,12 @@ pub async fn list_did_groups(
 pub async fn post_did_group(
     caller: Caller<PhonenumberCreate>,
     body: NewObject<DidGroupChanges>,
-    db: web::Data<PgPool>,
-) -> Result<Answer, ApiError> {
-    let NewObject { input, terms } = body;
+    store: web::Data<Store<DidGroup>>,
+) -> Result<WriteResponse, ApiError> {
+    let NewObject { input, options } = body;
     let mut group = DidGroup::new(caller.own_partner_sid()?);
     group.change(input)?;
-    store::create(&db, &caller, &terms, async |_| Ok(group)).await
+    store.create(&caller, &options, async |_| Ok(group)).await
 }
 
 /// The DID group of that sid.
@@ -75,10 +72,9 @@ pub async fn get_did_group(
     caller: Caller<PhonenumberRead>,
     sid: Sid,
     object: ObjectRequest<DidGroup>,
-    lanes: web::Data<Lanes<DidGroup>>,
-    db: web::Data<PgPool>,
+    store: web::Data<Store<DidGroup>>,
 ) -> Result<HttpResponse, ApiError> {
-    object.answer(&db, &caller, sid.0, lanes.get(&caller, sid.0)).await
+    object.respond(&store, &caller, sid.0).await
 }
 
 /// Changes the members that are sent: a JSON merge patch, RFC 7396.
@@ -97,11 +93,11 @@ pub async fn patch_did_group(
     caller: Caller<PhonenumberUpdate>,
     sid: Sid,
     body: MergePatch<DidGroupChanges>,
-    lanes: web::Data<Lanes<DidGroup>>,
-) -> Result<Answer, ApiError> {
-    let MergePatch { changes, terms, .. } = body;
-    let change = move |group: &mut DidGroup| group.change(changes.against(group)?);
-    store::update(&lanes, &caller, sid.0, terms, change).await
+    store: web::Data<Store<DidGroup>>,
+) -> Result<WriteResponse, ApiError> {
+    let MergePatch { changes, options, .. } = body;
+    let change = move |group: &mut DidGroup| group.change(changes.check_read_only(group)?);
+    store.update(&caller, sid.0, options, change).await
 }
 
 /// Replaces the group: every writable member must be sent.
@@ -120,11 +116,11 @@ pub async fn put_did_group(
     caller: Caller<PhonenumberUpdate>,
     sid: Sid,
     body: Replacement<DidGroupChanges>,
-    lanes: web::Data<Lanes<DidGroup>>,
-) -> Result<Answer, ApiError> {
-    let Replacement { changes, terms } = body;
-    let change = move |group: &mut DidGroup| group.change(changes.against(group)?);
-    store::update(&lanes, &caller, sid.0, terms, change).await
+    store: web::Data<Store<DidGroup>>,
+) -> Result<WriteResponse, ApiError> {
+    let Replacement { changes, options } = body;
+    let change = move |group: &mut DidGroup| group.change(changes.check_read_only(group)?);
+    store.update(&caller, sid.0, options, change).await
 }
 
 /// Deletes a DID group that no short code uses.
@@ -139,9 +135,9 @@ pub async fn delete_did_group(
     caller: Caller<PhonenumberDelete>,
     sid: Sid,
     arguments: WriteArguments,
-    db: web::Data<PgPool>,
-) -> Result<Answer, ApiError> {
-    store::delete::<DidGroup>(&db, &caller, sid.0, &arguments.terms).await
+    store: web::Data<Store<DidGroup>>,
+) -> Result<WriteResponse, ApiError> {
+    store.delete(&caller, sid.0, &arguments.options).await
 }
 
 /// What happened to the DID group, oldest first, also after it was deleted.
@@ -156,9 +152,9 @@ pub async fn get_did_group_history(
     caller: Caller<PhonenumberRead>,
     sid: Sid,
     history: HistoryRequest,
-    db: web::Data<PgPool>,
+    store: web::Data<Store<DidGroup>>,
 ) -> Result<Json<Listing>, ApiError> {
-    history.answer::<DidGroup>(&db, &caller, sid.0).await
+    history.respond(&store, &caller, sid.0).await
 }
 
 /// Brings the DID group back to a version of its history, as a new version.
@@ -175,10 +171,10 @@ pub async fn get_did_group_history(
 pub async fn post_did_group_revert(
     caller: Caller<PhonenumberUpdate>,
     sid: Sid,
-    body: NewObject<Reversion>,
-    db: web::Data<PgPool>,
-) -> Result<Answer, ApiError> {
-    let to = (sid.0, body.input.version());
-    store::revert::<DidGroup>(&db, &caller, caller.also::<PhonenumberCreate>(), to, &body.terms)
-        .await
+    body: NewObject<RevertRequest>,
+    store: web::Data<Store<DidGroup>>,
+) -> Result<WriteResponse, ApiError> {
+    let NewObject { input, options } = body;
+    let restorer = || caller.require::<PhonenumberCreate>();
+    store.revert(&caller, sid.0, input.version(), &options, restorer).await
 }

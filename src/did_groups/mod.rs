@@ -5,15 +5,15 @@ mod sample;
 
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
-use sqlx::postgres::PgArguments;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::error::ApiError;
-use crate::fields::{CallbackUrl, ClearableUrl, Name};
+use crate::input::patch::Patch;
+use crate::input::types::{CallbackUrl, ClearableUrl, Name};
 use crate::input::{Input, Members};
-use crate::patch::Patch;
-use crate::store::{Column, Reference, Resource};
+use crate::partners::Partner;
+use crate::store::{Column, Reference, Resource, bind};
 
 /// A named set of phone numbers with a callback URL.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, FromRow, ToSchema)]
@@ -76,13 +76,19 @@ impl Input for DidGroupChanges {
 }
 
 impl Resource for DidGroup {
+    type Owner = Partner;
+
     const KIND: &'static str = "did_group";
     const TABLE: &'static str = "did_groups";
     const SID: &'static str = "did_group_sid";
     const REFERRED_BY: Option<Reference> =
-        Some(Reference { nouns: "short codes", table: "short_codes", column: "did_group_sid" });
-    const COLUMNS: &'static [Column] =
-        &[Column::new("callback_url", "text"), Column::new("name", "text")];
+        Some(Reference { noun: "short code", table: "short_codes", column: "did_group_sid" });
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::new("callback_url", "text", |to, rows| {
+            bind(to, rows, |group| group.callback_url.as_ref())
+        }),
+        Column::new("name", "text", |to, rows| bind(to, rows, |group| &group.name)),
+    ];
 
     fn sid(&self) -> Uuid {
         self.did_group_sid
@@ -90,12 +96,5 @@ impl Resource for DidGroup {
 
     fn partner_sid(&self) -> Uuid {
         self.partner_sid
-    }
-
-    fn bind(groups: &[&Self], arguments: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
-        use sqlx::Arguments;
-        arguments
-            .add(groups.iter().map(|group| group.callback_url.as_ref()).collect::<Vec<_>>())?;
-        arguments.add(groups.iter().map(|group| &group.name).collect::<Vec<_>>())
     }
 }

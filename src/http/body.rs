@@ -10,13 +10,13 @@ use actix_web::http::Method;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde_json::{Map, Value};
 
-use super::arguments::WriteArguments;
-use super::preferences::Handling;
+use super::prefer::Handling;
+use super::query::WriteArguments;
 use crate::error::{ApiError, FieldError};
-use crate::fields::Nested;
+use crate::input::json::parse_object;
+use crate::input::types::Nested;
 use crate::input::{Completeness, Input, Members, Parsed, parse_sid};
-use crate::json::parse_object;
-use crate::store::{Resource, Terms};
+use crate::store::{Resource, WriteOptions};
 
 /// The largest body that is read, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
@@ -31,19 +31,19 @@ const PATCH_FORMATS: &str = "application/json, application/merge-patch+json";
 /// A PATCH: a JSON merge patch (RFC 7396) over the writable members of `T`.
 pub struct MergePatch<T> {
     /// What is to be changed.
-    pub changes: Checked<T>,
+    pub changes: Validated<T>,
     /// What a sent nested object does to the stored one.
     pub nested: Nested,
     /// On what terms.
-    pub terms: Terms,
+    pub options: WriteOptions,
 }
 
 /// A PUT: every writable member of `T`.
 pub struct Replacement<T> {
     /// What the object is to become.
-    pub changes: Checked<T>,
+    pub changes: Validated<T>,
     /// On what terms.
-    pub terms: Terms,
+    pub options: WriteOptions,
 }
 
 /// A POST: a new `T`, its read-only members of no effect.
@@ -51,29 +51,29 @@ pub struct NewObject<T> {
     /// What is asked for.
     pub input: T,
     /// On what terms.
-    pub terms: Terms,
+    pub options: WriteOptions,
 }
 
 /// A body that was read as `T`.
-pub struct Checked<T> {
+pub struct Validated<T> {
     input: T,
     /// Read-only members that must say what is stored: `Prefer: handling=strict`.
     must_equal: Map<String, Value>,
 }
 
-impl<T> Checked<T> {
+impl<T> Validated<T> {
     /// The input, once `stored` is known to agree with the read-only members that were sent back.
     ///
     /// # Errors
     /// [`ApiError::Invalid`] with one entry for each that differs, under `Prefer: handling=strict`.
-    pub fn against<R: Resource>(&self, stored: &R) -> Result<T, ApiError>
+    pub fn check_read_only<R: Resource>(&self, stored: &R) -> Result<T, ApiError>
     where
         T: Clone,
     {
         if self.must_equal.is_empty() {
             return Ok(self.input.clone());
         }
-        let stored = stored.members()?;
+        let stored = stored.representation()?.members;
         let differing: Vec<_> = self
             .must_equal
             .iter()
@@ -103,8 +103,8 @@ impl<T: Input + 'static> FromRequest for MergePatch<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let checked = checked(request, payload, Completeness::Partial);
         Box::pin(async {
-            let (WriteArguments { nested, terms }, changes) = checked.await?;
-            Ok(Self { changes, nested, terms })
+            let (WriteArguments { nested, options }, changes) = checked.await?;
+            Ok(Self { changes, nested, options })
         })
     }
 }
@@ -116,8 +116,8 @@ impl<T: Input + 'static> FromRequest for Replacement<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let checked = checked(request, payload, Completeness::Whole);
         Box::pin(async {
-            let (WriteArguments { terms, .. }, changes) = checked.await?;
-            Ok(Self { changes, terms })
+            let (WriteArguments { options, .. }, changes) = checked.await?;
+            Ok(Self { changes, options })
         })
     }
 }
@@ -129,8 +129,8 @@ impl<T: Input + 'static> FromRequest for NewObject<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let checked = checked(request, payload, Completeness::Partial);
         Box::pin(async {
-            let (WriteArguments { terms, .. }, Checked { input, .. }) = checked.await?;
-            Ok(Self { input, terms })
+            let (WriteArguments { options, .. }, Validated { input, .. }) = checked.await?;
+            Ok(Self { input, options })
         })
     }
 }
@@ -140,20 +140,20 @@ fn checked<T: Input>(
     request: &HttpRequest,
     payload: &mut Payload,
     completeness: Completeness,
-) -> impl Future<Output = Result<(WriteArguments, Checked<T>), ApiError>> + use<T> {
+) -> impl Future<Output = Result<(WriteArguments, Validated<T>), ApiError>> + use<T> {
     let handling = Handling::preferred(request.headers());
     let arguments = WriteArguments::of(request);
     let body = json(request, payload);
     async move {
         let mut arguments = arguments?;
         let body = body.await?;
-        if let Some(key) = &mut arguments.terms.key {
+        if let Some(key) = &mut arguments.options.key {
             key.add(&body);
         }
         let lenient = handling == Some(Handling::Lenient);
         let Parsed { input, echoed } = Members::parse(parse_object(&body)?, completeness, lenient)?;
         let must_equal = if handling == Some(Handling::Strict) { echoed } else { Map::new() };
-        Ok((arguments, Checked { input, must_equal }))
+        Ok((arguments, Validated { input, must_equal }))
     }
 }
 

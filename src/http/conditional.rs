@@ -29,10 +29,11 @@ pub(super) fn if_none_match(headers: &HeaderMap) -> Result<Precondition, ApiErro
 fn listed(
     headers: &HeaderMap,
     name: HeaderName,
-    called: &'static str,
+    with_oauth_code: &'static str,
 ) -> Result<Precondition, ApiError> {
-    let refused =
-        || ApiError::bad_argument(called, "must be `*` or a list of entity tags in quotes");
+    let refused = || {
+        ApiError::bad_argument(with_oauth_code, "must be `*` or a list of entity tags in quotes")
+    };
     let mut lines = Vec::new();
     for line in headers.get_all(name) {
         lines.push(line.to_str().map_err(|_| refused())?);

@@ -29,7 +29,7 @@ impl Form {
     /// `invalid_request` where it is absent.
     pub fn required(&self, name: &'static str) -> Result<&str, ApiError> {
         let absent = || ApiError::bad_argument(name, "must be present");
-        self.get(name).ok_or_else(|| absent().called(OauthError::InvalidRequest))
+        self.get(name).ok_or_else(|| absent().with_oauth_code(OauthError::InvalidRequest))
     }
 
     fn parse(body: &[u8]) -> Result<Self, ApiError> {
@@ -59,7 +59,7 @@ impl FromRequest for Form {
                 bytes if is_form || bytes.is_empty() => Self::parse(&bytes),
                 _ => Err(ApiError::UnsupportedMediaType { accepted: FORM }),
             };
-            form.map_err(|error| error.called(OauthError::InvalidRequest))
+            form.map_err(|error| error.with_oauth_code(OauthError::InvalidRequest))
         })
     }
 }

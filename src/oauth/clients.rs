@@ -2,13 +2,13 @@
 
 use serde::Serialize;
 use sqlx::FromRow;
-use sqlx::postgres::PgArguments;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::auth::{Scopes, hash_password};
-use crate::date;
-use crate::store::{Column, Resource};
+use crate::input::date;
+use crate::partners::Partner;
+use crate::store::{Column, Resource, bind};
 
 /// A program that asks for tokens. Its secret is shown once, when it is made.
 #[derive(Clone, Debug, PartialEq, Serialize, FromRow)]
@@ -55,13 +55,19 @@ impl OauthClient {
 }
 
 impl Resource for OauthClient {
+    type Owner = Partner;
+
     const KIND: &'static str = "oauth_client";
     const TABLE: &'static str = "oauth_clients";
     const SID: &'static str = "client_id";
-    const COLUMNS: &'static [Column] = &[
-        Column::new("date_created", "timestamptz"),
-        Column::new("scopes", "text"),
-        Column::hidden("secret_hash", "text"),
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::new("date_created", "timestamptz", |to, rows| {
+            bind(to, rows, |client| client.date_created)
+        }),
+        Column::new("scopes", "text", |to, rows| bind(to, rows, |client| client.scopes.as_str())),
+        Column::hidden("secret_hash", "text", |to, rows| {
+            bind(to, rows, |client| &*client.secret_hash)
+        }),
     ];
 
     fn sid(&self) -> Uuid {
@@ -70,15 +76,5 @@ impl Resource for OauthClient {
 
     fn partner_sid(&self) -> Uuid {
         self.partner_sid
-    }
-
-    fn bind(
-        clients: &[&Self],
-        arguments: &mut PgArguments,
-    ) -> Result<(), sqlx::error::BoxDynError> {
-        use sqlx::Arguments;
-        arguments.add(clients.iter().map(|client| client.date_created).collect::<Vec<_>>())?;
-        arguments.add(clients.iter().map(|client| client.scopes.as_str()).collect::<Vec<_>>())?;
-        arguments.add(clients.iter().map(|client| &*client.secret_hash).collect::<Vec<_>>())
     }
 }

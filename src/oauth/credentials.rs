@@ -14,9 +14,9 @@ use sqlx::PgPool;
 use url::form_urlencoded;
 
 use super::{OauthClient, PartnerLogin};
-use crate::auth::{Actor, Passwords, authorization, hash};
+use crate::auth::{Actor, Passwords, hash};
 use crate::error::{ApiError, OauthError};
-use crate::http::Form;
+use crate::http::{Form, authorization};
 use crate::input::parse_sid;
 use crate::store;
 
@@ -69,7 +69,8 @@ impl ClientCredentials {
         }
         // RFC 6749, section 2.3: one way of authenticating a request.
         let message = "the client must prove itself in the header or in the form, not in both";
-        Err(ApiError::bad_argument("client_id", message).called(OauthError::InvalidRequest))
+        Err(ApiError::bad_argument("client_id", message)
+            .with_oauth_code(OauthError::InvalidRequest))
     }
 }
 
@@ -80,12 +81,12 @@ fn form_decoded(text: &str) -> String {
 
 /// A 401: the client is not who it says, or says nothing.
 pub fn no_client() -> ApiError {
-    ApiError::BadCredentials.called(OauthError::InvalidClient)
+    ApiError::BadCredentials.with_oauth_code(OauthError::InvalidClient)
 }
 
 /// A 401: the login is unknown, or its password wrong.
 pub fn no_login() -> ApiError {
-    ApiError::BadCredentials.called(OauthError::InvalidGrant)
+    ApiError::BadCredentials.with_oauth_code(OauthError::InvalidGrant)
 }
 
 /// Judges secrets and passwords.

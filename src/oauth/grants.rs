@@ -9,16 +9,14 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::credentials::{ClientCredentials, no_client, no_login};
-use super::{
-    Credentials, DEFAULT_EXPIRES_IN, MAX_EXPIRES_IN, OauthClient, OauthToken, TokenFormat,
-    revocation,
-};
-use crate::auth::{Actor, Authenticator, Caller, Lineage, OauthCreate, Scope, Scopes, hash};
+use super::{Credentials, DEFAULT_EXPIRES_IN, MAX_EXPIRES_IN, OauthClient, OauthToken, revocation};
+use crate::auth::{Actor, Authenticator, OauthCreate, PartnerAncestry, Scope, Scopes, hash};
 use crate::error::{ApiError, OauthError};
-use crate::fields::Name;
-use crate::http::Form;
+use crate::http::{Caller, Form, actor_of};
+use crate::input::types::Name;
 use crate::input::{FromMember, parse_sid};
 use crate::partners::Partner;
+use crate::settings::TokenFormat;
 use crate::store;
 
 /// The grants that we know, by their `grant_type`.
@@ -42,27 +40,27 @@ impl Grant {
             _ => {
                 let message = "must be client_credentials, password or refresh_token";
                 let refused = ApiError::bad_argument("grant_type", message);
-                Err(refused.called(OauthError::UnsupportedGrantType))
+                Err(refused.with_oauth_code(OauthError::UnsupportedGrantType))
             }
         }
     }
 }
 
 /// What a form asks of the token, whatever the grant.
-struct Wishes {
+struct TokenRequest {
     /// None where everything is asked for that is to be had.
     scopes: Option<Scopes>,
     name: Option<Name>,
     expires_in: Duration,
 }
 
-impl Wishes {
+impl TokenRequest {
     fn of(form: &Form) -> Result<Self, ApiError> {
         let name = form.get("name").map(|text| Name::from_member(text.into())).transpose();
         let name = name.map_err(|refusal| ApiError::bad_argument("name", refusal.message));
         Ok(Self {
             scopes: form.get("scope").map(scopes).transpose()?,
-            name: name.map_err(|error| error.called(OauthError::InvalidRequest))?,
+            name: name.map_err(|error| error.with_oauth_code(OauthError::InvalidRequest))?,
             expires_in: form
                 .get("access_token_expires_in")
                 .map_or(Ok(Duration::from_secs(DEFAULT_EXPIRES_IN)), expires_in)?,
@@ -90,7 +88,7 @@ fn scopes(text: &str) -> Result<Scopes, ApiError> {
 }
 
 fn invalid_scope(message: String) -> ApiError {
-    ApiError::bad_argument("scope", message).called(OauthError::InvalidScope)
+    ApiError::bad_argument("scope", message).with_oauth_code(OauthError::InvalidScope)
 }
 
 fn expires_in(text: &str) -> Result<Duration, ApiError> {
@@ -98,12 +96,12 @@ fn expires_in(text: &str) -> Result<Duration, ApiError> {
     seconds.map(Duration::from_secs).ok_or_else(|| {
         let message = format!("must be a number of seconds from 1 to {MAX_EXPIRES_IN}");
         let refused = ApiError::bad_argument("access_token_expires_in", message);
-        refused.called(OauthError::InvalidRequest)
+        refused.with_oauth_code(OauthError::InvalidRequest)
     })
 }
 
 fn invalid_grant(field: &'static str, message: &'static str) -> ApiError {
-    ApiError::bad_argument(field, message).called(OauthError::InvalidGrant)
+    ApiError::bad_argument(field, message).with_oauth_code(OauthError::InvalidGrant)
 }
 
 /// Makes tokens, and ends them.
@@ -134,12 +132,14 @@ impl Grants {
     /// As RFC 6749 (section 5.2) names them.
     pub async fn token(&self, request: &HttpRequest, form: &Form) -> Result<OauthToken, ApiError> {
         let grant = Grant::named(form.required("grant_type")?)?;
-        let wishes = Wishes::of(form)?;
+        let token_request = TokenRequest::of(form)?;
         let credentials = ClientCredentials::of(request, form)?;
         match grant {
-            Grant::ClientCredentials => self.client_credentials(request, credentials, wishes).await,
-            Grant::Password => self.password(request, form, credentials, wishes).await,
-            Grant::RefreshToken => self.refresh(request, form, credentials, wishes).await,
+            Grant::ClientCredentials => {
+                self.client_credentials(request, credentials, token_request).await
+            }
+            Grant::Password => self.password(request, form, credentials, token_request).await,
+            Grant::RefreshToken => self.refresh(request, form, credentials, token_request).await,
         }
     }
 
@@ -148,13 +148,13 @@ impl Grants {
         &self,
         request: &HttpRequest,
         credentials: ClientCredentials,
-        wishes: Wishes,
+        token_request: TokenRequest,
     ) -> Result<OauthToken, ApiError> {
         let client = self.credentials.client(&credentials).await?;
         let held = self.effective(client.partner_sid).await?.ok_or_else(no_client)?;
-        let scopes = wishes.within(&common(&client.scopes, &held))?;
-        let actor = Actor::proved(client.partner_sid, request);
-        let new = NewToken::of(client.partner_sid, Some(&client), scopes, wishes);
+        let scopes = token_request.within(&common(&client.scopes, &held))?;
+        let actor = actor_of(request, client.partner_sid);
+        let new = NewToken::of(client.partner_sid, Some(&client), scopes, token_request);
         self.issue(&mut *self.db.acquire().await?, &actor, new).await
     }
 
@@ -164,7 +164,7 @@ impl Grants {
         request: &HttpRequest,
         form: &Form,
         credentials: ClientCredentials,
-        wishes: Wishes,
+        token_request: TokenRequest,
     ) -> Result<OauthToken, ApiError> {
         let (name, password) = (form.required("username")?, form.required("password")?);
         let client = self.credentials.client(&credentials).await?;
@@ -174,9 +174,9 @@ impl Grants {
             return Err(no_login());
         }
         let held = self.effective(partner_sid).await?.ok_or_else(no_login)?;
-        let scopes = wishes.within(&common(&client.scopes, &held))?;
-        let actor = Actor::proved(partner_sid, request);
-        let mut new = NewToken::of(partner_sid, Some(&client), scopes, wishes);
+        let scopes = token_request.within(&common(&client.scopes, &held))?;
+        let actor = actor_of(request, partner_sid);
+        let mut new = NewToken::of(partner_sid, Some(&client), scopes, token_request);
         new.renewable = Renewable::NewFamily;
         self.issue(&mut *self.db.acquire().await?, &actor, new).await
     }
@@ -189,13 +189,13 @@ impl Grants {
         request: &HttpRequest,
         form: &Form,
         credentials: ClientCredentials,
-        wishes: Wishes,
+        token_request: TokenRequest,
     ) -> Result<OauthToken, ApiError> {
         let refused = || invalid_grant("refresh_token", "is unknown, used or at its end");
         let secret = form.required("refresh_token")?;
         let client = self.credentials.client(&credentials).await?;
         let token = self.renewable(secret, &client).await?.ok_or_else(refused)?;
-        let actor = Actor::proved(token.partner_sid, request);
+        let actor = actor_of(request, token.partner_sid);
         let held = self.effective(token.partner_sid).await?.ok_or_else(refused)?;
         let held = common(&client.scopes, &held);
 
@@ -205,7 +205,7 @@ impl Grants {
             stale = !token.spend();
             if stale { Err(refused()) } else { Ok(()) }
         };
-        let spent = store::change(&mut tx, &actor, token.token_sid, spend).await;
+        let spent = store::update_within(&mut tx, &actor, token.token_sid, spend).await;
         if stale {
             tx.rollback().await?;
             revocation::end_family(&self.db, &actor, token.family_sid).await?;
@@ -213,8 +213,8 @@ impl Grants {
         }
         let spent = spent?.object;
         // Where these are refused, nothing is committed: the refresh token is as good as before.
-        let scopes = wishes.within(&common(&spent.scopes, &held))?;
-        let mut new = NewToken::of(spent.partner_sid, Some(&client), scopes, wishes);
+        let scopes = token_request.within(&common(&spent.scopes, &held))?;
+        let mut new = NewToken::of(spent.partner_sid, Some(&client), scopes, token_request);
         new.name = new.name.or(spent.name);
         new.renewable = Renewable::Family(spent.family_sid);
         let token = self.issue(&mut tx, &actor, new).await?;
@@ -251,7 +251,7 @@ impl Grants {
         form: &Form,
     ) -> Result<OauthToken, ApiError> {
         form.get("grant_type").map(Grant::named).transpose()?;
-        let wishes = Wishes::of(form)?;
+        let token_request = TokenRequest::of(form)?;
         let client = self.own_client(caller, form).await?;
         let partner: Partner = store::get(&self.db, caller, partner_sid).await?.object;
         if caller.partner_sid() == Some(partner.partner_sid) {
@@ -264,8 +264,8 @@ impl Grants {
             Some(client) => held.filter(|scope| client.scopes.contains(*scope)).collect(),
             None => held.collect(),
         };
-        let scopes = wishes.within(&held)?;
-        let new = NewToken::of(partner_sid, client.as_ref(), scopes, wishes);
+        let scopes = token_request.within(&held)?;
+        let new = NewToken::of(partner_sid, client.as_ref(), scopes, token_request);
         self.issue(&mut *self.db.acquire().await?, caller, new).await
     }
 
@@ -281,7 +281,7 @@ impl Grants {
             return Ok(Some(client));
         }
         let refused = ApiError::bad_argument("client_id", "must be a client of your partner");
-        Err(refused.called(OauthError::UnauthorizedClient))
+        Err(refused.with_oauth_code(OauthError::UnauthorizedClient))
     }
 
     /// The scopes that the partner's tokens can have; none where it is suspended.
@@ -289,7 +289,7 @@ impl Grants {
         &self,
         partner_sid: Uuid,
     ) -> Result<Option<Vec<Scope>>, ApiError> {
-        Ok(Lineage::of(&self.db, partner_sid).await?.and_then(Lineage::effective))
+        Ok(PartnerAncestry::of(&self.db, partner_sid).await?.and_then(PartnerAncestry::effective))
     }
 
     async fn issue(
@@ -331,13 +331,18 @@ struct NewToken {
 }
 
 impl NewToken {
-    fn of(partner_sid: Uuid, client: Option<&OauthClient>, scopes: Scopes, wishes: Wishes) -> Self {
+    fn of(
+        partner_sid: Uuid,
+        client: Option<&OauthClient>,
+        scopes: Scopes,
+        token_request: TokenRequest,
+    ) -> Self {
         Self {
             partner_sid,
             client_id: client.map(|client| client.client_id.to_string()),
             scopes,
-            name: wishes.name,
-            expires_in: wishes.expires_in,
+            name: token_request.name,
+            expires_in: token_request.expires_in,
             renewable: Renewable::Not,
         }
     }

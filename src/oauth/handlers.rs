@@ -4,22 +4,21 @@ use actix_web::http::StatusCode;
 use actix_web::web::Json;
 use actix_web::{HttpRequest, HttpResponse, get, patch, post, web};
 use serde::Serialize;
-use sqlx::PgPool;
 use utoipa::ToSchema;
 
 use super::grants::Grant;
 use super::revocation::Revoker;
 use super::{Grants, OauthToken, TokenChanges};
-use crate::auth::{AnyToken, Caller, OauthCreate, OauthRead, OauthUpdate, Scopes};
+use crate::auth::{AnyToken, OauthCreate, OauthRead, OauthUpdate, Scopes};
 use crate::error::ApiError;
-use crate::fields::Name;
+use crate::http::openapi::BadCredentials;
 use crate::http::{
-    Form, ListOf, ListParameters, ListRequest, Listing, MergePatch, NoArguments, ObjectRequest,
-    Sid, UpdateParameters, View, ViewParameters,
+    Caller, Form, ListOf, ListParameters, ListRequest, Listing, MergePatch, NoArguments,
+    ObjectRequest, Sid, UpdateParameters, View, ViewParameters,
 };
-use crate::openapi::BadCredentials;
+use crate::input::types::Name;
 use crate::partners::Partner;
-use crate::store::{self, Answer, Stored, Terms};
+use crate::store::{Store, WriteOptions, WriteResponse};
 
 // What the OpenAPI document calls the bodies.
 type OauthTokenList = ListOf<OauthToken>;
@@ -147,9 +146,9 @@ pub async fn post_sub_partner_token(
 pub async fn list_tokens(
     caller: Caller<OauthRead>,
     list: ListRequest<OauthToken>,
-    db: web::Data<PgPool>,
+    store: web::Data<Store<OauthToken>>,
 ) -> Result<Json<Listing>, ApiError> {
-    list.answer(&db, &caller).await
+    list.respond(&store, &caller).await
 }
 
 /// The token of that sid, without its secrets.
@@ -168,9 +167,9 @@ pub async fn get_token(
     caller: Caller<OauthRead>,
     sid: Sid,
     object: ObjectRequest<OauthToken>,
-    db: web::Data<PgPool>,
+    store: web::Data<Store<OauthToken>>,
 ) -> Result<HttpResponse, ApiError> {
-    object.answer(&db, &caller, sid.0, store::get(&**db, &caller, sid.0)).await
+    object.respond(&store, &caller, sid.0).await
 }
 
 /// Changes the members that are sent. The scopes can only shrink.
@@ -190,13 +189,13 @@ pub async fn patch_token(
     caller: Caller<OauthUpdate>,
     sid: Sid,
     body: MergePatch<TokenChanges>,
-    db: web::Data<PgPool>,
-) -> Result<Answer, ApiError> {
-    let MergePatch { changes, terms, .. } = body;
+    store: web::Data<Store<OauthToken>>,
+) -> Result<WriteResponse, ApiError> {
+    let MergePatch { changes, options, .. } = body;
     // No answer of these endpoints is kept.
-    let terms = Terms { key: None, ..terms };
-    let change = move |token: &mut OauthToken| token.change(changes.against(token)?);
-    store::update_alone(&db, &caller, sid.0, &terms, change).await
+    let options = WriteOptions { key: None, ..options };
+    let change = move |token: &mut OauthToken| token.change(changes.check_read_only(token)?);
+    store.update(&caller, sid.0, options, change).await
 }
 
 /// Ends a token, RFC 7009: of a refresh token its whole family. Says nothing of a token that is unknown.
@@ -243,19 +242,20 @@ pub struct Whoami {
 #[get("/whoami")]
 pub async fn get_whoami(
     caller: Caller<AnyToken>,
-    db: web::Data<PgPool>,
+    partners: web::Data<Store<Partner>>,
+    tokens: web::Data<Store<OauthToken>>,
 ) -> Result<Json<Whoami>, ApiError> {
     let partner_sid = caller.partner_sid().ok_or(ApiError::NoItem)?;
-    let partner: Stored<Partner> = store::get(&**db, &caller, partner_sid).await?;
+    let partner = partners.get(&caller, partner_sid).await?.object;
     let token = match caller.token_sid() {
-        Some(sid) => store::get(&**db, &caller, sid).await.map(|token| Some(token.object)),
+        Some(sid) => tokens.get(&caller, sid).await.map(|token| Some(token.object)),
         None => Ok(None),
     };
     let token = match token {
-        // Another system has sids of its own.
+        // The sid was issued by another system.
         Err(ApiError::NoItem) => None,
         token => token?,
     };
     let scopes = caller.scopes().iter().copied().collect();
-    Ok(Json(Whoami { partner: partner.object, scopes, token }))
+    Ok(Json(Whoami { partner, scopes, token }))
 }

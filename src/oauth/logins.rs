@@ -3,15 +3,15 @@
 use anyhow::ensure;
 use serde::Serialize;
 use sqlx::FromRow;
-use sqlx::postgres::PgArguments;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::auth::hash_password;
-use crate::date;
 use crate::error::{ApiError, FieldError};
-use crate::fields::Name;
-use crate::store::{Column, Resource};
+use crate::input::date;
+use crate::input::types::Name;
+use crate::partners::Partner;
+use crate::store::{Column, Resource, bind};
 
 /// A password that is not too short: 12 characters at least, 1,024 bytes at most.
 pub struct Password(String);
@@ -83,14 +83,22 @@ impl PartnerLogin {
 }
 
 impl Resource for PartnerLogin {
+    type Owner = Partner;
+
     const KIND: &'static str = "partner_login";
     const TABLE: &'static str = "partner_logins";
     const SID: &'static str = "login_sid";
-    const COLUMNS: &'static [Column] = &[
-        Column::new("date_created", "timestamptz"),
-        Column::new("date_password_changed", "timestamptz"),
-        Column::new("login", "text"),
-        Column::hidden("password_hash", "text"),
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::new("date_created", "timestamptz", |to, rows| {
+            bind(to, rows, |login| login.date_created)
+        }),
+        Column::new("date_password_changed", "timestamptz", |to, rows| {
+            bind(to, rows, |login| login.date_password_changed)
+        }),
+        Column::new("login", "text", |to, rows| bind(to, rows, |login| &login.login)),
+        Column::hidden("password_hash", "text", |to, rows| {
+            bind(to, rows, |login| &*login.password_hash)
+        }),
     ];
 
     fn sid(&self) -> Uuid {
@@ -101,16 +109,7 @@ impl Resource for PartnerLogin {
         self.partner_sid
     }
 
-    fn bind(logins: &[&Self], arguments: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
-        use sqlx::Arguments;
-        arguments.add(logins.iter().map(|login| login.date_created).collect::<Vec<_>>())?;
-        arguments
-            .add(logins.iter().map(|login| login.date_password_changed).collect::<Vec<_>>())?;
-        arguments.add(logins.iter().map(|login| &login.login).collect::<Vec<_>>())?;
-        arguments.add(logins.iter().map(|login| &*login.password_hash).collect::<Vec<_>>())
-    }
-
-    fn broken(&self, constraint: &str) -> Option<ApiError> {
+    fn constraint_error(&self, constraint: &str) -> Option<ApiError> {
         let conflict = |message| Some(ApiError::Conflict(FieldError::new("login", message)));
         match constraint {
             "partner_logins_login_key" => conflict("is taken"),

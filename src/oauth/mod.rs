@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 use sqlx::FromRow;
-use sqlx::postgres::PgArguments;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -22,12 +21,14 @@ pub use grants::Grants;
 pub use logins::{PartnerLogin, Password};
 
 use crate::auth::{Claims, Keys, Scopes, hash};
-use crate::date;
 use crate::error::ApiError;
-use crate::fields::Name;
+use crate::input::date;
+use crate::input::patch::Patch;
+use crate::input::types::Name;
 use crate::input::{Input, Members};
-use crate::patch::Patch;
-use crate::store::{Column, Resource};
+use crate::partners::Partner;
+use crate::settings::TokenFormat;
+use crate::store::{Column, Resource, bind};
 
 /// How long a token lives where nobody says, in seconds.
 pub const DEFAULT_EXPIRES_IN: u64 = 3_600;
@@ -36,15 +37,6 @@ pub const MAX_EXPIRES_IN: u64 = 3_153_600_000;
 
 /// How long a refresh token lives.
 const REFRESH_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
-
-/// The kinds of token that we make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum TokenFormat {
-    /// A signed JSON Web Token.
-    Jwt,
-    /// A random UUID, known only to the database.
-    Opaque,
-}
 
 /// A token. Its secrets are shown once, when they are made.
 #[derive(Clone, Debug, PartialEq, Serialize, FromRow, ToSchema)]
@@ -245,23 +237,43 @@ impl Input for TokenChanges {
 }
 
 impl Resource for OauthToken {
+    type Owner = Partner;
+
     const KIND: &'static str = "oauth_token";
     const TABLE: &'static str = "oauth_tokens";
     const SID: &'static str = "token_sid";
     const UNSTORED: &'static [&'static str] = &["access_token", "refresh_token", "token_type"];
-    const COLUMNS: &'static [Column] = &[
-        Column::hidden("access_hash", "bytea"),
-        Column::new("client_id", "text"),
-        Column::new("date_created", "timestamptz"),
-        Column::new("date_expiration_access_token", "timestamptz"),
-        Column::new("date_expiration_refresh_token", "timestamptz"),
-        Column::new("date_last_accessed", "timestamptz"),
-        Column::hidden("family_sid", "uuid"),
-        Column::new("ip_last_accessed", "text"),
-        Column::new("name", "text"),
-        Column::hidden("refresh_hash", "bytea"),
-        Column::hidden("refresh_spent", "boolean"),
-        Column::new("scopes", "text"),
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::hidden("access_hash", "bytea", |to, rows| {
+            bind(to, rows, |token| &*token.access_hash)
+        }),
+        Column::new("client_id", "text", |to, rows| {
+            bind(to, rows, |token| token.client_id.as_deref())
+        }),
+        Column::new("date_created", "timestamptz", |to, rows| {
+            bind(to, rows, |token| token.date_created)
+        }),
+        Column::new("date_expiration_access_token", "timestamptz", |to, rows| {
+            bind(to, rows, |token| token.date_expiration_access_token)
+        }),
+        Column::new("date_expiration_refresh_token", "timestamptz", |to, rows| {
+            bind(to, rows, |token| token.date_expiration_refresh_token)
+        }),
+        Column::new("date_last_accessed", "timestamptz", |to, rows| {
+            bind(to, rows, |token| token.date_last_accessed)
+        }),
+        Column::hidden("family_sid", "uuid", |to, rows| bind(to, rows, |token| token.family_sid)),
+        Column::new("ip_last_accessed", "text", |to, rows| {
+            bind(to, rows, |token| token.ip_last_accessed.as_deref())
+        }),
+        Column::new("name", "text", |to, rows| bind(to, rows, |token| token.name.as_ref())),
+        Column::hidden("refresh_hash", "bytea", |to, rows| {
+            bind(to, rows, |token| token.refresh_hash.as_deref())
+        }),
+        Column::hidden("refresh_spent", "boolean", |to, rows| {
+            bind(to, rows, |token| token.refresh_spent)
+        }),
+        Column::new("scopes", "text", |to, rows| bind(to, rows, |token| token.scopes.as_str())),
     ];
 
     fn sid(&self) -> Uuid {
@@ -270,28 +282,5 @@ impl Resource for OauthToken {
 
     fn partner_sid(&self) -> Uuid {
         self.partner_sid
-    }
-
-    fn bind(tokens: &[&Self], arguments: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
-        use sqlx::Arguments;
-        arguments.add(tokens.iter().map(|token| &*token.access_hash).collect::<Vec<_>>())?;
-        arguments.add(tokens.iter().map(|token| token.client_id.as_deref()).collect::<Vec<_>>())?;
-        arguments.add(tokens.iter().map(|token| token.date_created).collect::<Vec<_>>())?;
-        arguments.add(
-            tokens.iter().map(|token| token.date_expiration_access_token).collect::<Vec<_>>(),
-        )?;
-        arguments.add(
-            tokens.iter().map(|token| token.date_expiration_refresh_token).collect::<Vec<_>>(),
-        )?;
-        arguments.add(tokens.iter().map(|token| token.date_last_accessed).collect::<Vec<_>>())?;
-        arguments.add(tokens.iter().map(|token| token.family_sid).collect::<Vec<_>>())?;
-        arguments.add(
-            tokens.iter().map(|token| token.ip_last_accessed.as_deref()).collect::<Vec<_>>(),
-        )?;
-        arguments.add(tokens.iter().map(|token| token.name.as_ref()).collect::<Vec<_>>())?;
-        arguments
-            .add(tokens.iter().map(|token| token.refresh_hash.as_deref()).collect::<Vec<_>>())?;
-        arguments.add(tokens.iter().map(|token| token.refresh_spent).collect::<Vec<_>>())?;
-        arguments.add(tokens.iter().map(|token| token.scopes.as_str()).collect::<Vec<_>>())
     }
 }

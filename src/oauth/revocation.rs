@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use super::credentials::{ClientCredentials, no_client};
 use super::{Grants, OauthToken};
-use crate::auth::{Actor, Caller, Claims, Need, OauthRevoke, bearer, hash, signed_part};
-use crate::date;
+use crate::auth::{Actor, Claims, OauthRevoke, Permission, hash, signed_part};
 use crate::error::ApiError;
-use crate::http::Form;
+use crate::http::{Caller, Form, actor_of, bearer};
+use crate::input::date;
 use crate::input::parse_sid;
 use crate::store;
 
@@ -91,7 +91,7 @@ impl Grants {
         let may = |scope| client.scopes.contains(scope) && held.contains(&scope);
         let own_only = !OauthRevoke::ANY_OF.iter().any(|scope| may(*scope));
         Ok(Party {
-            actor: Actor::proved(client.partner_sid, request),
+            actor: actor_of(request, client.partner_sid),
             own_only: own_only.then(|| client.client_id.to_string()),
         })
     }
@@ -123,7 +123,7 @@ impl Grants {
         let ended = if known.is_refresh {
             end_family(&self.db, &party.actor, known.family_sid).await
         } else {
-            store::change(&mut *self.db.acquire().await?, &party.actor, known.sid, end)
+            store::update_within(&mut *self.db.acquire().await?, &party.actor, known.sid, end)
                 .await
                 .map(drop)
         };
@@ -194,7 +194,7 @@ pub async fn end_family(
             return Ok(tx.commit().await?);
         }
         for sid in alive {
-            store::change(&mut tx, actor, sid, end).await?;
+            store::update_within(&mut tx, actor, sid, end).await?;
         }
     }
 }

@@ -2,17 +2,16 @@
 
 use actix_web::web::Json;
 use actix_web::{HttpResponse, get, patch, post, put, web};
-use sqlx::PgPool;
 
 use super::{NewPartner, Partner, PartnerChanges, Party};
-use crate::auth::{Caller, PartnersCreate, PartnersRead, PartnersUpdate};
+use crate::auth::{PartnersCreate, PartnersRead, PartnersUpdate};
 use crate::error::ApiError;
-use crate::fields::Nested;
 use crate::http::{
-    ListOf, ListParameters, ListRequest, Listing, MergePatch, NewObject, ObjectRequest,
+    Caller, ListOf, ListParameters, ListRequest, Listing, MergePatch, NewObject, ObjectRequest,
     Replacement, Sid, UpdateParameters, View, ViewParameters, WriteParameters,
 };
-use crate::store::{self, Answer};
+use crate::input::types::Nested;
+use crate::store::{Store, WriteResponse};
 
 // What the OpenAPI document calls the bodies.
 type PartnerList = ListOf<Partner>;
@@ -32,9 +31,9 @@ type PartnerReplacement = Replacement<PartnerChanges>;
 pub async fn list_partners(
     caller: Caller<PartnersRead>,
     list: ListRequest<Partner>,
-    db: web::Data<PgPool>,
+    store: web::Data<Store<Partner>>,
 ) -> Result<Json<Listing>, ApiError> {
-    list.answer(&db, &caller).await
+    list.respond(&store, &caller).await
 }
 
 /// The partner of that sid: the caller's own, or a descendant of it.
@@ -49,9 +48,9 @@ pub async fn get_partner(
     caller: Caller<PartnersRead>,
     sid: Sid,
     object: ObjectRequest<Partner>,
-    db: web::Data<PgPool>,
+    store: web::Data<Store<Partner>>,
 ) -> Result<HttpResponse, ApiError> {
-    object.answer(&db, &caller, sid.0, store::get(&**db, &caller, sid.0)).await
+    object.respond(&store, &caller, sid.0).await
 }
 
 /// Creates a sub-partner.
@@ -66,10 +65,12 @@ pub async fn get_partner(
 pub async fn post_partner(
     caller: Caller<PartnersCreate>,
     body: NewObject<NewPartner>,
-    db: web::Data<PgPool>,
-) -> Result<Answer, ApiError> {
-    let NewObject { input, terms } = body;
-    store::create(&db, &caller, &terms, async |tx| input.build(tx, &caller).await).await
+    store: web::Data<Store<Partner>>,
+) -> Result<WriteResponse, ApiError> {
+    let NewObject { input, options } = body;
+    store
+        .create(&caller, &options, async |tx| input.build(tx, &caller, caller.scopes()).await)
+        .await
 }
 
 /// Changes the members that are sent: a JSON merge patch, RFC 7396.
@@ -85,13 +86,14 @@ pub async fn patch_partner(
     caller: Caller<PartnersUpdate>,
     sid: Sid,
     body: MergePatch<PartnerChanges>,
-    db: web::Data<PgPool>,
-) -> Result<Answer, ApiError> {
-    let party = Party::of(&caller, sid.0, &**db).await?;
-    let MergePatch { changes, nested, terms } = body;
-    let change =
-        move |partner: &mut Partner| partner.change(changes.against(partner)?, nested, &party);
-    store::update_alone(&db, &caller, sid.0, &terms, change).await
+    store: web::Data<Store<Partner>>,
+) -> Result<WriteResponse, ApiError> {
+    let party = Party::of(&caller, sid.0);
+    let MergePatch { changes, nested, options } = body;
+    let change = move |partner: &mut Partner| {
+        partner.change(changes.check_read_only(partner)?, nested, &party)
+    };
+    store.update(&caller, sid.0, options, change).await
 }
 
 /// Replaces the partner: every writable member must be sent, but for those that only an ancestor changes.
@@ -107,12 +109,12 @@ pub async fn put_partner(
     caller: Caller<PartnersUpdate>,
     sid: Sid,
     body: Replacement<PartnerChanges>,
-    db: web::Data<PgPool>,
-) -> Result<Answer, ApiError> {
-    let party = Party::of(&caller, sid.0, &**db).await?;
-    let Replacement { changes, terms } = body;
+    store: web::Data<Store<Partner>>,
+) -> Result<WriteResponse, ApiError> {
+    let party = Party::of(&caller, sid.0);
+    let Replacement { changes, options } = body;
     let change = move |partner: &mut Partner| {
-        partner.change(changes.against(partner)?, Nested::Replace, &party)
+        partner.change(changes.check_read_only(partner)?, Nested::Replace, &party)
     };
-    store::update_alone(&db, &caller, sid.0, &terms, change).await
+    store.update(&caller, sid.0, options, change).await
 }

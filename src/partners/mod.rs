@@ -5,8 +5,7 @@ pub mod handlers;
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
-use sqlx::postgres::PgArguments;
-use sqlx::{FromRow, PgConnection, PgExecutor};
+use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{
@@ -15,13 +14,14 @@ use utoipa::openapi::schema::{
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use crate::auth::{Actor, Lineage, Scope, Scopes};
-use crate::date;
+use crate::auth::{Actor, PartnerAncestry, Scope, Scopes};
 use crate::error::{ApiError, FieldError};
-use crate::fields::{Attributes, Callbacks, ClearableUrl, CountryCode, Name, Nested};
-use crate::input::{FromMember, Input, Members, Refusal};
-use crate::patch::Patch;
-use crate::store::{self, Column, Resource};
+use crate::http::Caller;
+use crate::input::date;
+use crate::input::patch::Patch;
+use crate::input::types::{Attributes, Callbacks, ClearableUrl, CountryCode, Name, Nested};
+use crate::input::{FromMember, Input, Members, ValidationError};
+use crate::store::{self, Column, Resource, bind};
 
 /// Whether a partner's tokens, and those of its descendants, are good for anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
@@ -35,7 +35,7 @@ pub enum Status {
 }
 
 impl FromMember for Status {
-    fn from_member(value: Value) -> Result<Self, Refusal> {
+    fn from_member(value: Value) -> Result<Self, ValidationError> {
         match value.as_str() {
             Some("active") => Ok(Self::Active),
             Some("suspended") => Ok(Self::Suspended),
@@ -189,21 +189,11 @@ pub enum Party {
 }
 
 impl Party {
-    /// What the actor is to the partner of that sid, where it reaches it at all.
-    ///
-    /// # Errors
-    /// Where the database is away.
-    pub async fn of(
-        actor: &Actor,
-        sid: Uuid,
-        db: impl PgExecutor<'_>,
-    ) -> Result<Self, sqlx::Error> {
-        match actor.partner_sid() {
-            Some(own) if own != sid => {
-                let lineage = Lineage::of(db, own).await?;
-                Ok(Self::Ancestor { scopes: lineage.map(|own| own.scopes).unwrap_or_default() })
-            }
-            _ => Ok(Self::Itself),
+    /// The relation of the caller to the partner of that sid.
+    pub fn of<P>(caller: &Caller<P>, sid: Uuid) -> Self {
+        match caller.partner_sid() {
+            Some(own) if own != sid => Self::Ancestor { scopes: caller.scopes().to_vec() },
+            _ => Self::Itself,
         }
     }
 }
@@ -241,12 +231,12 @@ impl Input for PartnerChanges {
     fn take(members: &mut Members) -> Option<Self> {
         Some(Self {
             attributes: members.nullable("attributes"),
-            available_scopes: members.voluntary("available_scopes"),
+            available_scopes: members.omittable("available_scopes"),
             callbacks: members.nullable("callbacks"),
             company_name: members.nullable("company_name"),
             country_code: members.nullable("country_code"),
             name: members.optional("name"),
-            status: members.voluntary("status"),
+            status: members.omittable("status"),
         })
     }
 }
@@ -294,10 +284,12 @@ impl NewPartner {
         self,
         connection: &mut PgConnection,
         actor: &Actor,
+        grantable: &[Scope],
     ) -> Result<Partner, ApiError> {
         let Self { parent_sid, writable } = self;
         let parent_sid = parent_sid.value().or(actor.partner_sid());
-        let scopes = parent_scopes(connection, actor, parent_sid).await?;
+        let mut scopes = parent_scopes(connection, actor, parent_sid).await?;
+        scopes.retain(|scope| grantable.contains(scope));
         let default = Scope::DEFAULT.into_iter().filter(|scope| scopes.contains(scope)).collect();
         let (sid, name) = (Uuid::now_v7(), Name::default());
         let mut new = Partner::new(connection, sid, parent_sid, name, default).await?;
@@ -319,30 +311,46 @@ async fn parent_scopes(
         Err(ApiError::NoItem) => Err(unreached()),
         Err(error) => Err(error),
         Ok(_) => {
-            let lineage = Lineage::of(connection, parent_sid).await?;
+            let lineage = PartnerAncestry::of(connection, parent_sid).await?;
             Ok(lineage.map(|parent| parent.scopes).unwrap_or_default())
         }
     }
 }
 
 impl Resource for Partner {
+    type Owner = Partner;
+
     const KIND: &'static str = "partner";
     const TABLE: &'static str = "partners";
     const SID: &'static str = "partner_sid";
     const OWNER: &'static str = "sid";
-    const COLUMNS: &'static [Column] = &[
-        Column::new("attributes", "jsonb"),
-        Column::new("available_scopes", "text"),
-        Column::new("callbacks", "jsonb"),
-        Column::new("company_name", "text"),
-        Column::new("country_code", "text"),
-        Column::new("date_created", "timestamptz"),
-        Column::new("display_id", "text"),
-        Column::new("login", "text"),
-        Column::new("name", "text"),
-        Column::new("parent_sid", "uuid"),
-        Column::hidden("requires_if_match", "boolean"),
-        Column::new("status", "text"),
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::new("attributes", "jsonb", |to, rows| {
+            bind(to, rows, |partner| &partner.attributes)
+        }),
+        Column::new("available_scopes", "text", |to, rows| {
+            bind(to, rows, |partner| partner.available_scopes.as_str())
+        }),
+        Column::new("callbacks", "jsonb", |to, rows| bind(to, rows, |partner| &partner.callbacks)),
+        Column::new("company_name", "text", |to, rows| {
+            bind(to, rows, |partner| partner.company_name.as_ref())
+        }),
+        Column::new("country_code", "text", |to, rows| {
+            bind(to, rows, |partner| partner.country_code.as_ref())
+        }),
+        Column::new("date_created", "timestamptz", |to, rows| {
+            bind(to, rows, |partner| partner.date_created)
+        }),
+        Column::new("display_id", "text", |to, rows| {
+            bind(to, rows, |partner| &*partner.display_id)
+        }),
+        Column::new("login", "text", |to, rows| bind(to, rows, |partner| partner.login.as_ref())),
+        Column::new("name", "text", |to, rows| bind(to, rows, |partner| &partner.name)),
+        Column::new("parent_sid", "uuid", |to, rows| bind(to, rows, |partner| partner.parent_sid)),
+        Column::hidden("requires_if_match", "boolean", |to, rows| {
+            bind(to, rows, |partner| partner.requires_if_match)
+        }),
+        Column::new("status", "text", |to, rows| bind(to, rows, |partner| partner.status)),
     ];
 
     fn sid(&self) -> Uuid {
@@ -353,45 +361,19 @@ impl Resource for Partner {
         self.partner_sid
     }
 
-    fn bind(
-        partners: &[&Self],
-        arguments: &mut PgArguments,
-    ) -> Result<(), sqlx::error::BoxDynError> {
-        use sqlx::Arguments;
-        arguments.add(partners.iter().map(|partner| &partner.attributes).collect::<Vec<_>>())?;
-        arguments.add(
-            partners.iter().map(|partner| partner.available_scopes.as_str()).collect::<Vec<_>>(),
-        )?;
-        arguments.add(partners.iter().map(|partner| &partner.callbacks).collect::<Vec<_>>())?;
-        arguments.add(
-            partners.iter().map(|partner| partner.company_name.as_ref()).collect::<Vec<_>>(),
-        )?;
-        arguments.add(
-            partners.iter().map(|partner| partner.country_code.as_ref()).collect::<Vec<_>>(),
-        )?;
-        arguments.add(partners.iter().map(|partner| partner.date_created).collect::<Vec<_>>())?;
-        arguments.add(partners.iter().map(|partner| &*partner.display_id).collect::<Vec<_>>())?;
-        arguments.add(partners.iter().map(|partner| partner.login.as_ref()).collect::<Vec<_>>())?;
-        arguments.add(partners.iter().map(|partner| &partner.name).collect::<Vec<_>>())?;
-        arguments.add(partners.iter().map(|partner| partner.parent_sid).collect::<Vec<_>>())?;
-        arguments
-            .add(partners.iter().map(|partner| partner.requires_if_match).collect::<Vec<_>>())?;
-        arguments.add(partners.iter().map(|partner| partner.status).collect::<Vec<_>>())
-    }
-
     /// With what the operator has set.
-    fn recorded(&self) -> Result<Box<RawValue>, ApiError> {
+    fn snapshot(&self) -> Result<Box<RawValue>, ApiError> {
         #[derive(Serialize)]
         struct Recorded<'a> {
             #[serde(flatten)]
             partner: &'a Partner,
             requires_if_match: bool,
         }
-        let recorded = Recorded { partner: self, requires_if_match: self.requires_if_match };
-        to_raw_value(&recorded).map_err(|error| ApiError::Internal(error.into()))
+        let snapshot = Recorded { partner: self, requires_if_match: self.requires_if_match };
+        to_raw_value(&snapshot).map_err(|error| ApiError::Internal(error.into()))
     }
 
-    fn broken(&self, constraint: &str) -> Option<ApiError> {
+    fn constraint_error(&self, constraint: &str) -> Option<ApiError> {
         match constraint {
             "partners_parent_fkey" => Some(ApiError::invalid("parent_sid", "must be a partner")),
             "partners_login_key" => Some(ApiError::Conflict(FieldError::new("login", "is taken"))),

@@ -2,21 +2,20 @@
 
 use actix_web::web::Json;
 use actix_web::{HttpResponse, delete, get, patch, post, put, web};
-use sqlx::PgPool;
 
 use super::{NewShortCode, ShortCode, ShortCodeChanges, sample};
-use crate::auth::{AdminCreate, AdminDelete, Caller, PhonenumberRead, PhonenumberUpdate};
+use crate::auth::{AdminCreate, AdminDelete, PhonenumberRead, PhonenumberUpdate};
 use crate::error::ApiError;
-use crate::fields::Nested;
 use crate::http::{
-    EntryList, HistoryParameters, HistoryRequest, ListOf, ListParameters, ListRequest, Listing,
-    MergePatch, NewObject, ObjectRequest, Replacement, Reversion, Sid, UpdateParameters, View,
-    ViewParameters, WriteArguments, WriteParameters,
+    Caller, EntryList, HistoryParameters, HistoryRequest, ListOf, ListParameters, ListRequest,
+    Listing, MergePatch, NewObject, ObjectRequest, Replacement, RevertRequest, Sid,
+    UpdateParameters, View, ViewParameters, WriteArguments, WriteParameters,
 };
-use crate::store::{self, Answer, Lanes};
+use crate::input::types::Nested;
+use crate::store::{Store, WriteResponse};
 
 // What the OpenAPI document calls the bodies.
-type ReversionBody = NewObject<Reversion>;
+type ReversionBody = NewObject<RevertRequest>;
 type ShortCodeList = ListOf<ShortCode>;
 type ShortCodeView = View<ShortCode>;
 type NewShortCodeBody = NewObject<NewShortCode>;
@@ -34,9 +33,9 @@ type ShortCodeReplacement = Replacement<ShortCodeChanges>;
 pub async fn list_short_codes(
     caller: Caller<PhonenumberRead>,
     list: ListRequest<ShortCode>,
-    db: web::Data<PgPool>,
+    store: web::Data<Store<ShortCode>>,
 ) -> Result<Json<Listing>, ApiError> {
-    list.answer(&db, &caller).await
+    list.respond(&store, &caller).await
 }
 
 /// Creates a short code of a partner that the operator's token reaches.
@@ -51,10 +50,10 @@ pub async fn list_short_codes(
 pub async fn post_short_code(
     caller: Caller<AdminCreate>,
     body: NewObject<NewShortCode>,
-    db: web::Data<PgPool>,
-) -> Result<Answer, ApiError> {
-    let NewObject { input, terms } = body;
-    store::create(&db, &caller, &terms, async |tx| input.build_for(tx, &caller).await).await
+    store: web::Data<Store<ShortCode>>,
+) -> Result<WriteResponse, ApiError> {
+    let NewObject { input, options } = body;
+    store.create(&caller, &options, async |tx| input.build_for(tx, &caller).await).await
 }
 
 /// The short code of that sid.
@@ -72,10 +71,9 @@ pub async fn get_short_code(
     caller: Caller<PhonenumberRead>,
     sid: Sid,
     object: ObjectRequest<ShortCode>,
-    lanes: web::Data<Lanes<ShortCode>>,
-    db: web::Data<PgPool>,
+    store: web::Data<Store<ShortCode>>,
 ) -> Result<HttpResponse, ApiError> {
-    object.answer(&db, &caller, sid.0, lanes.get(&caller, sid.0)).await
+    object.respond(&store, &caller, sid.0).await
 }
 
 /// Changes the members that are sent: a JSON merge patch, RFC 7396.
@@ -94,11 +92,11 @@ pub async fn patch_short_code(
     caller: Caller<PhonenumberUpdate>,
     sid: Sid,
     body: MergePatch<ShortCodeChanges>,
-    lanes: web::Data<Lanes<ShortCode>>,
-) -> Result<Answer, ApiError> {
-    let MergePatch { changes, nested, terms } = body;
-    let change = move |code: &mut ShortCode| code.change(changes.against(code)?, nested);
-    store::update(&lanes, &caller, sid.0, terms, change).await
+    store: web::Data<Store<ShortCode>>,
+) -> Result<WriteResponse, ApiError> {
+    let MergePatch { changes, nested, options } = body;
+    let change = move |code: &mut ShortCode| code.change(changes.check_read_only(code)?, nested);
+    store.update(&caller, sid.0, options, change).await
 }
 
 /// Replaces the short code: every writable member must be sent.
@@ -117,11 +115,12 @@ pub async fn put_short_code(
     caller: Caller<PhonenumberUpdate>,
     sid: Sid,
     body: Replacement<ShortCodeChanges>,
-    lanes: web::Data<Lanes<ShortCode>>,
-) -> Result<Answer, ApiError> {
-    let Replacement { changes, terms } = body;
-    let change = move |code: &mut ShortCode| code.change(changes.against(code)?, Nested::Replace);
-    store::update(&lanes, &caller, sid.0, terms, change).await
+    store: web::Data<Store<ShortCode>>,
+) -> Result<WriteResponse, ApiError> {
+    let Replacement { changes, options } = body;
+    let change =
+        move |code: &mut ShortCode| code.change(changes.check_read_only(code)?, Nested::Replace);
+    store.update(&caller, sid.0, options, change).await
 }
 
 /// Deletes a short code of a partner that the operator's token reaches.
@@ -136,9 +135,9 @@ pub async fn delete_short_code(
     caller: Caller<AdminDelete>,
     sid: Sid,
     arguments: WriteArguments,
-    db: web::Data<PgPool>,
-) -> Result<Answer, ApiError> {
-    store::delete::<ShortCode>(&db, &caller, sid.0, &arguments.terms).await
+    store: web::Data<Store<ShortCode>>,
+) -> Result<WriteResponse, ApiError> {
+    store.delete(&caller, sid.0, &arguments.options).await
 }
 
 /// What happened to the short code, oldest first, also after it was deleted.
@@ -153,9 +152,9 @@ pub async fn get_short_code_history(
     caller: Caller<PhonenumberRead>,
     sid: Sid,
     history: HistoryRequest,
-    db: web::Data<PgPool>,
+    store: web::Data<Store<ShortCode>>,
 ) -> Result<Json<Listing>, ApiError> {
-    history.answer::<ShortCode>(&db, &caller, sid.0).await
+    history.respond(&store, &caller, sid.0).await
 }
 
 /// Brings the short code back to a version of its history, as a new version.
@@ -172,9 +171,10 @@ pub async fn get_short_code_history(
 pub async fn post_short_code_revert(
     caller: Caller<PhonenumberUpdate>,
     sid: Sid,
-    body: NewObject<Reversion>,
-    db: web::Data<PgPool>,
-) -> Result<Answer, ApiError> {
-    let to = (sid.0, body.input.version());
-    store::revert::<ShortCode>(&db, &caller, caller.also::<AdminCreate>(), to, &body.terms).await
+    body: NewObject<RevertRequest>,
+    store: web::Data<Store<ShortCode>>,
+) -> Result<WriteResponse, ApiError> {
+    let NewObject { input, options } = body;
+    let restorer = || caller.require::<AdminCreate>();
+    store.revert(&caller, sid.0, input.version(), &options, restorer).await
 }

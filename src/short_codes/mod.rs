@@ -5,18 +5,19 @@ mod sample;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::postgres::PgArguments;
 use sqlx::{FromRow, PgConnection};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::auth::Actor;
 use crate::error::{ApiError, FieldError};
-use crate::fields::{Attributes, CallbackUrl, ClearableUrl, CountryCode, Name, Nested, StringKey};
-use crate::input::{FromMember, Input, Members, Refusal};
+use crate::input::patch::Patch;
+use crate::input::types::{
+    Attributes, CallbackUrl, ClearableUrl, CountryCode, Name, Nested, StringKey,
+};
+use crate::input::{FromMember, Input, Members, ValidationError};
 use crate::partners::Partner;
-use crate::patch::Patch;
-use crate::store::{self, Column, Resource};
+use crate::store::{self, Column, Resource, bind};
 
 /// A number of 3 to 8 digits that messages are sent to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, FromRow, ToSchema)]
@@ -78,7 +79,7 @@ impl ShortCode {
         string_key_2.apply(&mut self.string_key_2);
         self.attributes
             .apply(attributes, nested)
-            .map_err(|Refusal { message, .. }| ApiError::invalid("attributes", message))
+            .map_err(|ValidationError { message, .. }| ApiError::invalid("attributes", message))
     }
 }
 
@@ -219,7 +220,8 @@ impl NewShortCode {
         connection: &mut PgConnection,
         actor: &Actor,
     ) -> Result<ShortCode, ApiError> {
-        let owner = store::some::<Partner>(&mut *connection, actor, &[self.partner_sid]).await?;
+        let owner =
+            store::get_many::<Partner>(&mut *connection, actor, &[self.partner_sid]).await?;
         if owner.is_empty() {
             return Err(no_such_partner());
         }
@@ -231,7 +233,7 @@ impl NewShortCode {
             .fetch_optional(&mut *connection)
             .await?;
         let Some(other) = other else { return Ok(code) };
-        let reached = store::some::<ShortCode>(connection, actor, &[other]).await?;
+        let reached = store::get_many::<ShortCode>(connection, actor, &[other]).await?;
         let reference_sid = reached.first().map(Resource::sid);
         Err(ApiError::Conflict(FieldError { reference_sid, ..code.number_is_taken() }))
     }
@@ -246,7 +248,7 @@ fn no_such_partner() -> ApiError {
 struct Digits(String);
 
 impl FromMember for Digits {
-    fn from_member(value: Value) -> Result<Self, Refusal> {
+    fn from_member(value: Value) -> Result<Self, ValidationError> {
         match value {
             Value::String(text)
                 if (3..=8).contains(&text.len())
@@ -260,22 +262,30 @@ impl FromMember for Digits {
 }
 
 impl Resource for ShortCode {
+    type Owner = Partner;
+
     const KIND: &'static str = "short_code";
     const TABLE: &'static str = "short_codes";
     const SID: &'static str = "short_code_sid";
     const REFERENCES: &'static [&'static str] = &["did_group_sid"];
-    const COLUMNS: &'static [Column] = &[
-        Column::new("attributes", "jsonb"),
-        Column::new("callback_url", "text"),
-        Column::new("country_code", "text"),
-        Column::new("did_group_sid", "uuid"),
-        Column::new("locality", "text"),
-        Column::new("lrn_sid", "uuid"),
-        Column::new("name", "text"),
-        Column::new("short_code", "text"),
-        Column::new("state", "text"),
-        Column::new("string_key_1", "text"),
-        Column::new("string_key_2", "text"),
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::new("attributes", "jsonb", |to, rows| bind(to, rows, |code| &code.attributes)),
+        Column::new("callback_url", "text", |to, rows| {
+            bind(to, rows, |code| code.callback_url.as_ref())
+        }),
+        Column::new("country_code", "text", |to, rows| bind(to, rows, |code| &*code.country_code)),
+        Column::new("did_group_sid", "uuid", |to, rows| bind(to, rows, |code| code.did_group_sid)),
+        Column::new("locality", "text", |to, rows| bind(to, rows, |code| code.locality.as_ref())),
+        Column::new("lrn_sid", "uuid", |to, rows| bind(to, rows, |code| code.lrn_sid)),
+        Column::new("name", "text", |to, rows| bind(to, rows, |code| &code.name)),
+        Column::new("short_code", "text", |to, rows| bind(to, rows, |code| &*code.short_code)),
+        Column::new("state", "text", |to, rows| bind(to, rows, |code| code.state.as_ref())),
+        Column::new("string_key_1", "text", |to, rows| {
+            bind(to, rows, |code| code.string_key_1.as_ref())
+        }),
+        Column::new("string_key_2", "text", |to, rows| {
+            bind(to, rows, |code| code.string_key_2.as_ref())
+        }),
     ];
 
     fn sid(&self) -> Uuid {
@@ -286,22 +296,7 @@ impl Resource for ShortCode {
         self.partner_sid
     }
 
-    fn bind(codes: &[&Self], arguments: &mut PgArguments) -> Result<(), sqlx::error::BoxDynError> {
-        use sqlx::Arguments;
-        arguments.add(codes.iter().map(|code| &code.attributes).collect::<Vec<_>>())?;
-        arguments.add(codes.iter().map(|code| code.callback_url.as_ref()).collect::<Vec<_>>())?;
-        arguments.add(codes.iter().map(|code| &*code.country_code).collect::<Vec<_>>())?;
-        arguments.add(codes.iter().map(|code| code.did_group_sid).collect::<Vec<_>>())?;
-        arguments.add(codes.iter().map(|code| code.locality.as_ref()).collect::<Vec<_>>())?;
-        arguments.add(codes.iter().map(|code| code.lrn_sid).collect::<Vec<_>>())?;
-        arguments.add(codes.iter().map(|code| &code.name).collect::<Vec<_>>())?;
-        arguments.add(codes.iter().map(|code| &*code.short_code).collect::<Vec<_>>())?;
-        arguments.add(codes.iter().map(|code| code.state.as_ref()).collect::<Vec<_>>())?;
-        arguments.add(codes.iter().map(|code| code.string_key_1.as_ref()).collect::<Vec<_>>())?;
-        arguments.add(codes.iter().map(|code| code.string_key_2.as_ref()).collect::<Vec<_>>())
-    }
-
-    fn broken(&self, constraint: &str) -> Option<ApiError> {
+    fn constraint_error(&self, constraint: &str) -> Option<ApiError> {
         match constraint {
             "short_codes_did_group_fkey" => Some(ApiError::invalid(
                 "did_group_sid",

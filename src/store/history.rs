@@ -1,4 +1,4 @@
-//! The history of every object: who changed what, chained by hashes; how it is read, and how it grows old.
+//! The history of every object: who changed what, in entries that are chained by hashes.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,10 +13,12 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Resource, Stored, reached, sql};
+use super::read::{self, visible_to};
+use super::resource::{Representation, Resource, Stored};
+use super::sql;
 use crate::auth::Actor;
-use crate::date;
 use crate::error::ApiError;
+use crate::input::date;
 
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -26,30 +28,31 @@ pub enum Action {
     Create,
     /// It was changed.
     Update,
-    /// It was brought back to what it was.
+    /// It was reverted to an earlier version, or restored.
     Revert,
-    /// It was deleted; its entry keeps it as it was.
+    /// It was deleted. The entry holds the object as it was last.
     Delete,
 }
 
-/// A member before and after, as JSON text.
+/// A member before and after a change, as JSON text.
 #[derive(Serialize)]
 struct Change<'a> {
     after: &'a RawValue,
     before: &'a RawValue,
 }
 
-/// What becomes of an object: its members that differ, and itself as it became or last was.
+/// The difference between two versions of an object, and the newer version.
 pub(super) struct Changes<'a> {
     members: BTreeMap<&'a str, Change<'a>>,
     object: &'a RawValue,
 }
 
 impl<'a> Changes<'a> {
-    /// From the one to the other, both as [`Resource::recorded`] tells them. One that does not exist has no members.
+    /// The difference between two snapshots ([`Resource::snapshot`]). `None` stands for an object
+    /// that does not exist.
     ///
     /// # Errors
-    /// None that a client could cause.
+    /// [`ApiError::Internal`] if a snapshot is no JSON object.
     pub fn between(old: Option<&'a RawValue>, new: Option<&'a RawValue>) -> Result<Self, ApiError> {
         let (before, after) = (members(old)?, members(new)?);
         let value = |members: &BTreeMap<&'a str, &'a RawValue>, name| {
@@ -62,7 +65,7 @@ impl<'a> Changes<'a> {
         Ok(Self { members: members.collect(), object: new.or(old).unwrap_or(RawValue::NULL) })
     }
 
-    /// Whether a member of that name differs.
+    /// Whether the member of that name differs.
     pub fn has(&self, name: &str) -> bool {
         self.members.contains_key(name)
     }
@@ -77,7 +80,7 @@ fn members(object: Option<&RawValue>) -> Result<BTreeMap<&str, &RawValue>, ApiEr
     )
 }
 
-/// What the text of an entry says.
+/// The text of an entry.
 #[derive(Serialize)]
 struct Text<'a> {
     action: Action,
@@ -86,7 +89,7 @@ struct Text<'a> {
     date: OffsetDateTime,
     ip: Option<IpAddr>,
     kind: &'static str,
-    /// The object as it became, or last was.
+    /// The object after the change, or before its deletion.
     object: &'a RawValue,
     /// The partner of the token that made the change.
     partner_sid: Option<Uuid>,
@@ -96,19 +99,27 @@ struct Text<'a> {
     version: i64,
 }
 
+/// An entry to write.
+pub(super) struct Entry {
+    pub version: i64,
+    pub date: OffsetDateTime,
+    pub hash: Vec<u8>,
+    pub text: String,
+}
+
 impl<R: Resource> Stored<R> {
-    /// The entry for what became of the row, which is now as it became. The row's head, until now that of the entry before,
-    /// becomes the hash of the new one.
+    /// Returns the entry for the row's newest version, and extends the row's hash chain with it.
     pub(super) fn record(
         &mut self,
         actor: &Actor,
         action: Action,
         changes: &Changes<'_>,
     ) -> Result<Entry, ApiError> {
+        let (version, date) = (self.version, self.changed_at);
         let text = Text {
             action,
             changes: &changes.members,
-            date: self.changed_at,
+            date,
             ip: actor.ip(),
             kind: R::KIND,
             object: changes.object,
@@ -116,97 +127,83 @@ impl<R: Resource> Stored<R> {
             request_id: actor.request_id(),
             sid: self.object.sid(),
             token_sid: actor.token_sid(),
-            version: self.version,
+            version,
         };
         let text =
             serde_json::to_string(&text).map_err(|error| ApiError::Internal(error.into()))?;
-        self.head = Sha256::new().chain_update(&self.head).chain_update(&text).finalize().to_vec();
-        Ok(Entry { version: self.version, hash: self.head.clone(), text })
+        let hash = Sha256::new().chain_update(&self.chain_hash).chain_update(&text).finalize();
+        self.chain_hash = hash.to_vec();
+        Ok(Entry { version, date, hash: self.chain_hash.clone(), text })
     }
 }
 
-/// An entry that is to be written.
-pub(super) struct Entry {
-    pub version: i64,
-    pub hash: Vec<u8>,
-    pub text: String,
-}
-
-/// An object as it was.
+/// The entry that was the newest at some date.
 #[derive(FromRow)]
-struct Past {
-    /// Its owner.
+struct PastEntry {
+    /// The owner of the object.
     owner: Uuid,
-    /// The text of the entry that made it so.
+    /// The text of the entry.
     entry: String,
 }
 
-/// What is read of the text of an entry.
+/// The members that are read from the text of an entry.
 #[derive(Deserialize)]
-struct Read<T> {
+struct ParsedEntry<T> {
     action: Action,
     object: T,
 }
 
-impl Past {
-    /// The object's members; none where it was gone.
-    fn members(&self) -> Result<Option<Map<String, Value>>, ApiError> {
-        let read: Read<Map<String, Value>> = parsed(&self.entry)?;
-        Ok((read.action != Action::Delete).then_some(read.object))
-    }
-}
-
-fn parsed<T: DeserializeOwned>(entry: &str) -> Result<T, ApiError> {
+fn parse<T: DeserializeOwned>(entry: &str) -> Result<T, ApiError> {
     serde_json::from_str(entry).map_err(|error| ApiError::Internal(error.into()))
 }
 
-/// The owner and the members of the object of that sid, as it was at that time.
-///
-/// # Errors
-/// [`ApiError::NoItem`] where the actor reaches none, and where there was none, as far as the history goes back.
-pub async fn at<R: Resource>(
+/// Returns the object of that sid as it was at that date.
+pub(super) async fn at<R: Resource>(
     db: &PgPool,
     actor: &Actor,
     sid: Uuid,
-    at: OffsetDateTime,
-) -> Result<(Uuid, Map<String, Value>), ApiError> {
-    let past: Option<Past> =
-        reached(sql::at::<R>(), actor).bind(sid).bind(at).fetch_optional(db).await?;
-    if let Some(past) = past {
-        let mut members = past.members()?.ok_or(ApiError::NoItem)?;
+    date: OffsetDateTime,
+) -> Result<Representation, ApiError> {
+    let past: Option<PastEntry> =
+        visible_to(actor, sql::entry_at::<R>()).bind(sid).bind(date).fetch_optional(db).await?;
+    if let Some(PastEntry { owner, entry }) = past {
+        let ParsedEntry::<Map<String, Value>> { action, object: mut members } = parse(&entry)?;
+        if action == Action::Delete {
+            return Err(ApiError::NoItem);
+        }
         members.retain(|name, _| R::shows(name));
-        return Ok((past.owner, members));
+        return Ok(Representation { partner_sid: owner, members });
     }
-    // Its entries may have been dropped since it became what it is.
-    let stored: Stored<R> = super::get(db, actor, sid).await?;
-    if stored.changed_at > at {
+    // Its entries may have been pruned since its last change.
+    let stored: Stored<R> = read::get(db, actor, sid).await?;
+    if stored.changed_at > date {
         return Err(ApiError::NoItem);
     }
-    Ok((stored.object.partner_sid(), stored.object.members()?))
+    stored.object.representation()
 }
 
-/// The last entry of an object, which the next one is chained to.
+/// The newest entry of an object, to which the next one is chained.
 #[derive(FromRow)]
-pub(super) struct Last {
+pub(super) struct LastEntry {
     pub version: i64,
     pub date: OffsetDateTime,
     pub hash: Vec<u8>,
 }
 
-/// The last entry of an object of that kind and sid, where the actor reaches its owner.
-pub(super) async fn last<R: Resource>(
+/// Returns the newest entry of the object of that sid, if its owner is visible to the actor.
+pub(super) async fn last_entry<R: Resource>(
     connection: &mut PgConnection,
     actor: &Actor,
     sid: Uuid,
-) -> Result<Option<Last>, sqlx::Error> {
-    reached(sql::last_entry::<R>(), actor).bind(sid).fetch_optional(connection).await
+) -> Result<Option<LastEntry>, sqlx::Error> {
+    visible_to(actor, sql::last_entry::<R>()).bind(sid).fetch_optional(connection).await
 }
 
-/// The object of that sid as it was at `version`.
+/// Returns the object of that sid as it was at `version`.
 ///
 /// # Errors
-/// [`ApiError::Invalid`] where the history has no such version, or it is the one in which the object was deleted.
-pub(super) async fn object<R: Resource + DeserializeOwned>(
+/// [`ApiError::Invalid`] if the history has no such version, or the object did not exist in it.
+pub(super) async fn object_at_version<R: Resource + DeserializeOwned>(
     connection: &mut PgConnection,
     sid: Uuid,
     version: i64,
@@ -219,66 +216,65 @@ pub(super) async fn object<R: Resource + DeserializeOwned>(
             .await?;
     let entry =
         entry.ok_or_else(|| ApiError::invalid("version", "must be a version in the history"))?;
-    match parsed::<Read<R>>(&entry)? {
-        Read { action: Action::Delete, .. } => {
+    match parse::<ParsedEntry<R>>(&entry)? {
+        ParsedEntry { action: Action::Delete, .. } => {
             Err(ApiError::invalid("version", "must be a version in which the object existed"))
         }
-        Read { object, .. } => Ok(object),
+        ParsedEntry { object, .. } => Ok(object),
     }
 }
 
 /// Some entries of an object's history, oldest first.
-pub struct Chronicle {
-    /// The entries, as their readers see them.
+pub struct HistoryPage {
+    /// The entries, as the API shows them.
     pub entries: Vec<Map<String, Value>>,
-    /// How many there are in all.
+    /// The number of all entries.
     pub total: i64,
 }
 
-/// The entries of the object of that sid from the `offset`th on, `limit` at most.
-///
-/// # Errors
-/// [`ApiError::NoItem`] where the actor reaches no such object, and no trace of one.
-pub async fn chronicle<R: Resource>(
+/// Returns at most `limit` entries of the object of that sid, after the first `offset`.
+pub(super) async fn history<R: Resource>(
     db: &PgPool,
     actor: &Actor,
     sid: Uuid,
-    (limit, offset): (i64, i64),
-) -> Result<Chronicle, ApiError> {
+    limit: i64,
+    offset: i64,
+) -> Result<HistoryPage, ApiError> {
     let (total, exists): (i64, bool) =
-        reached(sql::count_entries::<R>(), actor).bind(sid).fetch_one(db).await?;
+        visible_to(actor, sql::count_entries::<R>()).bind(sid).fetch_one(db).await?;
     if total == 0 && !exists {
         return Err(ApiError::NoItem);
     }
-    let entries: Vec<(String,)> = reached(sql::entries::<R>(), actor)
+    let entries: Vec<(String,)> = visible_to(actor, sql::entries::<R>())
         .bind(sid)
         .bind(limit)
         .bind(offset)
         .fetch_all(db)
         .await?;
     let entries = entries.into_iter().map(|(entry,)| shown(&entry)).collect::<Result<_, _>>()?;
-    Ok(Chronicle { entries, total })
+    Ok(HistoryPage { entries, total })
 }
 
-/// The members of an entry that are shown.
+/// The members of an entry that the API shows.
 fn shown(entry: &str) -> Result<Map<String, Value>, ApiError> {
-    let mut entry: Map<String, Value> = parsed(entry)?;
-    // The object is read by `at`, and the reader has named it.
+    let mut entry: Map<String, Value> = parse(entry)?;
+    // The path names the object, and `at` shows it.
     entry.retain(|name, _| !["kind", "object", "sid"].contains(&name.as_str()));
     Ok(entry)
 }
 
-/// Drops some of the entries from before that time, and says how many. The hash of the last that is dropped of an object stays,
-/// so that the rest can be verified.
+/// Deletes about `limit` entries from before that date, and returns their number. The hash of an
+/// object's newest deleted entry is stored as an anchor, so that the rest can be verified.
 ///
 /// # Errors
-/// Where the database is away.
-pub async fn drop_before(
+/// If the database is not available.
+pub async fn prune(
     connection: &mut PgConnection,
     date: OffsetDateTime,
-    at_most: i64,
+    limit: i64,
 ) -> Result<i64, sqlx::Error> {
-    // Whatever is older of an object than an entry found, goes with it: a history loses its beginning, never its middle.
+    // All entries of an object that are older than one that is found are deleted with it: a history
+    // loses its beginning, never its middle.
     let statement = "
         with found as (
             select sid, max(version) as version
@@ -295,48 +291,51 @@ pub async fn drop_before(
             where excluded.version > anchor.version
         )
         select count(*) from dropped";
-    sqlx::query_scalar(statement).bind(date).bind(at_most).fetch_one(connection).await
+    sqlx::query_scalar(statement).bind(date).bind(limit).fetch_one(connection).await
 }
 
-/// What is wrong with the history of an object.
+/// A fault in the history of an object.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow, Serialize)]
-pub struct Broken {
+pub struct Violation {
     /// The object.
     pub sid: Uuid,
-    /// The version at which it shows.
+    /// The version at which the fault was found.
     pub version: i64,
-    /// What shows.
+    /// What is wrong.
     pub problem: String,
 }
 
-/// What a verification found.
+/// The result of a verification.
 #[derive(Debug, Serialize)]
-pub struct Verified {
-    /// The time up to which entries are in the head.
+pub struct IntegrityReport {
+    /// The date up to which entries are part of the head.
     #[serde(with = "date")]
     pub as_of: OffsetDateTime,
-    /// Everything that is wrong, the first hundred.
-    pub broken: Vec<Broken>,
-    /// How many entries were read.
+    /// The first hundred violations.
+    #[serde(rename = "broken")]
+    pub violations: Vec<Violation>,
+    /// The number of entries.
     pub entries: i64,
-    /// The SHA-256 over the last hash of every object until then, in the order of their sids; hexadecimal.
+    /// The SHA-256 over the newest hash of every object until then, in the order of their sids, in
+    /// hexadecimal digits.
     pub head: String,
-    /// How many objects they are of, deleted ones included.
+    /// The number of objects, including deleted ones.
     pub objects: i64,
 }
 
-/// Reads the whole history and computes every hash anew. `tables` are those of all kinds of objects.
+/// Verifies the whole history: computes every hash again and compares it with the objects in
+/// `tables`.
 ///
 /// # Errors
-/// Where the database is away.
+/// If the database is not available.
 pub async fn verify(
     connection: &mut PgConnection,
     tables: &[&str],
     as_of: OffsetDateTime,
-) -> Result<Verified, sqlx::Error> {
-    let broken = sqlx::query_as(AssertSqlSafe(sql::broken_entries(tables)));
-    let broken: Vec<Broken> = broken.fetch_all(&mut *connection).await?;
+) -> Result<IntegrityReport, sqlx::Error> {
+    let violations = sqlx::query_as(AssertSqlSafe(sql::integrity_violations(tables)));
+    let violations: Vec<Violation> = violations.fetch_all(&mut *connection).await?;
     let (entries, objects, head): (i64, i64, String) =
         sqlx::query_as(sql::HEAD).bind(as_of).fetch_one(connection).await?;
-    Ok(Verified { as_of, broken, entries, head, objects })
+    Ok(IntegrityReport { as_of, violations, entries, head, objects })
 }

@@ -1,225 +1,216 @@
-//! The one place where stored objects are read, created and changed, the same way for every resource.
+//! Stored objects: the one place where they are read, created, changed and deleted, with their
+//! history.
 //!
-//! Every function asks for an [`Actor`] and sees only what that actor reaches. A change and its history entry are one
-//! statement, so that neither can stand without the other.
+//! Handlers use [`Store`]. Functions that take part in a caller's transaction, such as
+//! [`create_one`], are free functions over a connection. Every function takes an [`Actor`] and
+//! returns only objects that are visible to it. A change and its history entry are written by one
+//! statement.
+//!
+//! Unless they say otherwise, functions fail with [`ApiError::Unavailable`] if the database is not
+//! available.
 
+mod batching;
+mod database;
 mod history;
-mod lanes;
+mod idempotency;
+pub mod list;
+pub mod migrations;
+mod options;
+mod read;
+mod resource;
 mod sql;
-mod terms;
+mod staleness;
+mod statement;
 mod write;
 
-use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value};
-use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::query::QueryAs;
-use sqlx::{AssertSqlSafe, FromRow, PgExecutor, PgPool, Postgres};
+use std::io;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub use history::{Action, Broken, Chronicle, Verified, at, chronicle, drop_before, verify};
-pub use lanes::Lanes;
-pub use sql::Column;
-pub(crate) use sql::columns;
-pub use terms::{Answer, IdempotencyKey, Precondition, Terms, forget_old_keys};
-pub use write::{change, create, create_all, create_one, delete, revert, update, update_alone};
+use batching::Batcher;
+pub use database::{Database, connect};
+pub use history::{Action, HistoryPage, IntegrityReport, Violation, prune, verify};
+pub use idempotency::{IdempotencyKey, purge_expired};
+pub use options::{Precondition, WriteOptions, WriteResponse};
+pub use read::{all, get, get_many};
+pub use resource::{Column, Kind, Reference, Representation, Resource, Stored, bind};
+pub use staleness::Staleness;
+pub use write::{create_all, create_one, update_within};
 
 use crate::auth::Actor;
 use crate::error::ApiError;
-use crate::list::{Kind, Page, Query, Start};
+use list::{Page, Query};
 
-/// The facts that make a type a stored object. The rules stand in this module.
-pub trait Resource:
-    Clone + Serialize + for<'r> FromRow<'r, PgRow> + Send + Sync + Unpin + 'static
-{
-    /// What it is called in the history.
-    const KIND: &'static str;
-    /// Its table.
-    const TABLE: &'static str;
-    /// The column that names the owner, a partner.
-    const OWNER: &'static str = "partner_sid";
-    /// Who may refer to it, and keeps it from being deleted.
-    const REFERRED_BY: Option<Reference> = None;
-    /// Its members that refer to other objects, and that an update can change: the database checks them.
-    const REFERENCES: &'static [&'static str] = &[];
-    /// What its sid is called as a member.
-    const SID: &'static str;
-    /// Members that are shown without being stored.
-    const UNSTORED: &'static [&'static str] = &[];
-    /// Its columns besides `sid`, the owner and those that every object has, in the order of [`Self::bind`].
-    const COLUMNS: &'static [Column];
+/// The longest time that one call of the store takes. Every statement has a shorter limit; this one
+/// holds if the database hangs.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
-    /// The object's own sid.
-    fn sid(&self) -> Uuid;
+/// The stored objects of one type.
+pub struct Store<R> {
+    pool: PgPool,
+    batcher: Option<Batcher<R>>,
+}
 
-    /// The partner that owns it.
-    fn partner_sid(&self) -> Uuid;
-
-    /// Binds one array for each of [`Self::COLUMNS`], with an element for each of `objects`.
-    fn bind(objects: &[&Self], arguments: &mut PgArguments)
-    -> Result<(), sqlx::error::BoxDynError>;
-
-    /// Whether its owner is another object: a partner is its own.
-    fn is_owned() -> bool {
-        Self::OWNER != "sid"
+impl<R: Resource> Store<R> {
+    /// A store that runs every call in a statement or transaction of its own.
+    pub fn new(database: &Database) -> Self {
+        Self { pool: database.pool().clone(), batcher: None }
     }
 
-    /// The column of the member of that name, and how its values compare.
-    fn comparable(member: &str) -> Option<(&'static str, Kind)> {
-        if member == Self::SID {
-            return Some(("sid", Kind::Sid));
-        }
-        if member == Self::OWNER && Self::is_owned() {
-            return Some((Self::OWNER, Kind::Sid));
-        }
-        let column = Self::COLUMNS.iter().find(|column| column.name == member)?;
-        Some((column.name, column.kind()?))
+    /// A store that batches concurrent reads by sid and updates of one thread. It must be created on
+    /// that thread, inside its runtime.
+    pub fn batched(database: &Database) -> Self {
+        Self { pool: database.pool().clone(), batcher: Some(Batcher::start(database)) }
     }
 
-    /// Whether the object shows a member of that name; with a key after a dot, a nested object.
-    fn shows(name: &str) -> bool {
-        match name.split_once('.') {
-            None => Self::UNSTORED.contains(&name) || Self::comparable(name).is_some(),
-            Some((member, _)) => {
-                Self::comparable(member).is_some_and(|(_, kind)| kind == Kind::Json)
+    /// Returns the object of that sid.
+    ///
+    /// # Errors
+    /// [`ApiError::NoItem`] if no such object is visible to the actor.
+    pub async fn get(&self, actor: &Actor, sid: Uuid) -> Result<Stored<R>, ApiError> {
+        match &self.batcher {
+            Some(batcher) => batcher.get(actor, sid).await,
+            None => within_limit(read::get(&self.pool, actor, sid)).await,
+        }
+    }
+
+    /// Returns the owners of these sids that are visible to the actor, in any order.
+    ///
+    /// # Errors
+    /// As this module.
+    pub async fn owners(&self, actor: &Actor, sids: &[Uuid]) -> Result<Vec<R::Owner>, ApiError> {
+        within_limit(read::get_many(&self.pool, actor, sids)).await
+    }
+
+    /// Returns a page of the objects that are visible to the actor.
+    ///
+    /// # Errors
+    /// [`ApiError::BadRequest`] if the page starts at a row that is not visible to the actor.
+    pub async fn list(&self, actor: &Actor, query: &Query) -> Result<Page<R>, ApiError> {
+        within_limit(read::list(&self.pool, actor, query)).await
+    }
+
+    /// Creates the object that `build` returns.
+    ///
+    /// # Errors
+    /// The errors of the options, of `build` and of the table's constraints; nothing is written then.
+    pub async fn create(
+        &self,
+        actor: &Actor,
+        options: &WriteOptions,
+        build: impl AsyncFnOnce(&mut PgConnection) -> Result<R, ApiError>,
+    ) -> Result<WriteResponse, ApiError> {
+        within_limit(write::create(&self.pool, actor, options, build)).await
+    }
+
+    /// Changes the object of that sid. Nothing is written if nothing changes. `change` can run more
+    /// than once, each time on the newest version.
+    ///
+    /// # Errors
+    /// [`ApiError::NoItem`] if no such object is visible to the actor; the errors of the options, of
+    /// `change` and of the table's constraints. Nothing is written then.
+    pub async fn update(
+        &self,
+        actor: &Actor,
+        sid: Uuid,
+        options: WriteOptions,
+        change: impl Fn(&mut R) -> Result<(), ApiError> + 'static,
+    ) -> Result<WriteResponse, ApiError> {
+        match &self.batcher {
+            // A dry run has to see the constraints of the table, in a transaction of its own.
+            Some(batcher) if !options.validate_only => {
+                batcher.update(actor, sid, options, change).await
+            }
+            _ => {
+                let update = write::update_in_transaction(&self.pool, actor, sid, &options, change);
+                within_limit(update).await
             }
         }
     }
 
-    /// The answer to a write that broke the constraint of that name.
-    fn broken(&self, _constraint: &str) -> Option<ApiError> {
-        None
-    }
-
-    /// The object as JSON text, as the history keeps it: what the API shows of it, unless there is more.
+    /// Deletes the object of that sid. Its history remains.
     ///
     /// # Errors
-    /// None that a client could cause.
-    fn recorded(&self) -> Result<Box<RawValue>, ApiError> {
-        to_raw_value(self).map_err(|error| ApiError::Internal(error.into()))
+    /// [`ApiError::NoItem`] if no such object is visible to the actor, [`ApiError::Conflict`] if
+    /// others refer to it; the errors of the options. Nothing is written then.
+    pub async fn delete(
+        &self,
+        actor: &Actor,
+        sid: Uuid,
+        options: &WriteOptions,
+    ) -> Result<WriteResponse, ApiError> {
+        within_limit(write::delete::<R>(&self.pool, actor, sid, options)).await
     }
 
-    /// The object's members, as the API shows them.
+    /// Writes `version` of the object of that sid as a new version. A deleted object is restored under
+    /// its sid by the actor that `restorer` returns; it is called for deleted objects only.
     ///
     /// # Errors
-    /// None that a client could cause.
-    fn members(&self) -> Result<Map<String, Value>, ApiError> {
-        match serde_json::to_value(self) {
-            Ok(Value::Object(members)) => Ok(members),
-            Ok(other) => {
-                Err(ApiError::Internal(anyhow::anyhow!("{} is no object: {other}", Self::KIND)))
-            }
-            Err(error) => Err(ApiError::Internal(error.into())),
-        }
+    /// [`ApiError::NoItem`] if no such object is visible to the actor, [`ApiError::Invalid`] if the
+    /// history has no such version; the errors of `restorer`, of the options and of the table's
+    /// constraints. Nothing is written then.
+    pub async fn revert(
+        &self,
+        actor: &Actor,
+        sid: Uuid,
+        version: i64,
+        options: &WriteOptions,
+        restorer: impl FnOnce() -> Result<Actor, ApiError>,
+    ) -> Result<WriteResponse, ApiError>
+    where
+        R: DeserializeOwned,
+    {
+        let revert = write::revert::<R>(&self.pool, actor, sid, version, options, restorer);
+        within_limit(revert).await
+    }
+
+    /// Returns at most `limit` entries of the history of the object of that sid, oldest first, after
+    /// the first `offset`.
+    ///
+    /// # Errors
+    /// [`ApiError::NoItem`] if neither such an object nor its history is visible to the actor.
+    pub async fn history(
+        &self,
+        actor: &Actor,
+        sid: Uuid,
+        limit: i64,
+        offset: i64,
+    ) -> Result<HistoryPage, ApiError> {
+        within_limit(history::history::<R>(&self.pool, actor, sid, limit, offset)).await
+    }
+
+    /// Returns the object of that sid as it was at that date.
+    ///
+    /// # Errors
+    /// [`ApiError::NoItem`] if no such object was visible to the actor, as far as the history goes
+    /// back.
+    pub async fn at(
+        &self,
+        actor: &Actor,
+        sid: Uuid,
+        date: OffsetDateTime,
+    ) -> Result<Representation, ApiError> {
+        within_limit(history::at::<R>(&self.pool, actor, sid, date)).await
     }
 }
 
-/// Objects that refer to others of the same owner.
-#[derive(Clone, Copy, Debug)]
-pub struct Reference {
-    /// What they are called.
-    pub nouns: &'static str,
-    /// Their table.
-    pub table: &'static str,
-    /// The column that refers.
-    pub column: &'static str,
-}
-
-/// An object as it stands in the database.
-#[derive(Clone, Debug, FromRow)]
-pub struct Stored<T> {
-    /// The object itself.
-    #[sqlx(flatten)]
-    pub object: T,
-    /// How often it was changed, its creation included.
-    pub version: i64,
-    /// The hash of its newest history entry.
-    head: Vec<u8>,
-    /// The time of that entry.
-    changed_at: OffsetDateTime,
-}
-
-/// The object of that sid.
+/// Runs a call of the database for at most [`CALL_TIMEOUT`].
 ///
 /// # Errors
-/// [`ApiError::NoItem`] where the actor reaches none.
-pub async fn get<R: Resource>(
-    db: impl PgExecutor<'_>,
-    actor: &Actor,
-    sid: Uuid,
-) -> Result<Stored<R>, ApiError> {
-    fetch(db, actor, sid, sql::select::<R>()).await
-}
-
-/// All objects that the actor reaches, in the order of their creation.
-///
-/// # Errors
-/// Where the database is away.
-pub async fn all<R: Resource>(db: impl PgExecutor<'_>, actor: &Actor) -> Result<Vec<R>, ApiError> {
-    Ok(reached(sql::all::<R>(), actor).fetch_all(db).await?)
-}
-
-/// Those of the objects of these sids that the actor reaches, in no order.
-///
-/// # Errors
-/// Where the database is away.
-pub async fn some<R: Resource>(
-    db: impl PgExecutor<'_>,
-    actor: &Actor,
-    sids: &[Uuid],
-) -> Result<Vec<R>, ApiError> {
-    Ok(reached(sql::some::<R>(), actor).bind(sids).fetch_all(db).await?)
-}
-
-/// A page of the objects that the actor reaches.
-///
-/// # Errors
-/// [`ApiError::BadRequest`] where the page begins at a row that the actor does not reach.
-pub async fn list<R: Resource>(
-    db: &PgPool,
-    actor: &Actor,
-    query: &Query,
-) -> Result<Page<R>, ApiError> {
-    let reach = actor.reach();
-    let (total, anchor, beyond): (i64, Option<i64>, bool) =
-        query.around::<R>(reach).build_query_as().fetch_one(db).await?;
-    match query.start {
-        Start::After(_) if anchor.is_none() => return Err(no_such_row("after")),
-        Start::Before(_) if anchor.is_none() => return Err(no_such_row("before")),
-        Start::Offset(_) | Start::After(_) | Start::Before(_) => {}
-    }
-    let mut items: Vec<R> = query.page::<R>(reach, anchor).build_query_as().fetch_all(db).await?;
-    let more = items.len() as i64 > query.limit;
-    items.truncate(query.limit as usize);
-    let (has_previous, has_next) = match query.start {
-        Start::Before(_) => {
-            items.reverse();
-            (more, beyond)
-        }
-        Start::After(_) | Start::Offset(_) => (beyond, more),
-    };
-    Ok(Page { items, has_previous, has_next, total })
-}
-
-fn no_such_row(argument: &'static str) -> ApiError {
-    ApiError::bad_argument(argument, "must be the sid of an object in the list")
-}
-
-async fn fetch<T: for<'r> FromRow<'r, PgRow> + Send + Unpin>(
-    db: impl PgExecutor<'_>,
-    actor: &Actor,
-    sid: Uuid,
-    statement: String,
+/// [`ApiError::Unavailable`] after that time. Its cause marks all open connections as stale, because
+/// only a database that hangs takes longer than the limits of its statements.
+pub async fn within_limit<T>(
+    call: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {
-    reached(statement, actor).bind(sid).fetch_optional(db).await?.ok_or(ApiError::NoItem)
-}
-
-/// A statement over what the actor reaches: its first three arguments.
-fn reached<'q, T: for<'r> FromRow<'r, PgRow>>(
-    statement: String,
-    actor: &Actor,
-) -> QueryAs<'q, Postgres, T, PgArguments> {
-    let (partner_sid, tree, everything) = actor.reach().arguments();
-    sqlx::query_as(AssertSqlSafe(statement)).bind(partner_sid).bind(tree).bind(everything)
+    let hangs = || {
+        let message = format!("the database did not answer within {CALL_TIMEOUT:?}");
+        sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, message))
+    };
+    tokio::time::timeout(CALL_TIMEOUT, call)
+        .await
+        .unwrap_or_else(|_| Err(ApiError::Unavailable(Some(hangs()))))
 }

@@ -1,217 +1,201 @@
-//! Writing: every change of a stored object, with its history entry in the same statement.
+//! Creating, changing, deleting and reverting objects, each in a transaction that locks its row.
+//!
+//! Updates that are batched take another way, with the same statements: `batching`.
 
 use serde::de::DeserializeOwned;
-use sqlx::postgres::PgArguments;
 use sqlx::{Acquire, AssertSqlSafe, FromRow, PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::history::{self, Changes, Entry};
-use super::lanes::Lanes;
-use super::terms::{Answer, IdempotencyKey, Terms, on_terms};
-use super::{Action, Reference, Resource, Stored, reached, sql};
+use super::history::{self, Action, Changes, Entry};
+use super::idempotency::run_write;
+use super::options::{WriteOptions, WriteResponse};
+use super::read::visible_to;
+use super::resource::{Reference, Resource, Stored};
+use super::sql;
+use super::statement::{Batch, Write, write};
 use crate::auth::Actor;
 use crate::error::{ApiError, FieldError};
 
-/// A row as it is locked for a change.
+/// A row that is locked for a change.
 #[derive(FromRow)]
-struct Locked<T> {
+struct LockedRow<T> {
     #[sqlx(flatten)]
     stored: Stored<T>,
-    /// The database's clock when it was read, to the millisecond: dates are told no finer.
+    /// The database's clock, in milliseconds.
     now: OffsetDateTime,
-    /// Whether its owner wants every change to say which version it is for.
-    must_match: bool,
+    /// Whether the owner requires `If-Match`.
+    if_match_required: bool,
 }
 
-/// Changes the object of that sid as `change` says. What changes nothing is not written.
+/// Changes the object of that sid in a transaction of its own.
 ///
 /// # Errors
-/// [`ApiError::NoItem`] where the actor reaches none; what the terms, `change` and the table's constraints refuse. Nothing is
-/// written then.
-pub async fn update<R: Resource>(
-    lanes: &Lanes<R>,
-    actor: &Actor,
-    sid: Uuid,
-    terms: Terms,
-    change: impl Fn(&mut R) -> Result<(), ApiError> + 'static,
-) -> Result<Answer, ApiError> {
-    lanes.update(actor, sid, terms, change).await
-}
-
-/// The same in a transaction of its own, which locks the row: for kinds of objects that are seldom changed.
-///
-/// # Errors
-/// As [`update`].
-pub async fn update_alone<R: Resource>(
+/// [`ApiError::NoItem`] if no such object is visible to the actor; the errors of the options, of
+/// `change` and of the table's constraints.
+pub(super) async fn update_in_transaction<R: Resource>(
     db: &PgPool,
     actor: &Actor,
     sid: Uuid,
-    terms: &Terms,
+    options: &WriteOptions,
     change: impl FnOnce(&mut R) -> Result<(), ApiError>,
-) -> Result<Answer, ApiError> {
-    on_terms(db, actor, terms, async |tx| {
-        let locked = lock(tx, actor, sid, sql::lock::<R>()).await?.ok_or(ApiError::NoItem)?;
-        terms.precondition.judge(locked.stored.version, locked.must_match)?;
-        let after = locked.change(tx, actor, Action::Update, change).await?;
-        Answer::of(&after.object, after.version)
+) -> Result<WriteResponse, ApiError> {
+    run_write(db, actor, options, async |tx| {
+        let row = lock(tx, actor, sid, sql::lock::<R>()).await?.ok_or(ApiError::NoItem)?;
+        options.precondition.check(row.stored.version, row.if_match_required)?;
+        let after = row.apply(tx, actor, Action::Update, change).await?;
+        WriteResponse::of(&after.object, after.version)
     })
     .await
 }
 
-/// The same within a transaction of the caller's, whatever the version.
+/// Changes the object of that sid within the caller's transaction, whatever its version.
 ///
 /// # Errors
-/// As [`update`].
-pub async fn change<R: Resource>(
+/// [`ApiError::NoItem`] if no such object is visible to the actor; the errors of `change` and of the
+/// table's constraints.
+pub async fn update_within<R: Resource>(
     connection: &mut PgConnection,
     actor: &Actor,
     sid: Uuid,
     change: impl FnOnce(&mut R) -> Result<(), ApiError>,
 ) -> Result<Stored<R>, ApiError> {
     let mut tx = connection.begin().await?;
-    let locked = lock(&mut tx, actor, sid, sql::lock::<R>()).await?.ok_or(ApiError::NoItem)?;
-    let after = locked.change(&mut tx, actor, Action::Update, change).await?;
+    let row = lock(&mut tx, actor, sid, sql::lock::<R>()).await?.ok_or(ApiError::NoItem)?;
+    let after = row.apply(&mut tx, actor, Action::Update, change).await?;
     tx.commit().await?;
     Ok(after)
 }
 
-/// Creates the object that `build` makes.
-///
-/// # Errors
-/// What the terms, `build` and the table's constraints refuse; nothing is written then.
-pub async fn create<R: Resource>(
+/// Creates the object that `build` returns.
+pub(super) async fn create<R: Resource>(
     db: &PgPool,
     actor: &Actor,
-    terms: &Terms,
+    options: &WriteOptions,
     build: impl AsyncFnOnce(&mut PgConnection) -> Result<R, ApiError>,
-) -> Result<Answer, ApiError> {
-    on_terms(db, actor, terms, async |tx| {
+) -> Result<WriteResponse, ApiError> {
+    run_write(db, actor, options, async |tx| {
         let object = build(tx).await?;
         let created = create_one(tx, actor, object).await?;
-        Answer::of(&created.object, created.version)
+        WriteResponse::of(&created.object, created.version)
     })
     .await
 }
 
-/// Creates one object within a transaction of the caller's.
+/// Creates one object within the caller's transaction.
 ///
 /// # Errors
-/// As [`create_all`].
+/// The errors of the table's constraints; nothing is written then.
 pub async fn create_one<R: Resource>(
     connection: &mut PgConnection,
     actor: &Actor,
     object: R,
 ) -> Result<Stored<R>, ApiError> {
     let created = create_all(connection, actor, vec![object]).await?.pop();
-    created.ok_or_else(|| ApiError::Internal(anyhow::anyhow!("one object was to be created")))
+    created.ok_or_else(|| ApiError::Internal(anyhow::anyhow!("no object was created")))
 }
 
-/// Creates the objects in the order given, in one statement within a transaction of the caller's.
+/// Creates the objects in the order given, with one statement within the caller's transaction.
 ///
 /// # Errors
-/// What the table's constraints refuse, told of the first object where there are several; nothing is written then.
+/// The errors of the table's constraints, worded for the first object; nothing is written then.
 pub async fn create_all<R: Resource>(
     connection: &mut PgConnection,
     actor: &Actor,
     objects: Vec<R>,
 ) -> Result<Vec<Stored<R>>, ApiError> {
     let changed_at = now(connection).await?;
-    let mut entries = Vec::with_capacity(objects.len());
     let mut created = Vec::with_capacity(objects.len());
     for object in objects {
-        let new = object.recorded()?;
-        let mut row = Stored { object, version: 1, head: Vec::new(), changed_at };
-        let changes = Changes::between(None, Some(&new))?;
-        entries.push(row.record(actor, Action::Create, &changes)?);
-        created.push(row);
+        let new = object.snapshot()?;
+        let mut row = Stored { object, version: 1, chain_hash: Vec::new(), changed_at };
+        let entry = row.record(actor, Action::Create, &Changes::between(None, Some(&new))?)?;
+        created.push((row, entry));
     }
-    write(connection, sql::insert::<R>(), &created, &entries).await?;
-    Ok(created)
+    execute(connection, Write::Insert, &created).await?;
+    Ok(created.into_iter().map(|(row, _)| row).collect())
 }
 
-/// Deletes the object of that sid. Its history stays.
-///
-/// # Errors
-/// [`ApiError::NoItem`] where the actor reaches none, [`ApiError::Conflict`] where other objects refer to it, and what the terms
-/// refuse; nothing is written then.
-pub async fn delete<R: Resource>(
+/// Deletes the object of that sid. Its history remains.
+pub(super) async fn delete<R: Resource>(
     db: &PgPool,
     actor: &Actor,
     sid: Uuid,
-    terms: &Terms,
-) -> Result<Answer, ApiError> {
-    on_terms(db, actor, terms, async |tx| {
-        let locked = lock(tx, actor, sid, sql::lock_to_delete::<R>()).await?;
-        let Locked::<R> { stored: before, now, must_match } = locked.ok_or(ApiError::NoItem)?;
-        terms.precondition.judge(before.version, must_match)?;
+    options: &WriteOptions,
+) -> Result<WriteResponse, ApiError> {
+    run_write(db, actor, options, async |tx| {
+        let row = lock(tx, actor, sid, sql::lock_to_delete::<R>()).await?;
+        let LockedRow::<R> { stored: before, now, if_match_required } =
+            row.ok_or(ApiError::NoItem)?;
+        options.precondition.check(before.version, if_match_required)?;
         if let Some(referring) = R::REFERRED_BY {
-            refuse_referred(tx, referring, &before.object).await?;
+            check_unreferenced(tx, referring, &before.object).await?;
         }
-        let old = before.object.recorded()?;
+        let old = before.object.snapshot()?;
         let mut last = before.next(before.object.clone(), now);
-        let changes = Changes::between(Some(&old), None)?;
-        let entry = last.record(actor, Action::Delete, &changes)?;
-        write(tx, sql::delete::<R>(), &[last], &[entry]).await?;
-        Ok(Answer::gone())
+        let entry = last.record(actor, Action::Delete, &Changes::between(Some(&old), None)?)?;
+        execute(tx, Write::Delete, &[(last, entry)]).await?;
+        Ok(WriteResponse::deleted())
     })
     .await
 }
 
-/// Brings the object of that sid back to what it was at `version`, as a new version. One that was deleted comes back under its
-/// sid, by `restorer`: who may create it, or why nobody may.
-///
-/// # Errors
-/// [`ApiError::NoItem`] where the actor reaches none, [`ApiError::Invalid`] where the history has no such version; else as
-/// [`update`] and [`create`].
-pub async fn revert<R: Resource + DeserializeOwned>(
+/// Writes `version` of the object of that sid as a new version. `restorer` authorizes the actor to
+/// restore an object that was deleted.
+pub(super) async fn revert<R: Resource + DeserializeOwned>(
     db: &PgPool,
     actor: &Actor,
-    restorer: Result<Actor, ApiError>,
-    (sid, version): (Uuid, i64),
-    terms: &Terms,
-) -> Result<Answer, ApiError> {
-    on_terms(db, actor, terms, async |tx| {
-        let Some(locked) = lock(tx, actor, sid, sql::lock::<R>()).await? else {
-            let restored = restore::<R>(tx, actor, restorer, (sid, version), terms).await?;
-            return Answer::of(&restored.object, restored.version);
+    sid: Uuid,
+    version: i64,
+    options: &WriteOptions,
+    restorer: impl FnOnce() -> Result<Actor, ApiError>,
+) -> Result<WriteResponse, ApiError> {
+    run_write(db, actor, options, async |tx| {
+        let after = match lock(tx, actor, sid, sql::lock::<R>()).await? {
+            Some(row) => {
+                options.precondition.check(row.stored.version, row.if_match_required)?;
+                let past = history::object_at_version::<R>(tx, sid, version).await?;
+                let replace = |object: &mut R| {
+                    *object = past;
+                    Ok(())
+                };
+                row.apply(tx, actor, Action::Revert, replace).await?
+            }
+            None => {
+                let last = history::last_entry::<R>(tx, actor, sid).await?;
+                last.ok_or(ApiError::NoItem)?;
+                let restorer = restorer()?;
+                restore::<R>(tx, &restorer, sid, version, options).await?
+            }
         };
-        terms.precondition.judge(locked.stored.version, locked.must_match)?;
-        let past = history::object::<R>(tx, sid, version).await?;
-        let back = |object: &mut R| {
-            *object = past;
-            Ok(())
-        };
-        let after = locked.change(tx, actor, Action::Revert, back).await?;
-        Answer::of(&after.object, after.version)
+        WriteResponse::of(&after.object, after.version)
     })
     .await
 }
 
-/// Creates a deleted object anew, as it was at `version`. Its versions and its history go on.
+/// Creates a deleted object again, as it was at `version`. Its versions and its history continue.
 async fn restore<R: Resource + DeserializeOwned>(
     tx: &mut PgConnection,
-    actor: &Actor,
-    restorer: Result<Actor, ApiError>,
-    (sid, version): (Uuid, i64),
-    terms: &Terms,
+    restorer: &Actor,
+    sid: Uuid,
+    version: i64,
+    options: &WriteOptions,
 ) -> Result<Stored<R>, ApiError> {
-    let last = history::last::<R>(tx, actor, sid).await?.ok_or(ApiError::NoItem)?;
-    let restorer = restorer?;
-    // It may reach less than the actor does.
-    history::last::<R>(tx, &restorer, sid).await?.ok_or(ApiError::NoItem)?;
-    terms.precondition.judge_absent()?;
-    let object = history::object::<R>(tx, sid, version).await?;
-    let new = object.recorded()?;
+    // Less may be visible to the restorer than to the actor.
+    let last = history::last_entry::<R>(tx, restorer, sid).await?.ok_or(ApiError::NoItem)?;
+    options.precondition.check_absent()?;
+    let object = history::object_at_version::<R>(tx, sid, version).await?;
+    let new = object.snapshot()?;
     let changed_at = now(tx).await?.max(last.date);
-    let mut row = Stored { object, version: last.version + 1, head: last.hash, changed_at };
-    let changes = Changes::between(None, Some(&new))?;
-    let entry = row.record(&restorer, Action::Revert, &changes)?;
-    write(tx, sql::insert::<R>(), std::slice::from_ref(&row), &[entry]).await?;
+    let mut row = Stored { object, version: last.version + 1, chain_hash: last.hash, changed_at };
+    let entry = row.record(restorer, Action::Revert, &Changes::between(None, Some(&new))?)?;
+    let restored = [(row, entry)];
+    execute(tx, Write::Insert, &restored).await?;
+    let [(row, _)] = restored;
     Ok(row)
 }
 
-/// The database's clock, to the millisecond.
+/// The database's clock, in milliseconds.
 async fn now(connection: &mut PgConnection) -> Result<OffsetDateTime, sqlx::Error> {
     let now = sqlx::query_scalar("select date_trunc('milliseconds', clock_timestamp())");
     now.fetch_one(connection).await
@@ -222,13 +206,13 @@ async fn lock<R: Resource>(
     actor: &Actor,
     sid: Uuid,
     statement: String,
-) -> Result<Option<Locked<R>>, sqlx::Error> {
-    reached(statement, actor).bind(sid).fetch_optional(tx).await
+) -> Result<Option<LockedRow<R>>, sqlx::Error> {
+    visible_to(actor, statement).bind(sid).fetch_optional(tx).await
 }
 
-impl<R: Resource> Locked<R> {
-    /// Writes the row as `change` leaves it, and returns it as it is then.
-    async fn change(
+impl<R: Resource> LockedRow<R> {
+    /// Applies a change to the row and writes it, unless nothing changed.
+    async fn apply(
         self,
         tx: &mut PgConnection,
         actor: &Actor,
@@ -236,34 +220,25 @@ impl<R: Resource> Locked<R> {
         change: impl FnOnce(&mut R) -> Result<(), ApiError>,
     ) -> Result<Stored<R>, ApiError> {
         let Self { stored: before, now, .. } = self;
-        let old = before.object.recorded()?;
+        let old = before.object.snapshot()?;
         let mut object = before.object.clone();
         change(&mut object)?;
-        let new = object.recorded()?;
+        let new = object.snapshot()?;
         if old.get() == new.get() {
             return Ok(before);
         }
         let mut after = before.next(object, now);
         let entry = after.record(actor, action, &Changes::between(Some(&old), Some(&new))?)?;
-        let mut batch = Batch::default();
-        batch.add(before.version, &after, std::slice::from_ref(&entry));
-        let written = batch.write(tx, &sql::apply::<R>(false)).await;
-        let written = written.map_err(|error| refusal(&after.object, error))?;
-        expect_written::<R>(written.len(), 1)?;
+        let written = [(after, entry)];
+        execute(tx, Write::Update, &written).await?;
+        let [(after, _)] = written;
         Ok(after)
     }
 }
 
-impl<R> Stored<R> {
-    /// The row at its next version, as `object`, which it became at `now` at the earliest.
-    pub(super) fn next(&self, object: R, now: OffsetDateTime) -> Self {
-        let (version, head) = (self.version + 1, self.head.clone());
-        Self { object, version, head, changed_at: now.max(self.changed_at) }
-    }
-}
-
-/// The lock on the row keeps new references away until it is gone.
-async fn refuse_referred<R: Resource>(
+/// Rejects the deletion of an object that others refer to. The lock on the row prevents new
+/// references.
+async fn check_unreferenced<R: Resource>(
     connection: &mut PgConnection,
     referring: Reference,
     object: &R,
@@ -277,142 +252,45 @@ async fn refuse_referred<R: Resource>(
     if count == 0 {
         return Ok(());
     }
-    let message = format!("{} that still refer to it: {count}", referring.nouns);
+    let message = match count {
+        1 => format!("1 {} still uses it", referring.noun),
+        _ => format!("{count} {}s still use it", referring.noun),
+    };
     Err(ApiError::Conflict(FieldError { reference_sid, ..FieldError::general(message) }))
 }
 
-/// Runs a statement that creates or deletes objects and writes their history entries, and takes all of them or none.
-async fn write<R: Resource>(
+/// Writes rows that are new or locked, each with its entry: all of them or none.
+async fn execute<R: Resource>(
     connection: &mut PgConnection,
-    statement: String,
-    rows: &[Stored<R>],
-    entries: &[Entry],
+    kind: Write,
+    rows: &[(Stored<R>, Entry)],
 ) -> Result<(), ApiError> {
-    let arguments = arguments(rows, entries).map_err(sqlx::Error::Encode)?;
-    let written = sqlx::query_with(AssertSqlSafe(statement), arguments).execute(connection).await;
-    match (written, rows.first()) {
-        (Ok(written), _) => expect_written::<R>(written.rows_affected() as usize, rows.len()),
-        (Err(error), Some(row)) => Err(refusal(&row.object, error)),
+    let mut batch = Batch::default();
+    for (row, entry) in rows {
+        batch.add(row.version - 1, row, std::slice::from_ref(entry));
+    }
+    match (batch.execute(connection, &write::<R>(kind, false)).await, rows.first()) {
+        (Ok(written), _) if written.len() == rows.len() => Ok(()),
+        (Ok(written), _) => {
+            let (written, expected, table) = (written.len(), rows.len(), R::TABLE);
+            let message = format!("{written} of {expected} rows of {table} were written");
+            Err(ApiError::Internal(anyhow::Error::msg(message)))
+        }
+        (Err(error), Some((row, _))) => Err(constraint_error(&row.object, error)),
         (Err(error), None) => Err(error.into()),
     }
 }
 
-fn expect_written<R: Resource>(written: usize, expected: usize) -> Result<(), ApiError> {
-    if written == expected {
-        return Ok(());
-    }
-    let table = R::TABLE;
-    Err(ApiError::Internal(anyhow::anyhow!("{written} of {expected} rows of {table} took")))
-}
-
-/// The answer to a broken constraint, as the noun tells it.
-fn refusal<R: Resource>(object: &R, error: sqlx::Error) -> ApiError {
-    let taken = |message| Some(ApiError::Conflict(FieldError::new(R::SID, message)));
-    let told = match error.as_database_error().and_then(|error| error.constraint()) {
+/// The error for a violated constraint, as the resource words it.
+fn constraint_error<R: Resource>(object: &R, error: sqlx::Error) -> ApiError {
+    let conflict = |message| Some(ApiError::Conflict(FieldError::new(R::SID, message)));
+    let worded = match error.as_database_error().and_then(|error| error.constraint()) {
         Some("history_pkey") => {
-            taken("is taken by another object, or by one that was deleted and can be reverted")
+            conflict("is taken by another object, or by a deleted one that can be restored")
         }
-        Some(name) if name.strip_suffix("_pkey") == Some(R::TABLE) => taken("is taken"),
-        Some(constraint) => object.broken(constraint),
+        Some(name) if name.strip_suffix("_pkey") == Some(R::TABLE) => conflict("is taken"),
+        Some(constraint) => object.constraint_error(constraint),
         None => None,
     };
-    told.unwrap_or_else(|| error.into())
-}
-
-fn arguments<R: Resource>(
-    rows: &[Stored<R>],
-    entries: &[Entry],
-) -> Result<PgArguments, sqlx::error::BoxDynError> {
-    use sqlx::Arguments;
-    let objects: Vec<&R> = rows.iter().map(|row| &row.object).collect();
-    let mut arguments = PgArguments::default();
-    arguments.add(objects.iter().map(|object| object.sid()).collect::<Vec<_>>())?;
-    arguments.add(objects.iter().map(|object| object.partner_sid()).collect::<Vec<_>>())?;
-    arguments.add(rows.iter().map(|row| row.version).collect::<Vec<_>>())?;
-    arguments.add(rows.iter().map(|row| row.changed_at).collect::<Vec<_>>())?;
-    arguments.add(rows.iter().map(|row| &*row.head).collect::<Vec<_>>())?;
-    arguments.add(entries.iter().map(|entry| &*entry.text).collect::<Vec<_>>())?;
-    R::bind(&objects, &mut arguments)?;
-    Ok(arguments)
-}
-
-/// Changed rows to write in one statement, where they are still at the version seen; with their history, and the answers that are
-/// kept with them.
-pub(super) struct Batch<'a, R> {
-    rows: Vec<(i64, &'a Stored<R>)>,
-    entries: Vec<(&'a Stored<R>, &'a Entry)>,
-    kept: Vec<(Uuid, Uuid, &'a IdempotencyKey, [u8; 32], &'a Answer)>,
-}
-
-impl<R> Default for Batch<'_, R> {
-    fn default() -> Self {
-        Self { rows: Vec::new(), entries: Vec::new(), kept: Vec::new() }
-    }
-}
-
-impl<'a, R: Resource> Batch<'a, R> {
-    /// Adds a row as it is to become, and the entries that made it so.
-    pub fn add(&mut self, seen: i64, row: &'a Stored<R>, entries: &'a [Entry]) {
-        self.rows.push((seen, row));
-        self.entries.extend(entries.iter().map(|entry| (row, entry)));
-    }
-
-    /// Adds an answer that is kept under the caller's key, where the row of that sid is written.
-    pub fn keep(
-        &mut self,
-        sid: Uuid,
-        partner_sid: Uuid,
-        key: &'a IdempotencyKey,
-        request: [u8; 32],
-        answer: &'a Answer,
-    ) {
-        self.kept.push((sid, partner_sid, key, request, answer));
-    }
-
-    /// Whether any answer is kept: the statement is another one then.
-    pub fn has_keys(&self) -> bool {
-        !self.kept.is_empty()
-    }
-
-    /// Writes the rows by [`sql::apply`], and returns the sids of those that were still at the version seen.
-    pub async fn write(
-        self,
-        connection: &mut PgConnection,
-        statement: &str,
-    ) -> Result<Vec<Uuid>, sqlx::Error> {
-        let arguments = self.arguments().map_err(sqlx::Error::Encode)?;
-        let statement = AssertSqlSafe(statement.to_owned());
-        sqlx::query_scalar_with(statement, arguments).fetch_all(connection).await
-    }
-
-    fn arguments(&self) -> Result<PgArguments, sqlx::error::BoxDynError> {
-        use sqlx::Arguments;
-        let Self { rows, entries, kept } = self;
-        let objects: Vec<&R> = rows.iter().map(|(_, row)| &row.object).collect();
-        let mut arguments = PgArguments::default();
-        arguments.add(objects.iter().map(|object| object.sid()).collect::<Vec<_>>())?;
-        arguments.add(rows.iter().map(|(seen, _)| *seen).collect::<Vec<_>>())?;
-        arguments.add(rows.iter().map(|(_, row)| row.version).collect::<Vec<_>>())?;
-        arguments.add(rows.iter().map(|(_, row)| row.changed_at).collect::<Vec<_>>())?;
-        arguments.add(rows.iter().map(|(_, row)| &*row.head).collect::<Vec<_>>())?;
-        arguments.add(entries.iter().map(|(row, _)| row.object.sid()).collect::<Vec<_>>())?;
-        arguments
-            .add(entries.iter().map(|(row, _)| row.object.partner_sid()).collect::<Vec<_>>())?;
-        arguments.add(entries.iter().map(|(_, entry)| entry.version).collect::<Vec<_>>())?;
-        arguments.add(entries.iter().map(|(row, _)| row.changed_at).collect::<Vec<_>>())?;
-        arguments.add(entries.iter().map(|(_, entry)| &*entry.text).collect::<Vec<_>>())?;
-        arguments.add(entries.iter().map(|(_, entry)| &*entry.hash).collect::<Vec<_>>())?;
-        R::bind(&objects, &mut arguments)?;
-        if self.has_keys() {
-            arguments.add(kept.iter().map(|(sid, ..)| *sid).collect::<Vec<_>>())?;
-            arguments
-                .add(kept.iter().map(|(_, partner_sid, ..)| *partner_sid).collect::<Vec<_>>())?;
-            arguments.add(kept.iter().map(|(_, _, key, ..)| key.text()).collect::<Vec<_>>())?;
-            arguments.add(kept.iter().map(|(.., request, _)| &request[..]).collect::<Vec<_>>())?;
-            arguments.add(kept.iter().map(|(.., answer)| answer.version).collect::<Vec<_>>())?;
-            arguments
-                .add(kept.iter().map(|(.., answer)| answer.body.as_deref()).collect::<Vec<_>>())?;
-        }
-        Ok(arguments)
-    }
+    worded.unwrap_or_else(|| error.into())
 }

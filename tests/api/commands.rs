@@ -59,7 +59,7 @@ fn migrate_says_what_it_applied() {
         let applied = json_of(database, &["migrate"]);
         assert_eq!(
             applied["applied"].as_array().unwrap().len() as i32,
-            shortline::migrations::newest()
+            shortline::store::migrations::newest()
         );
         assert_eq!(json_of(database, &["migrate"]), json!({"applied": []}));
     });
@@ -319,9 +319,14 @@ fn an_operator_makes_clients_and_logins_that_get_tokens() {
             partner.available_scopes = [Scope::PhonenumberRead].into_iter().collect();
             Ok(())
         };
-        store::change(&mut app.connection().await, &Actor::operator(), app.child.sid, narrow)
-            .await
-            .unwrap();
+        store::update_within(
+            &mut app.connection().await,
+            &Actor::operator(),
+            app.child.sid,
+            narrow,
+        )
+        .await
+        .unwrap();
         let more = ["client", "create", "--partner", &partner, "--scope", lacking.as_str()];
         assert!(complaint(database, &more).contains("does not have the scope"));
 

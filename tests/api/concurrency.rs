@@ -63,7 +63,7 @@ fn three_instances_start_at_once_on_an_empty_database() {
             .fetch_one(&mut connection)
             .await
             .unwrap();
-        assert_eq!(applied, i64::from(shortline::migrations::newest()));
+        assert_eq!(applied, i64::from(shortline::store::migrations::newest()));
     });
 }
 

@@ -76,10 +76,10 @@ impl Operation {
         let object = |members| Body::Json(Value::Object(members));
         match self.template.strip_prefix("/core/v2").unwrap() {
             "/phonenumber/did_groups/{did_group_sid}" => {
-                (tenant.group.did_group_sid, object(tenant.group.members().unwrap()))
+                (tenant.group.did_group_sid, object(tenant.group.representation().unwrap().members))
             }
             "/phonenumber/short_codes/{short_code_sid}" => {
-                (tenant.code.short_code_sid, object(tenant.code.members().unwrap()))
+                (tenant.code.short_code_sid, object(tenant.code.representation().unwrap().members))
             }
             "/phonenumber/did_groups/{did_group_sid}/history" => {
                 (tenant.group.did_group_sid, Body::Form(""))

@@ -17,15 +17,15 @@ use serde_json::{Value, json};
 use shortline::auth::{Actor, Claims, Keys, Scope};
 use shortline::dev::PrivateServer;
 use shortline::did_groups::DidGroup;
-use shortline::fields::Name;
+use shortline::input::types::Name;
 use shortline::input::{Completeness, FromMember, Members};
-use shortline::migrations;
-use shortline::oauth::{OauthToken, TokenFormat};
+use shortline::oauth::OauthToken;
 use shortline::partners::Partner;
-use shortline::settings::Settings;
+use shortline::settings::{Settings, TokenFormat};
 use shortline::short_codes::{NewShortCode, ShortCode};
 use shortline::startup::Application;
-use shortline::store::{self, Broken};
+use shortline::store::migrations;
+use shortline::store::{self, Violation};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use time::OffsetDateTime;
@@ -317,10 +317,10 @@ impl App {
     }
 
     /// What is wrong with the history.
-    pub async fn broken(&self) -> Vec<Broken> {
+    pub async fn broken(&self) -> Vec<Violation> {
         let mut connection = self.connection().await;
         let tables = shortline::commands::TABLES;
-        store::verify(&mut connection, &tables, OffsetDateTime::now_utc()).await.unwrap().broken
+        store::verify(&mut connection, &tables, OffsetDateTime::now_utc()).await.unwrap().violations
     }
 
     /// Every object has an entry for each of its versions, chained by hashes that end at its head.

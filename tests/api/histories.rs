@@ -302,9 +302,9 @@ fn the_oldest_entries_are_dropped_and_the_rest_stays_verifiable() {
         let mut connection = app.connection().await;
         execute(app, &format!("update history set date = date - interval '2 months' where sid = '{sid}' and version < 3")).await;
         let month_ago = OffsetDateTime::now_utc() - Duration::days(30);
-        assert_eq!(store::drop_before(&mut connection, month_ago, 1).await.unwrap(), 1);
-        store::drop_before(&mut connection, month_ago, 1_000).await.unwrap();
-        assert_eq!(store::drop_before(&mut connection, month_ago, 1_000).await.unwrap(), 0);
+        assert_eq!(store::prune(&mut connection, month_ago, 1).await.unwrap(), 1);
+        store::prune(&mut connection, month_ago, 1_000).await.unwrap();
+        assert_eq!(store::prune(&mut connection, month_ago, 1_000).await.unwrap(), 0);
         let history = app.get(&format!("{path}/history")).await.expect(200);
         assert_eq!((&history["total"], &history["items"][0]["version"]), (&json!(2), &json!(3)));
         app.post(&format!("{path}/revert"), &json!({"version": 1})).await.expect(422);
@@ -312,7 +312,7 @@ fn the_oldest_entries_are_dropped_and_the_rest_stays_verifiable() {
 
         // All of it.
         execute(app, "update history set date = date - interval '2 months'").await;
-        while store::drop_before(&mut connection, month_ago, 2).await.unwrap() > 0 {}
+        while store::prune(&mut connection, month_ago, 2).await.unwrap() > 0 {}
         let history = app.get(&format!("{path}/history")).await.expect(200);
         assert_eq!((&history["total"], &history["items"]), (&json!(0), &json!([])));
         // What has not changed since is known.

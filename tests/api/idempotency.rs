@@ -192,7 +192,7 @@ fn a_key_is_good_for_a_day() {
         assert_eq!(other.expect(200)["name"], "y");
         assert_eq!(other.header("idempotency-replayed"), None);
         sqlx::query(age).execute(&mut app.connection().await).await.unwrap();
-        shortline::store::forget_old_keys(&mut app.connection().await).await.unwrap();
+        shortline::store::purge_expired(&mut app.connection().await).await.unwrap();
         assert_eq!(count(app, "select count(*) from idempotency_keys").await, 0);
     });
 }

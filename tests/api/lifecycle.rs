@@ -61,9 +61,10 @@ fn a_forwarded_address_is_believed_of_trusted_proxies_only() {
 #[test]
 fn a_missing_or_weak_secret_stops_the_start_with_one_line() {
     check_database(false, async |database| {
-        for (secret, said) in
-            [(None, "neither SHORTLINE_JWT_SECRET is set"), (Some("short"), "has 5 bytes")]
-        {
+        for (secret, said) in [
+            (None, "neither SHORTLINE_JWT_SECRET nor SHORTLINE_JWT_KEYS is set"),
+            (Some("short"), "has 5 bytes"),
+        ] {
             let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"));
             command.args(["serve", "--listen", "127.0.0.1:0", "--database-url", &url(database)]);
             command.args(secret.map(|secret| format!("--jwt-secret={secret}")));

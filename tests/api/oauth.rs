@@ -9,8 +9,8 @@ use jsonwebtoken::{EncodingKey, Header, encode};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use shortline::auth::{Actor, Scope};
-use shortline::fields::Name;
 use shortline::input::FromMember;
+use shortline::input::types::Name;
 use shortline::oauth::{OauthClient, OauthToken, PartnerLogin, Password};
 use shortline::partners::{Partner, Status};
 use shortline::store;
@@ -105,7 +105,9 @@ async fn set(app: &App, sid: Uuid, change: impl FnOnce(&mut Partner)) {
         change(partner);
         Ok(())
     };
-    store::change(&mut app.connection().await, &Actor::operator(), sid, change).await.unwrap();
+    store::update_within(&mut app.connection().await, &Actor::operator(), sid, change)
+        .await
+        .unwrap();
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn a_group_in_use_is_409_and_nothing_changes() {
     check(async |app| {
         let path = app.partner.group_path();
         let refused = app.delete(&path).await;
-        assert!(refused.text.contains("short codes that still refer to it: 1"), "{}", refused.text);
+        assert!(refused.text.contains("1 short code still uses it"), "{}", refused.text);
         let reference = json!(app.partner.code.short_code_sid);
         assert_eq!(refused.expect(409)["errors"][0]["reference_sid"], reference);
         app.get(&path).await.expect(200);

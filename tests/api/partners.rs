@@ -190,21 +190,26 @@ fn only_an_ancestor_changes_status_and_scopes() {
 }
 
 #[test]
-fn an_ancestor_gives_no_scope_that_it_lacks() {
+fn an_ancestor_cannot_grant_a_scope_that_its_token_lacks() {
     check(async |app| {
         let small = json!({"available_scopes": ["partners.manage", "phonenumber.read"]});
         app.patch(&path(app.child.sid), &small).await.expect(200);
-        let token = app.token(app.child.sid, &[Scope::PartnersManage]);
-        let call = async |method: Method, path: &str, body: Value| {
-            Answer::to(app.anonymous(method, path).bearer_auth(&token).json(&body)).await
+        let narrow = app.token(app.child.sid, &[Scope::PartnersManage]);
+        let wide = app.token(app.child.sid, &[Scope::PartnersManage, Scope::PhonenumberRead]);
+        let call = async |token: &str, method: Method, path: &str, body: Value| {
+            Answer::to(app.anonymous(method, path).bearer_auth(token).json(&body)).await
         };
-        let made = call(Method::POST, "/core/v2/partners", json!({})).await.expect(200);
+        let made = call(&narrow, Method::POST, "/core/v2/partners", json!({})).await.expect(200);
         assert_eq!(made["available_scopes"], json!(["partners.manage"]));
         let grandchild = path(made["partner_sid"].as_str().unwrap());
         let scopes = |names: Value| json!({"available_scopes": names});
-        let refused = call(Method::PATCH, &grandchild, scopes(json!(["phonenumber.manage"]))).await;
-        assert_eq!(refused.expect_error(422, INVALID), ["available_scopes"]);
-        call(Method::PATCH, &grandchild, scopes(json!(["phonenumber.read"]))).await.expect(200);
+        // Neither the child's tokens nor this token of it carry the scope.
+        for (token, name) in [(&wide, "phonenumber.manage"), (&narrow, "phonenumber.read")] {
+            let rejected = call(token, Method::PATCH, &grandchild, scopes(json!([name]))).await;
+            assert_eq!(rejected.expect_error(422, INVALID), ["available_scopes"], "{name}");
+        }
+        let granted = scopes(json!(["phonenumber.read"]));
+        call(&wide, Method::PATCH, &grandchild, granted).await.expect(200);
     });
 }
 

@@ -6,8 +6,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shortline::auth::{Actor, Scope};
-use shortline::oauth::{OauthToken, TokenFormat};
+use shortline::oauth::OauthToken;
 use shortline::partners::{Partner, Status};
+use shortline::settings::TokenFormat;
 use shortline::store;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -276,7 +277,7 @@ async fn set_status(app: &App, sid: Uuid, status: Status) {
         partner.status = status;
         Ok(())
     };
-    store::change(&mut app.connection().await, &Actor::operator(), sid, set).await.unwrap();
+    store::update_within(&mut app.connection().await, &Actor::operator(), sid, set).await.unwrap();
 }
 
 #[test]
@@ -289,9 +290,14 @@ fn revocation_holds_within_5_seconds() {
                 token.revoke();
                 Ok(())
             };
-            store::change(&mut app.connection().await, &Actor::operator(), token_sid, revoke)
-                .await
-                .unwrap();
+            store::update_within(
+                &mut app.connection().await,
+                &Actor::operator(),
+                token_sid,
+                revoke,
+            )
+            .await
+            .unwrap();
             becomes(app, &secret, 401).await;
         }
     });
@@ -318,9 +324,14 @@ fn a_token_has_no_scope_that_its_partner_or_an_ancestor_lacks() {
             partner.available_scopes = [Scope::PhonenumberRead].into_iter().collect();
             Ok(())
         };
-        store::change(&mut app.connection().await, &Actor::operator(), app.partner.sid, narrow)
-            .await
-            .unwrap();
+        store::update_within(
+            &mut app.connection().await,
+            &Actor::operator(),
+            app.partner.sid,
+            narrow,
+        )
+        .await
+        .unwrap();
         let scopes = [Scope::PhonenumberManage, Scope::PhonenumberRead];
         for tenant in [&app.partner, &app.child] {
             let token = app.token(tenant.sid, &scopes);
@@ -352,7 +363,7 @@ fn a_narrowed_jwt_loses_the_scope() {
             token.scopes = Default::default();
             Ok(())
         };
-        store::change(&mut app.connection().await, &Actor::operator(), token_sid, narrow)
+        store::update_within(&mut app.connection().await, &Actor::operator(), token_sid, narrow)
             .await
             .unwrap();
         becomes(app, &secret, 403).await;

@@ -1,0 +1,296 @@
+//! The keys that JSON Web Tokens are signed and verified with.
+
+use anyhow::{Context, ensure};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, KeyOperations, PublicKeyUse,
+};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::Number;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::scope::Scopes;
+use crate::settings::Settings;
+
+/// What a token says (RFC 7519, section 4.1; `scope` as in RFC 9068). Others make its dates with a fraction.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Claims {
+    /// The partner.
+    pub sub: Uuid,
+    /// The scopes, separated by spaces.
+    #[serde(default)]
+    pub scope: String,
+    /// The token's sid, where it is one of ours; else any string.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    /// When it was made, in seconds since 1970.
+    pub iat: Number,
+    /// When it ends, in seconds since 1970.
+    pub exp: Number,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<Number>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    iss: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aud: Option<Audience>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Claims {
+    /// The claims of a new token; who makes it and for whom is added when it is signed.
+    pub fn new(sub: Uuid, scopes: &Scopes, jti: Option<Uuid>, iat: i64, exp: i64) -> Self {
+        let (iat, exp, scope) = (iat.into(), exp.into(), scopes.as_str().to_owned());
+        Self {
+            sub,
+            scope,
+            jti: jti.map(|sid| sid.to_string()),
+            iat,
+            exp,
+            nbf: None,
+            iss: None,
+            aud: None,
+        }
+    }
+
+    /// When the token ends, in whole seconds since 1970.
+    pub fn expiry(&self) -> i64 {
+        seconds(&self.exp)
+    }
+
+    fn name(&self, issuer: &str) -> bool {
+        self.iss.as_deref() == Some(issuer)
+    }
+
+    fn are_for(&self, audience: &str) -> bool {
+        match &self.aud {
+            None => false,
+            Some(Audience::One(one)) => one == audience,
+            Some(Audience::Many(many)) => many.iter().any(|one| one == audience),
+        }
+    }
+}
+
+fn seconds(date: &Number) -> i64 {
+    date.as_f64().map_or(i64::MIN, |seconds| seconds as i64)
+}
+
+/// A key that verifies. The algorithm belongs to the key, never to the token's header.
+struct VerifyingKey {
+    kid: Option<String>,
+    algorithm: Algorithm,
+    key: DecodingKey,
+}
+
+struct SigningKey {
+    key: EncodingKey,
+    header: Header,
+}
+
+/// The configured keys, with the issuer and the audience that tokens must name.
+pub struct Keys {
+    verifying: Vec<VerifyingKey>,
+    signing: Option<SigningKey>,
+    issuer: Option<String>,
+    audience: Option<String>,
+}
+
+impl Keys {
+    /// Reads the configured keys.
+    ///
+    /// # Errors
+    /// Where a secret is missing or weak, or a file is missing or holds no key that we know.
+    pub fn from_settings(settings: &Settings) -> anyhow::Result<Self> {
+        let mut keys = Self {
+            verifying: Vec::new(),
+            signing: None,
+            issuer: settings.jwt_issuer.clone(),
+            audience: settings.jwt_audience.clone(),
+        };
+        if let Some(secret) = settings.jwt_secret()? {
+            keys.add_secret(&secret)?;
+        }
+        if let Some(text) = settings.jwt_keys()? {
+            let public_keys = public_keys(&text).context("SHORTLINE_JWT_KEYS")?;
+            keys.verifying.extend(public_keys);
+        }
+        if let Some(pem) = settings.jwt_signing_key()? {
+            keys.signing =
+                Some(signing_key(pem.expose_secret()).context("SHORTLINE_JWT_SIGNING_KEY")?);
+            keys.name_signing_key();
+        }
+        keys.refuse_unverifiable()?;
+        Ok(keys)
+    }
+
+    /// A token that we sign and cannot verify would be found out by its bearer only.
+    fn refuse_unverifiable(&self) -> anyhow::Result<()> {
+        if self.signing.is_none() {
+            return Ok(());
+        }
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let probe = self.sign(Claims::new(Uuid::nil(), &Scopes::default(), None, now, now + 60))?;
+        ensure!(
+            self.verify(&probe).is_some(),
+            "SHORTLINE_JWT_KEYS has no public key for SHORTLINE_JWT_SIGNING_KEY, so that nobody could verify what it signs"
+        );
+        Ok(())
+    }
+
+    /// Whether no token could be verified.
+    pub fn is_empty(&self) -> bool {
+        self.verifying.is_empty()
+    }
+
+    /// Whether there is a key to make tokens with.
+    pub fn can_sign(&self) -> bool {
+        self.signing.is_some()
+    }
+
+    fn add_secret(&mut self, secret: &SecretString) -> anyhow::Result<()> {
+        let secret = secret.expose_secret().as_bytes();
+        ensure!(
+            secret.len() >= 32,
+            "SHORTLINE_JWT_SECRET has {} bytes; it must have at least 32 (try `openssl rand -hex 32`)",
+            secret.len()
+        );
+        let (algorithm, key) = (Algorithm::HS256, DecodingKey::from_secret(secret));
+        self.verifying.push(VerifyingKey { kid: None, algorithm, key });
+        self.signing = Some(SigningKey {
+            key: EncodingKey::from_secret(secret),
+            header: Header::new(Algorithm::HS256),
+        });
+        Ok(())
+    }
+
+    /// Writes the `kid` of the only key of the signing key's algorithm into the header, so that others can choose by it.
+    fn name_signing_key(&mut self) {
+        if let Some(signing) = &mut self.signing {
+            let mut of_kind =
+                self.verifying.iter().filter(|key| key.algorithm == signing.header.alg);
+            if let (Some(only), None) = (of_kind.next(), of_kind.next()) {
+                signing.header.kid.clone_from(&only.kid);
+            }
+        }
+    }
+
+    /// The claims of a token that one of our keys signed and that is valid now.
+    pub fn verify(&self, token: &str) -> Option<Claims> {
+        let header = jsonwebtoken::decode_header(token).ok()?;
+        // RFC 7515, section 4.1.11: what must be understood is not.
+        if header.crit.is_some() {
+            return None;
+        }
+        let (signed, signature) = token.rsplit_once('.')?;
+        let is_genuine = self.candidates(&header).any(|VerifyingKey { algorithm, key, .. }| {
+            jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, *algorithm)
+                .unwrap_or(false)
+        });
+        let claims = is_genuine.then(|| signed.split_once('.'))?;
+        let claims: Claims =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims?.1).ok()?).ok()?;
+        self.hold(&claims).then_some(claims)
+    }
+
+    /// The keys that a token of this header may be signed with.
+    fn candidates(&self, header: &Header) -> impl Iterator<Item = &VerifyingKey> {
+        self.verifying.iter().filter(|key| {
+            let named = header.kid.is_none() || key.kid.is_none() || key.kid == header.kid;
+            key.algorithm == header.alg && named
+        })
+    }
+
+    /// Whether the claims hold now, to the second, and for us. The library would trip over a date with a fraction.
+    fn hold(&self, claims: &Claims) -> bool {
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        now < claims.expiry()
+            && claims.nbf.as_ref().is_none_or(|begins| seconds(begins) <= now)
+            && self.issuer.as_ref().is_none_or(|issuer| claims.name(issuer))
+            && self.audience.as_ref().is_none_or(|audience| claims.are_for(audience))
+    }
+
+    /// Makes a token of `claims`, with our issuer and audience.
+    ///
+    /// # Errors
+    /// Where there is no key to sign with.
+    pub fn sign(&self, mut claims: Claims) -> anyhow::Result<String> {
+        let signing = self.signing.as_ref().context(
+            "no key to sign a JWT with: set SHORTLINE_JWT_SECRET or SHORTLINE_JWT_SIGNING_KEY, or make an opaque token",
+        )?;
+        claims.iss.clone_from(&self.issuer);
+        claims.aud = self.audience.clone().map(Audience::One);
+        Ok(jsonwebtoken::encode(&signing.header, &claims, &signing.key)?)
+    }
+}
+
+/// The public keys of a PEM or JWK set.
+fn public_keys(text: &str) -> anyhow::Result<Vec<VerifyingKey>> {
+    let keys = if text.trim_start().starts_with('{') {
+        let set: JwkSet = serde_json::from_str(text).context("is no JWK set")?;
+        set.keys.iter().filter_map(verifying_jwk).collect::<anyhow::Result<Vec<_>>>()?
+    } else {
+        let blocks = text
+            .split_inclusive("-----END PUBLIC KEY-----")
+            .filter(|block| block.contains("-----BEGIN"));
+        blocks.map(public_key).collect::<anyhow::Result<_>>()?
+    };
+    ensure!(
+        !keys.is_empty(),
+        "holds no public key (PEM or JWK set) that verifies EdDSA, ES256 or RS256"
+    );
+    Ok(keys)
+}
+
+/// The key of a JWK set, unless it is for something else: encryption, or an algorithm that we do not take.
+fn verifying_jwk(jwk: &Jwk) -> Option<anyhow::Result<VerifyingKey>> {
+    let (algorithm, named) = match &jwk.algorithm {
+        AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+            (Algorithm::ES256, KeyAlgorithm::ES256)
+        }
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
+        }
+        _ => return None,
+    };
+    let signs = |key_use: &PublicKeyUse| *key_use == PublicKeyUse::Signature;
+    let verifies = |operations: &Vec<KeyOperations>| operations.contains(&KeyOperations::Verify);
+    let fits = jwk.common.public_key_use.as_ref().is_none_or(signs)
+        && jwk.common.key_operations.as_ref().is_none_or(verifies)
+        && jwk.common.key_algorithm.is_none_or(|algorithm| algorithm == named);
+    let kid = jwk.common.key_id.clone();
+    fits.then(|| {
+        let key = DecodingKey::from_jwk(jwk).context("holds a JWK that cannot be read")?;
+        Ok(VerifyingKey { kid, algorithm, key })
+    })
+}
+
+/// The library reads a PEM only as the kind of key that it is.
+fn public_key(pem: &str) -> anyhow::Result<VerifyingKey> {
+    let pem = pem.as_bytes();
+    let (algorithm, key) = DecodingKey::from_ed_pem(pem)
+        .map(|key| (Algorithm::EdDSA, key))
+        .or_else(|_| DecodingKey::from_ec_pem(pem).map(|key| (Algorithm::ES256, key)))
+        .or_else(|_| DecodingKey::from_rsa_pem(pem).map(|key| (Algorithm::RS256, key)))
+        .context("holds a PEM that is no public key of RSA, P-256 or Ed25519")?;
+    Ok(VerifyingKey { kid: None, algorithm, key })
+}
+
+fn signing_key(pem: &str) -> anyhow::Result<SigningKey> {
+    let pem = pem.as_bytes();
+    let (algorithm, key) = EncodingKey::from_ed_pem(pem)
+        .map(|key| (Algorithm::EdDSA, key))
+        .or_else(|_| EncodingKey::from_ec_pem(pem).map(|key| (Algorithm::ES256, key)))
+        .or_else(|_| EncodingKey::from_rsa_pem(pem).map(|key| (Algorithm::RS256, key)))
+        .context("holds no private key of RSA, P-256 or Ed25519 (PEM, PKCS #8)")?;
+    Ok(SigningKey { key, header: Header::new(algorithm) })
+}

@@ -1,0 +1,48 @@
+//! The documentation page: Swagger UI over our own document, out of the binary and without any other host.
+
+use actix_web::http::header::{self, ContentType};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, mime};
+
+use crate::error::ApiError;
+
+const PAGE: &str = include_str!("../../../assets/docs/index.html");
+const START: &str = include_str!("../../../assets/docs/start.js");
+const SCRIPT: &str = include_str!("../../../assets/docs/swagger-ui-bundle.js");
+const STYLE: &str = include_str!("../../../assets/docs/swagger-ui.css");
+
+/// Nothing but what this server sends; Swagger UI sets styles on its elements, and its icons are in its style sheet.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Serves the page and its files.
+pub fn configure(config: &mut ServiceConfig) {
+    let files = [
+        ("/docs", PAGE, mime::TEXT_HTML_UTF_8),
+        ("/docs/start.js", START, mime::APPLICATION_JAVASCRIPT_UTF_8),
+        ("/docs/swagger-ui-bundle.js", SCRIPT, mime::APPLICATION_JAVASCRIPT_UTF_8),
+        ("/docs/swagger-ui.css", STYLE, mime::TEXT_CSS_UTF_8),
+    ];
+    for (path, text, kind) in files {
+        config.service(
+            web::resource(path)
+                .get(move || std::future::ready(file(text, kind.clone())))
+                .default_service(web::to(wrong_method)),
+        );
+    }
+}
+
+fn file(text: &'static str, kind: mime::Mime) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header(ContentType(kind))
+        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        // Asked for again after every release.
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .body(text)
+}
+
+async fn wrong_method() -> Result<HttpResponse, ApiError> {
+    Err(ApiError::MethodNotAllowed { allow: ["GET", "HEAD", "OPTIONS"].map(str::to_owned).into() })
+}

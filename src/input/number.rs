@@ -1,0 +1,83 @@
+//! Numbers in nested objects, in the form that PostgreSQL's `jsonb` stores.
+
+use std::fmt::Write as _;
+
+use serde_json::Number;
+
+/// The number with its exponent written out, digits kept: `1.10` stays, `1e3` is `1000`, `-0` is `0`.
+///
+/// `None` where that takes more than 40 characters.
+pub fn plain_number(number: &Number) -> Option<Number> {
+    const MAX_CHARACTERS: usize = 40;
+    let text = number.as_str();
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let digits = digits.trim_start_matches('0');
+    // An exponent beyond i64 moves the point out of sight, and moves nothing where every digit is 0.
+    let exponent: i64 =
+        exponent.parse().unwrap_or(if exponent.starts_with('-') { -1_000 } else { 1_000 });
+    let scale = i64::try_from(fraction.len()).ok()?.checked_sub(exponent)?.max(0);
+    let zeros = if digits.is_empty() {
+        0
+    } else {
+        exponent.saturating_sub_unsigned(fraction.len() as u64).max(0)
+    };
+    if scale.max(zeros) > MAX_CHARACTERS as i64 {
+        return None;
+    }
+    let (scale, zeros) = (scale as usize, zeros as usize);
+    let digits = format!("{digits}{:0<zeros$}", "");
+    let digits = format!("{digits:0>width$}", width = scale + 1);
+    let mut plain = String::new();
+    if digits.bytes().any(|digit| digit != b'0') {
+        plain.push_str(sign);
+    }
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    plain.push_str(whole);
+    if scale > 0 {
+        write!(plain, ".{fraction}").ok()?;
+    }
+    if plain.len() <= MAX_CHARACTERS { plain.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written_out(number: &str) -> Option<String> {
+        plain_number(&serde_json::from_str(number).unwrap()).map(|number| number.to_string())
+    }
+
+    #[test]
+    fn numbers_keep_value_and_digits() {
+        for (sent, kept) in [
+            ("9007199254740993", "9007199254740993"),
+            ("1.10", "1.10"),
+            ("1e3", "1000"),
+            ("1E+3", "1000"),
+            ("-0", "0"),
+            ("-0.0", "0.0"),
+            ("-0e7", "0"),
+            ("0e99999999999999999999", "0"),
+            ("1.5e3", "1500"),
+            ("1.10e1", "11.0"),
+            ("-1.25e-3", "-0.00125"),
+            ("12.5e-1", "1.25"),
+            ("0.001e3", "1"),
+            ("1e39", "1000000000000000000000000000000000000000"),
+        ] {
+            assert_eq!(written_out(sent).as_deref(), Some(kept), "{sent}");
+        }
+    }
+
+    #[test]
+    fn a_number_of_more_than_40_characters_is_refused() {
+        for sent in ["1e40", "1e-39", "1e131071", "1e99999999999999999999", "-1e39", "0e-100"] {
+            assert_eq!(written_out(sent), None, "{sent}");
+        }
+        assert_eq!(written_out(&"9".repeat(41)), None);
+        assert_eq!(written_out(&"9".repeat(40)), Some("9".repeat(40)));
+    }
+}

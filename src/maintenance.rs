@@ -1,0 +1,70 @@
+//! The periodic work of a service, once a minute: writes what was deferred, and deletes what has
+//! expired.
+
+use std::time::Duration;
+
+use actix_web::web::Data;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection};
+
+use crate::auth::{Authenticator, RateLimit};
+use crate::store;
+
+/// The interval. The last access of a token is written this late at most.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// The longest time that one run takes. The next run continues with what is left.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The number of history entries that one statement prunes, so that it holds its locks briefly.
+const PRUNE_BATCH: i64 = 1_000;
+
+/// What maintenance works on.
+pub struct Maintenance {
+    /// Holds the last accesses of tokens.
+    pub authenticator: Data<Authenticator>,
+    /// Holds the buckets of partners.
+    pub rate_limit: Data<RateLimit>,
+    /// How long history entries are retained, in months; without a limit if `None`.
+    pub history_months: Option<u32>,
+    /// The database. Maintenance does not use the pool, whose connections belong to the threads that
+    /// serve and end with them.
+    pub database: PgConnectOptions,
+}
+
+impl Maintenance {
+    /// Runs once a minute until it is dropped.
+    pub async fn run(&self) {
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            self.rate_limit.sweep();
+            self.run_once().await;
+        }
+    }
+
+    /// Runs once. A failure is logged.
+    pub async fn run_once(&self) {
+        let outcome = tokio::time::timeout(TIMEOUT, self.work()).await;
+        if let Err(error) = outcome.map_err(anyhow::Error::from).flatten() {
+            let cause = &*error as &dyn std::error::Error;
+            tracing::warn!(error = cause, "maintenance failed");
+        }
+    }
+
+    async fn work(&self) -> anyhow::Result<()> {
+        let mut connection = store::connect(&self.database).await?;
+        self.authenticator.write_behind(&mut connection).await?;
+        store::purge_expired(&mut connection).await?;
+        if let Some(months) = self.history_months {
+            prune_history(&mut connection, months).await?;
+        }
+        Ok(connection.close().await?)
+    }
+}
+
+async fn prune_history(connection: &mut PgConnection, months: u32) -> Result<(), sqlx::Error> {
+    let oldest = sqlx::query_scalar("select now() - make_interval(months => $1::integer)")
+        .bind(i64::from(months))
+        .fetch_one(&mut *connection)
+        .await?;
+    while store::prune(connection, oldest, PRUNE_BATCH).await? > 0 {}
+    Ok(())
+}

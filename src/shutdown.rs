@@ -1,0 +1,42 @@
+//! The state of a stopping service: whether it drains, and how many requests are in flight.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// Shared by all threads of the service.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    draining: Arc<AtomicBool>,
+    requests: TaskTracker,
+}
+
+impl Shutdown {
+    /// From now on every response closes its connection, and `/readyz` is 503.
+    pub fn begin(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.requests.close();
+    }
+
+    /// Whether the service drains.
+    pub fn has_begun(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Waits until no request is in flight. Call it after [`Self::begin`].
+    pub async fn wait_idle(&self) {
+        self.requests.wait().await;
+    }
+
+    /// The number of requests in flight.
+    pub fn in_flight(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Counts a request as in flight until the token is dropped.
+    pub fn track(&self) -> TaskTrackerToken {
+        self.requests.token()
+    }
+}

@@ -1,0 +1,220 @@
+//! Idempotency keys: a response is stored in the transaction of its write, and replayed to retries.
+
+use std::collections::HashMap;
+
+use sha2::{Digest, Sha256};
+use sqlx::{Acquire, PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::options::{WriteOptions, WriteResponse};
+use crate::auth::Actor;
+use crate::error::{ApiError, FieldError};
+
+/// The key of a request, and the hash of what makes another request the same.
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey {
+    key: String,
+    request: Sha256,
+}
+
+impl IdempotencyKey {
+    /// The key of a request whose parts are then [added](Self::add).
+    pub fn new(key: String) -> Self {
+        Self { key, request: Sha256::new() }
+    }
+
+    /// Adds a part of the request: its method, path, query or body.
+    pub fn add(&mut self, part: &[u8]) {
+        // The length separates the parts.
+        self.request.update(part.len().to_le_bytes());
+        self.request.update(part);
+    }
+
+    /// The value of the header.
+    pub(super) fn text(&self) -> &str {
+        &self.key
+    }
+
+    /// The hash of the request.
+    ///
+    /// It includes whether descendants are visible to the caller: a token that sees less must not be
+    /// shown what another token of the same partner has changed.
+    pub(super) fn fingerprint(&self, actor: &Actor) -> [u8; 32] {
+        let (_, subtree, _) = actor.visibility().arguments();
+        self.request.clone().chain_update([u8::from(subtree)]).finalize().into()
+    }
+}
+
+/// Runs a write in a transaction of its own with these options: commits it together with the stored
+/// response, or rolls it back after an error or a dry run.
+///
+/// The key is unique. Of two requests with the same key the second waits at the `insert` until the
+/// first has committed, is rolled back, and finds the stored response. An error is therefore returned
+/// only if no response is stored: the first request may have caused it.
+pub(super) async fn run_write(
+    db: &PgPool,
+    actor: &Actor,
+    options: &WriteOptions,
+    write: impl AsyncFnOnce(&mut PgConnection) -> Result<WriteResponse, ApiError>,
+) -> Result<WriteResponse, ApiError> {
+    let mut connection = db.acquire().await?;
+    if options.validate_only {
+        let mut tx = connection.begin().await?;
+        let response = write(&mut tx).await?;
+        tx.rollback().await?;
+        return Ok(WriteResponse { version: None, ..response });
+    }
+    let Some(key) = &options.key else {
+        let mut tx = connection.begin().await?;
+        let response = write(&mut tx).await?;
+        tx.commit().await?;
+        return Ok(response);
+    };
+    let partner_sid = actor.own_partner_sid()?;
+    if let Some(stored) = replay(&mut connection, partner_sid, actor, key).await? {
+        return Ok(stored);
+    }
+    let outcome = async {
+        let mut tx = connection.begin().await?;
+        let response = write(&mut tx).await?;
+        save_response(&mut tx, partner_sid, key, key.fingerprint(actor), &response).await?;
+        tx.commit().await?;
+        Ok(response)
+    };
+    match outcome.await {
+        Err(error) => replay(&mut connection, partner_sid, actor, key).await?.ok_or(error),
+        response => response,
+    }
+}
+
+/// A stored response.
+#[derive(sqlx::FromRow)]
+pub(super) struct StoredResponse {
+    partner_sid: Uuid,
+    key: String,
+    request: Vec<u8>,
+    version: Option<i64>,
+    body: Option<String>,
+    /// Whether it is older than 24 hours.
+    is_expired: bool,
+}
+
+impl StoredResponse {
+    /// The replayed response to a request with that key.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] if it belongs to a different request.
+    pub(super) fn replay(
+        self,
+        key: &IdempotencyKey,
+        actor: &Actor,
+    ) -> Result<WriteResponse, ApiError> {
+        if self.request == key.fingerprint(actor) {
+            return Ok(WriteResponse { body: self.body, version: self.version, is_replayed: true });
+        }
+        let message = "was used for a different request (method, path, query or body)";
+        Err(ApiError::invalid("Idempotency-Key", message))
+    }
+}
+
+async fn replay(
+    connection: &mut PgConnection,
+    partner_sid: Uuid,
+    actor: &Actor,
+    key: &IdempotencyKey,
+) -> Result<Option<WriteResponse>, ApiError> {
+    let keys = [(partner_sid, key.key.clone())];
+    let stored = find_stored(connection, &keys).await?.into_values().next();
+    stored.map(|stored| stored.replay(key, actor)).transpose()
+}
+
+/// Returns the responses that are stored under these keys of these partners, and deletes those that
+/// have expired.
+pub(super) async fn find_stored(
+    connection: &mut PgConnection,
+    keys: &[(Uuid, String)],
+) -> Result<HashMap<(Uuid, String), StoredResponse>, sqlx::Error> {
+    let partners: Vec<_> = keys.iter().map(|(partner_sid, _)| *partner_sid).collect();
+    let keys: Vec<_> = keys.iter().map(|(_, key)| &**key).collect();
+    let stored: Vec<StoredResponse> = sqlx::query_as(
+        "select partner_sid, key, request, version, body,
+             date <= now() - interval '24 hours' as is_expired
+         from unnest($1::uuid[], $2::text[]) as asked (partner_sid, key)
+         join idempotency_keys using (partner_sid, key)",
+    )
+    .bind(&partners)
+    .bind(&keys)
+    .fetch_all(&mut *connection)
+    .await?;
+    if stored.iter().any(|stored| stored.is_expired) {
+        // `skip locked`: another session may be deleting them.
+        let delete = "delete from idempotency_keys where ctid = any(array(
+                          select idempotency_keys.ctid
+                          from unnest($1::uuid[], $2::text[]) as asked (partner_sid, key)
+                          join idempotency_keys using (partner_sid, key)
+                          where date <= now() - interval '24 hours'
+                          for update of idempotency_keys skip locked))";
+        sqlx::query(delete).bind(&partners).bind(&keys).execute(connection).await?;
+    }
+    let stored = stored.into_iter().filter(|stored| !stored.is_expired);
+    Ok(stored.map(|stored| ((stored.partner_sid, stored.key.clone()), stored)).collect())
+}
+
+/// Stores the response under the key.
+///
+/// # Errors
+/// [`ApiError::InFlight`] if another request with the key is in flight, or was until now.
+async fn save_response(
+    connection: &mut PgConnection,
+    partner_sid: Uuid,
+    key: &IdempotencyKey,
+    fingerprint: [u8; 32],
+    response: &WriteResponse,
+) -> Result<(), ApiError> {
+    let statement = "insert into idempotency_keys (partner_sid, key, request, version, body)
+                     values ($1, $2, $3, $4, $5)";
+    let saved = sqlx::query(statement)
+        .bind(partner_sid)
+        .bind(&key.key)
+        .bind(fingerprint)
+        .bind(response.version)
+        .bind(&response.body)
+        .execute(connection)
+        .await;
+    match saved {
+        Ok(_) => Ok(()),
+        Err(error) if is_in_use(&error) => {
+            let message = "a request with this key is still in flight";
+            Err(ApiError::InFlight(FieldError::new("Idempotency-Key", message)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether another request holds the key: it has committed, or the wait for it took too long
+/// (lock_not_available).
+fn is_in_use(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| {
+        error.constraint() == Some("idempotency_keys_pkey")
+            || error.code().as_deref() == Some("55P03")
+    })
+}
+
+/// Deletes expired responses in small batches.
+///
+/// # Errors
+/// If the database is not available.
+pub async fn purge_expired(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    const BATCH: i64 = 1_000;
+    let statement = "
+        delete from idempotency_keys
+        where ctid = any(array(
+            select ctid from idempotency_keys where date <= now() - interval '24 hours' limit $1
+        ))";
+    loop {
+        let purged = sqlx::query(statement).bind(BATCH).execute(&mut *connection).await?;
+        if purged.rows_affected() < BATCH as u64 {
+            return Ok(());
+        }
+    }
+}

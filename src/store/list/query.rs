@@ -1,0 +1,190 @@
+//! The query of a list, and the statements that read its page.
+
+use sqlx::{Postgres, QueryBuilder};
+use uuid::Uuid;
+
+use super::filter::Filter;
+use super::order::Order;
+use crate::auth::Visibility;
+use crate::store::resource::Resource;
+use crate::store::sql::columns;
+
+/// Where a page starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// After that number of rows.
+    Offset(i64),
+    /// After the row of this sid, in the order of creation.
+    After(Uuid),
+    /// So that it ends before the row of this sid, in the order of creation.
+    Before(Uuid),
+}
+
+/// The rows of a list, their order and the page.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// The conditions that the rows meet.
+    pub filter: Filter,
+    /// The order of the rows.
+    pub order: Order,
+    /// Where the page starts.
+    pub start: Start,
+    /// The most rows of the page.
+    pub limit: i64,
+}
+
+/// A page of rows.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Whether rows precede the page.
+    pub has_previous: bool,
+    /// Whether rows follow the page.
+    pub has_next: bool,
+    /// The number of rows of all pages.
+    pub total: i64,
+}
+
+impl Query {
+    /// The number of rows that are skipped; 0 if the page starts at a row.
+    pub fn offset(&self) -> i64 {
+        match self.start {
+            Start::Offset(offset) => offset,
+            Start::After(_) | Start::Before(_) => 0,
+        }
+    }
+
+    /// The statement that reads the page and one more row. `anchor` is the ordinal of the row that the
+    /// page starts after or ends before.
+    pub(crate) fn page<R: Resource>(
+        &self,
+        visibility: Visibility,
+        anchor: Option<i64>,
+    ) -> QueryBuilder<Postgres> {
+        let (columns, owner, table) = (columns::<R>(), R::OWNER, R::TABLE);
+        let order = match self.start {
+            Start::Before(_) => " order by ordinal desc".to_owned(),
+            Start::After(_) | Start::Offset(_) => self.order.sql(),
+        };
+        let (rows, skipped) = (self.limit + 1, self.offset());
+        let mut sql = QueryBuilder::new(format!("select {columns} from "));
+        match visibility {
+            // Merges a page of each partner in the subtree, so that not all rows are sorted. The inner
+            // query carries ordinals and sort keys; only the rows of the page are read whole.
+            Visibility::Subtree(partner_sid) => {
+                sql.push(format_args!("(select {owner} as owner, ordinal as row_ordinal"))
+                    .push(" from partner_tree cross join lateral (select * from ");
+                self.push_rows::<R>(&mut sql, visibility);
+                self.push_side(&mut sql, anchor);
+                sql.push(&order).push(" limit ").push_bind(rows.saturating_add(skipped));
+                sql.push(") as rows where ancestor_sid = ").push_bind(partner_sid).push(&order);
+                push_limit(&mut sql, rows, skipped);
+                sql.push(format_args!(
+                    ") as page join {table} on {owner} = page.owner and ordinal = page.row_ordinal"
+                ));
+                sql.push(&order);
+            }
+            Visibility::Own(_) | Visibility::All => {
+                self.push_rows::<R>(&mut sql, visibility);
+                self.push_side(&mut sql, anchor);
+                sql.push(&order);
+                push_limit(&mut sql, rows, skipped);
+            }
+        }
+        sql
+    }
+
+    /// The statement for the facts around the page: the number of rows of all pages; the ordinal of the
+    /// row that the page starts at, if it is visible; and whether rows precede that row, in the
+    /// direction of the page.
+    pub(crate) fn around<R: Resource>(&self, visibility: Visibility) -> QueryBuilder<Postgres> {
+        let mut sql = QueryBuilder::new("");
+        let (sid, side) = match self.start {
+            Start::Offset(skipped) => {
+                sql.push("select (");
+                self.push_count::<R>(&mut sql, visibility);
+                sql.push("), null::bigint, ").push_bind(skipped > 0);
+                return sql;
+            }
+            Start::After(sid) => (sid, "<="),
+            Start::Before(sid) => (sid, ">="),
+        };
+        sql.push("with anchor as materialized (");
+        push_ordinal::<R>(&mut sql, visibility, sid);
+        sql.push(") select (");
+        self.push_count::<R>(&mut sql, visibility);
+        sql.push("), (select ordinal from anchor), exists (");
+        if let Visibility::Subtree(_) = visibility {
+            sql.push("select from partner_tree cross join lateral (");
+        }
+        sql.push("select from ");
+        self.push_rows::<R>(&mut sql, visibility);
+        sql.push(format_args!(" and ordinal {side} (select ordinal from anchor) limit 1"));
+        if let Visibility::Subtree(partner_sid) = visibility {
+            sql.push(") as rows where ancestor_sid = ").push_bind(partner_sid);
+        }
+        sql.push(")");
+        sql
+    }
+
+    fn push_count<R: Resource>(&self, sql: &mut QueryBuilder<Postgres>, visibility: Visibility) {
+        if let Visibility::Subtree(_) = visibility {
+            sql.push("select coalesce(sum(rows.count), 0)::bigint")
+                .push(" from partner_tree cross join lateral (");
+        }
+        sql.push("select count(*) from ");
+        self.push_rows::<R>(sql, visibility);
+        if let Visibility::Subtree(partner_sid) = visibility {
+            sql.push(") as rows where ancestor_sid = ").push_bind(partner_sid);
+        }
+    }
+
+    /// The rows that meet the filter. The rows of a subtree are read one partner at a time, in a lateral
+    /// join with a limit or an aggregate, so that the planner cannot read the rows of all tenants and
+    /// discard those that are not visible.
+    fn push_rows<R: Resource>(&self, sql: &mut QueryBuilder<Postgres>, visibility: Visibility) {
+        sql.push(R::TABLE).push(" where ");
+        match visibility {
+            Visibility::Own(partner_sid) => {
+                sql.push(R::OWNER).push(" = ").push_bind(partner_sid);
+            }
+            Visibility::Subtree(_) => {
+                sql.push(R::OWNER).push(" = descendant_sid");
+            }
+            Visibility::All => {
+                sql.push("true");
+            }
+        }
+        self.filter.push(sql);
+    }
+
+    /// Restricts the rows to the page's side of the anchor.
+    fn push_side(&self, sql: &mut QueryBuilder<Postgres>, anchor: Option<i64>) {
+        match (self.start, anchor) {
+            (Start::After(_), Some(anchor)) => sql.push(" and ordinal > ").push_bind(anchor),
+            (Start::Before(_), Some(anchor)) => sql.push(" and ordinal < ").push_bind(anchor),
+            _ => sql,
+        };
+    }
+}
+
+/// The ordinal of the visible row of that sid.
+fn push_ordinal<R: Resource>(sql: &mut QueryBuilder<Postgres>, visibility: Visibility, sid: Uuid) {
+    sql.push(format_args!("select ordinal from {} where sid = ", R::TABLE)).push_bind(sid);
+    match visibility {
+        Visibility::Own(partner_sid) => {
+            sql.push(format_args!(" and {} = ", R::OWNER)).push_bind(partner_sid);
+        }
+        Visibility::Subtree(partner_sid) => {
+            sql.push(" and exists (select from partner_tree where ancestor_sid = ")
+                .push_bind(partner_sid)
+                .push(format_args!(" and descendant_sid = {})", R::OWNER));
+        }
+        Visibility::All => {}
+    }
+}
+
+fn push_limit(sql: &mut QueryBuilder<Postgres>, rows: i64, skipped: i64) {
+    sql.push(" limit ").push_bind(rows).push(" offset ").push_bind(skipped);
+}

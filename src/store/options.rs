@@ -1,0 +1,85 @@
+//! The options of a write, and its response.
+
+use super::idempotency::IdempotencyKey;
+use super::resource::Resource;
+use crate::error::ApiError;
+
+/// The options of a write. By default it has no precondition and no idempotency key, and is no dry
+/// run.
+#[derive(Clone, Debug, Default)]
+pub struct WriteOptions {
+    /// The versions that it can change.
+    pub precondition: Precondition,
+    /// The key under which a successful response is stored.
+    pub key: Option<IdempotencyKey>,
+    /// Whether every check runs and nothing is stored: a dry run.
+    pub validate_only: bool,
+}
+
+/// Versions of an object: the versions that a write can change (`If-Match`; RFC 9110, section
+/// 13.1.1), or that a client already has (`If-None-Match`, section 13.1.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Precondition {
+    /// The header is absent.
+    #[default]
+    None,
+    /// `*`: every version that exists.
+    Exists,
+    /// The versions of these entity tags.
+    OneOf(Vec<String>),
+}
+
+impl Precondition {
+    /// Whether the header names that version.
+    pub fn names(&self, version: i64) -> bool {
+        match self {
+            Self::None => false,
+            Self::Exists => true,
+            Self::OneOf(tags) => tags.contains(&version.to_string()),
+        }
+    }
+
+    /// Checks an object of that version.
+    ///
+    /// # Errors
+    /// [`ApiError::PreconditionFailed`] if the header does not name the version;
+    /// [`ApiError::PreconditionRequired`] if it is absent and `is_required`.
+    pub(super) fn check(&self, version: i64, is_required: bool) -> Result<(), ApiError> {
+        match self {
+            Self::None if is_required => Err(ApiError::PreconditionRequired),
+            Self::None => Ok(()),
+            named if named.names(version) => Ok(()),
+            _ => Err(ApiError::PreconditionFailed),
+        }
+    }
+
+    /// Checks an object that does not exist.
+    pub(super) fn check_absent(&self) -> Result<(), ApiError> {
+        if *self == Self::None { Ok(()) } else { Err(ApiError::PreconditionFailed) }
+    }
+}
+
+/// The response to a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteResponse {
+    /// The committed object as JSON. `None` after a deletion.
+    pub body: Option<String>,
+    /// The committed version. `None` after a deletion or a dry run.
+    pub version: Option<i64>,
+    /// Whether the response was stored by an earlier request with the same key.
+    pub is_replayed: bool,
+}
+
+impl WriteResponse {
+    /// The response that shows `object` at that version.
+    pub(super) fn of<R: Resource>(object: &R, version: i64) -> Result<Self, ApiError> {
+        let body =
+            serde_json::to_string(object).map_err(|error| ApiError::Internal(error.into()))?;
+        Ok(Self { body: Some(body), version: Some(version), is_replayed: false })
+    }
+
+    /// The response to a deletion.
+    pub(super) fn deleted() -> Self {
+        Self { body: None, version: None, is_replayed: false }
+    }
+}

@@ -1,0 +1,86 @@
+//! Reading objects that are visible to an actor.
+
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::QueryAs;
+use sqlx::{AssertSqlSafe, FromRow, PgExecutor, PgPool, Postgres};
+use uuid::Uuid;
+
+use super::list::{Page, Query, Start};
+use super::resource::{Resource, Stored};
+use super::sql;
+use crate::auth::Actor;
+use crate::error::ApiError;
+
+/// Returns the object of that sid.
+///
+/// # Errors
+/// [`ApiError::NoItem`] if no such object is visible to the actor.
+pub async fn get<R: Resource>(
+    db: impl PgExecutor<'_>,
+    actor: &Actor,
+    sid: Uuid,
+) -> Result<Stored<R>, ApiError> {
+    let found = visible_to(actor, sql::select::<R>()).bind(sid).fetch_optional(db).await?;
+    found.ok_or(ApiError::NoItem)
+}
+
+/// Returns all objects that are visible to the actor, in the order of creation.
+///
+/// # Errors
+/// If the database is not available.
+pub async fn all<R: Resource>(db: impl PgExecutor<'_>, actor: &Actor) -> Result<Vec<R>, ApiError> {
+    Ok(visible_to(actor, sql::select_all::<R>()).fetch_all(db).await?)
+}
+
+/// Returns the objects of these sids that are visible to the actor, in any order.
+///
+/// # Errors
+/// If the database is not available.
+pub async fn get_many<R: Resource>(
+    db: impl PgExecutor<'_>,
+    actor: &Actor,
+    sids: &[Uuid],
+) -> Result<Vec<R>, ApiError> {
+    Ok(visible_to(actor, sql::select_many::<R>()).bind(sids).fetch_all(db).await?)
+}
+
+/// Returns a page of the objects that are visible to the actor.
+pub(super) async fn list<R: Resource>(
+    db: &PgPool,
+    actor: &Actor,
+    query: &Query,
+) -> Result<Page<R>, ApiError> {
+    let visibility = actor.visibility();
+    let (total, anchor, beyond): (i64, Option<i64>, bool) =
+        query.around::<R>(visibility).build_query_as().fetch_one(db).await?;
+    match query.start {
+        Start::After(_) if anchor.is_none() => return Err(no_such_row("after")),
+        Start::Before(_) if anchor.is_none() => return Err(no_such_row("before")),
+        Start::Offset(_) | Start::After(_) | Start::Before(_) => {}
+    }
+    let page = query.page::<R>(visibility, anchor);
+    let mut items: Vec<R> = { page }.build_query_as().fetch_all(db).await?;
+    let more = items.len() as i64 > query.limit;
+    items.truncate(query.limit as usize);
+    let (has_previous, has_next) = match query.start {
+        Start::Before(_) => {
+            items.reverse();
+            (more, beyond)
+        }
+        Start::After(_) | Start::Offset(_) => (beyond, more),
+    };
+    Ok(Page { items, has_previous, has_next, total })
+}
+
+fn no_such_row(argument: &'static str) -> ApiError {
+    ApiError::bad_argument(argument, "must be the sid of an object in the list")
+}
+
+/// A statement over the objects that are visible to the actor, which are its first three arguments.
+pub(super) fn visible_to<'q, T: for<'r> FromRow<'r, PgRow>>(
+    actor: &Actor,
+    statement: String,
+) -> QueryAs<'q, Postgres, T, PgArguments> {
+    let (partner_sid, subtree, all) = actor.visibility().arguments();
+    sqlx::query_as(AssertSqlSafe(statement)).bind(partner_sid).bind(subtree).bind(all)
+}

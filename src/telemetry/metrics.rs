@@ -1,0 +1,140 @@
+//! What can be measured from outside, in Prometheus' text format, on a listener of its own.
+//!
+//! The names are those of OpenTelemetry's semantic conventions. A request costs one observation; all else is read when
+//! somebody asks. How many requests wait for a connection to the database is missing: the pool does not say.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::http::header::ContentType;
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::Data;
+use actix_web::{App, HttpResponse, HttpServer, get};
+use anyhow::Context;
+use prometheus::{
+    HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TEXT_FORMAT, TextEncoder,
+};
+use sqlx::PgPool;
+
+use crate::shutdown::Shutdown;
+
+/// OpenTelemetry's buckets for the duration of a request, in seconds, and finer ones below: a read takes less than its first.
+const SECONDS: &[f64] = &[
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0,
+    2.5, 5.0, 7.5, 10.0,
+];
+
+/// What the service has measured since it started.
+pub struct Metrics {
+    registry: Registry,
+    requests: HistogramVec,
+    active_requests: IntGauge,
+    connections: IntGaugeVec,
+    shutdown: Shutdown,
+    db: PgPool,
+}
+
+impl Metrics {
+    /// Measures from now on.
+    ///
+    /// # Errors
+    /// Where two measurements are of one name: our own mistake.
+    pub fn new(db: PgPool, shutdown: Shutdown) -> prometheus::Result<Self> {
+        let duration = HistogramOpts::new(
+            "http_server_request_duration_seconds",
+            "Time from the head of a request to the head of its answer.",
+        );
+        let requests = HistogramVec::new(
+            duration.buckets(SECONDS.to_vec()),
+            &["http_request_method", "http_route", "http_response_status_code"],
+        )?;
+        let active_requests = IntGauge::new("http_server_active_requests", "Requests in flight.")?;
+        let connections = IntGaugeVec::new(
+            Opts::new(
+                "db_client_connection_count",
+                "Connections of the pool that are open: those of the lanes are beside it.",
+            ),
+            &["state"],
+        )?;
+        let connections_max = IntGauge::new(
+            "db_client_connection_max",
+            "Connections of the pool that may be open at a time.",
+        )?;
+        connections_max.set(db.options().get_max_connections().into());
+        let build = Opts::new("shortline_build_info", "Always 1; the label says which build.");
+        let build = IntGauge::with_opts(build.const_label("version", env!("CARGO_PKG_VERSION")))?;
+        build.set(1);
+
+        let registry = Registry::new();
+        registry.register(Box::new(requests.clone()))?;
+        registry.register(Box::new(active_requests.clone()))?;
+        registry.register(Box::new(connections.clone()))?;
+        registry.register(Box::new(connections_max))?;
+        registry.register(Box::new(build))?;
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(Self { registry, requests, active_requests, connections, shutdown, db })
+    }
+
+    /// Counts a request that was answered. `route` is the pattern of its path, never the path; empty where none matched.
+    pub fn observe(&self, method: &Method, route: &str, status: StatusCode, duration: Duration) {
+        let labels = [known(method), route, status.as_str()];
+        if let Ok(requests) = self.requests.get_metric_with_label_values(&labels) {
+            requests.observe(duration.as_secs_f64());
+        }
+    }
+
+    fn text(&self) -> prometheus::Result<String> {
+        self.active_requests.set(self.shutdown.in_flight() as i64);
+        let (open, idle) = (i64::from(self.db.size()), self.db.num_idle() as i64);
+        // They are not read at the same moment.
+        for (state, count) in [("idle", idle), ("used", (open - idle).max(0))] {
+            self.connections.with_label_values(&[state]).set(count);
+        }
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+/// The method by its name, where it is one that everybody knows: a client can make any number of others up.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::CONNECT => "CONNECT",
+        Method::DELETE => "DELETE",
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::TRACE => "TRACE",
+        _ => "_OTHER",
+    }
+}
+
+/// Serves `/metrics`, and nothing else, at `address`.
+///
+/// # Errors
+/// Where the address is taken.
+pub fn serve(address: SocketAddr, metrics: Data<Metrics>) -> anyhow::Result<(Server, SocketAddr)> {
+    let listener = TcpListener::bind(address)
+        .with_context(|| format!("cannot listen on {address} for metrics"))?;
+    let address = listener.local_addr()?;
+    let server = HttpServer::new(move || App::new().app_data(metrics.clone()).service(scrape));
+    let server = server.workers(1).disable_signals().listen(listener)?.run();
+    Ok((server, address))
+}
+
+#[get("/metrics")]
+async fn scrape(metrics: Data<Metrics>) -> HttpResponse {
+    match metrics.text() {
+        Ok(text) => HttpResponse::Ok().content_type(TEXT_FORMAT).body(text),
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "could not write the metrics"
+            );
+            HttpResponse::InternalServerError().content_type(ContentType::plaintext()).finish()
+        }
+    }
+}
