@@ -1,0 +1,4 @@
+//! Reads: objects, lists and their history.
+
+mod history;
+mod lists;
