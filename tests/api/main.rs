@@ -1,4 +1,4 @@
-//! The service from outside: a real PostgreSQL, the real application, HTTP.
+//! Tests of the service over HTTP: a real PostgreSQL and the real application.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 

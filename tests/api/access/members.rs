@@ -3,16 +3,10 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::check;
-
-const CODES: &str = "/core/v2/phonenumber/short_codes";
-
-const GROUPS: &str = "/core/v2/phonenumber/did_groups";
-
-const JSON: (&str, &str) = ("content-type", "application/json");
+use crate::support::{CODES, GROUPS, JSON, check};
 
 #[test]
-fn api3_columns_that_are_no_members_cannot_be_set_or_asked_for() {
+fn internal_columns_cannot_be_set_or_queried() {
     check(async |app| {
         let stored = async || {
             let rows =
@@ -35,7 +29,7 @@ fn api3_columns_that_are_no_members_cannot_be_set_or_asked_for() {
             "__proto__",
             "constructor",
         ] {
-            let body = json!({internal: app.stranger.sid});
+            let body = json!({internal: app.unrelated.sid});
             assert_eq!(
                 app.patch(&path, &body).await.expect_error(422, "object validation error"),
                 [internal]
@@ -52,12 +46,13 @@ fn api3_columns_that_are_no_members_cannot_be_set_or_asked_for() {
                 assert_eq!(answer.expect_error(400, "bad request"), [argument], "{internal}");
             }
         }
-        // An owner is not chosen by whoever creates or changes.
-        let owned = json!({"partner_sid": app.stranger.sid, "did_group_sid": app.stranger.group.did_group_sid});
+        // Neither a creation nor an update can choose the owner.
+        let owned =
+            json!({"partner_sid": app.unrelated.sid, "did_group_sid": app.unrelated.group_sid});
         let group = app.post(GROUPS, &owned).await.expect(200);
         assert_eq!(group["partner_sid"], json!(app.partner.sid));
-        assert_ne!(group["did_group_sid"], json!(app.stranger.group.did_group_sid));
-        app.patch(&path, &json!({"partner_sid": app.stranger.sid, "short_code_sid": Uuid::new_v4(), "short_code": "1"}))
+        assert_ne!(group["did_group_sid"], json!(app.unrelated.group_sid));
+        app.patch(&path, &json!({"partner_sid": app.unrelated.sid, "short_code_sid": Uuid::new_v4(), "short_code": "1"}))
             .await
             .expect(200);
         assert_eq!(stored().await, before);
@@ -65,7 +60,7 @@ fn api3_columns_that_are_no_members_cannot_be_set_or_asked_for() {
 }
 
 #[test]
-fn api3_no_secret_or_its_hash_can_be_asked_for() {
+fn secrets_and_hashes_cannot_be_queried() {
     check(async |app| {
         for (list, columns) in [
             ("/core/v2/oauth/tokens", &["access_hash", "refresh_hash", "family_sid", "head"][..]),
@@ -85,7 +80,7 @@ fn api3_no_secret_or_its_hash_can_be_asked_for() {
             let text = app.get(&format!("{list}?limit=1000")).await.text;
             assert!(!columns.iter().any(|column| text.contains(column)), "{text}");
         }
-        // What is null in every answer cannot be guessed by a filter either.
+        // A filter cannot guess a value that every response hides.
         let answer = app.get("/core/v2/oauth/tokens?filter=access_token+like+'5%25'").await;
         assert!(answer.status == 400 || answer.text.contains(r#""total":0"#), "{}", answer.text);
     });

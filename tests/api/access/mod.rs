@@ -14,23 +14,23 @@ use time::OffsetDateTime;
 
 use crate::support::{Answer, App, SECRET};
 
-pub(super) fn now() -> i64 {
+fn now() -> i64 {
     OffsetDateTime::now_utc().unix_timestamp()
 }
 
-pub(super) fn claims(app: &App) -> Value {
+fn claims(app: &App) -> Value {
     json!({"sub": app.partner.sid, "scope": "phonenumber.manage", "iat": now(), "exp": now() + 60})
 }
 
-pub(super) fn hs256(claims: &Value) -> String {
+fn hs256(claims: &Value) -> String {
     encode(&Header::default(), claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
 }
 
-pub(super) async fn status(app: &App, token: &str) -> u16 {
+async fn status(app: &App, token: &str) -> u16 {
     let request = app.anonymous(Method::GET, &app.partner.code_path()).bearer_auth(token);
     Answer::to(request).await.status
 }
 
-pub(super) fn key_file(name: &str) -> String {
+fn key_file(name: &str) -> String {
     format!("{}/tests/api/keys/{name}", env!("CARGO_MANIFEST_DIR"))
 }

@@ -1,4 +1,4 @@
-//! Partners: who sees which, who may create and change what.
+//! Partners: visibility, creation and updates.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ async fn create(app: &App, body: Value) -> Answer {
     Answer::to(app.request(Method::POST, "/core/v2/partners").json(&body)).await
 }
 
-/// A PATCH by the child itself.
+/// Sends a PATCH of the child with a token of its own.
 async fn patch_own(app: &App, body: Value) -> Answer {
     let token = app.token(app.child.sid, &[Scope::PartnersUpdate]);
     let request = app.anonymous(Method::PATCH, &path(app.child.sid)).bearer_auth(token);
@@ -25,14 +25,14 @@ async fn patch_own(app: &App, body: Value) -> Answer {
 }
 
 #[test]
-fn a_partner_sees_itself_and_its_descendants_and_nobody_else() {
+fn a_partner_sees_only_itself_and_its_descendants() {
     check(async |app| {
         let own = app.get(&path(app.partner.sid)).await.expect(200);
         assert_eq!((&own["status"], &own["parent_sid"]), (&json!("active"), &Value::Null));
         let child = app.get(&path(app.child.sid)).await.expect(200);
         assert_eq!(child["parent_sid"], own["partner_sid"]);
         let random = app.get(&path(Uuid::new_v4())).await.text;
-        assert_eq!(app.get(&path(app.stranger.sid)).await.text, random);
+        assert_eq!(app.get(&path(app.unrelated.sid)).await.text, random);
         let token = app.token(app.child.sid, &[Scope::PartnersRead]);
         let up = app.anonymous(Method::GET, &path(app.partner.sid)).bearer_auth(token);
         assert_eq!(Answer::to(up).await.text, random);
@@ -41,7 +41,7 @@ fn a_partner_sees_itself_and_its_descendants_and_nobody_else() {
 }
 
 #[test]
-fn a_sub_partner_is_created_with_nothing_but_braces() {
+fn a_sub_partner_is_created_from_an_empty_object() {
     check(async |app| {
         let made = create(app, json!({})).await.expect(200);
         assert_eq!(made["parent_sid"], json!(app.partner.sid));
@@ -96,9 +96,9 @@ fn a_sub_partner_is_created_under_a_descendant_with_all_its_members() {
 }
 
 #[test]
-fn the_parent_of_a_new_partner_is_one_that_the_caller_reaches() {
+fn the_parent_of_a_new_partner_must_be_visible_to_the_caller() {
     check(async |app| {
-        for parent in [json!(app.stranger.sid), json!(Uuid::new_v4()), json!("x")] {
+        for parent in [json!(app.unrelated.sid), json!(Uuid::new_v4()), json!("x")] {
             let answer = create(app, json!({"parent_sid": parent})).await;
             assert_eq!(answer.expect_error(422, INVALID), ["parent_sid"]);
         }
@@ -110,14 +110,15 @@ fn the_parent_of_a_new_partner_is_one_that_the_caller_reaches() {
 }
 
 #[test]
-fn nobody_gives_a_scope_that_the_parent_lacks() {
+fn a_new_partner_gets_no_scope_that_its_parent_lacks() {
     check(async |app| {
         let small = json!({"available_scopes": ["phonenumber.manage"]});
         let parent = create(app, small).await.expect(200)["partner_sid"].clone();
         let made = create(app, json!({"parent_sid": parent})).await.expect(200);
         assert_eq!(made["available_scopes"], json!(["phonenumber.manage"]));
-        let asked = json!(["admin.manage", "phonenumber.manage", "partners.read"]);
-        let answer = create(app, json!({"parent_sid": parent, "available_scopes": asked})).await;
+        let requested = json!(["admin.manage", "phonenumber.manage", "partners.read"]);
+        let answer =
+            create(app, json!({"parent_sid": parent, "available_scopes": requested})).await;
         assert!(answer.text.contains("not admin.manage, partners.read"), "{}", answer.text);
         assert_eq!(answer.expect_error(422, INVALID), ["available_scopes"]);
         for bad in [json!("phonenumber.manage"), json!([1]), json!(["phonenumber.mange"])] {
@@ -128,7 +129,7 @@ fn nobody_gives_a_scope_that_the_parent_lacks() {
 }
 
 #[test]
-fn a_partner_sets_its_own_members() {
+fn a_partner_updates_its_own_members() {
     check(async |app| {
         let changes = json!({
             "attributes": {"a": 1}, "callbacks": {"sms": "https://example.com/1", "call": "http://b"},
@@ -155,7 +156,7 @@ fn a_partner_sets_its_own_members() {
 }
 
 #[test]
-fn what_is_wrong_with_a_partner_is_told_all_at_once() {
+fn all_invalid_members_of_a_partner_are_reported_at_once() {
     check(async |app| {
         let wrong = json!({
             "attributes": 1, "callbacks": {"sms": "ftp://x", "call": 7}, "company_name": "",
@@ -175,22 +176,22 @@ fn what_is_wrong_with_a_partner_is_told_all_at_once() {
 fn only_an_ancestor_changes_status_and_scopes() {
     check(async |app| {
         let own = json!({"status": "suspended", "available_scopes": ["phonenumber.read"]});
-        let refused = patch_own(app, own.clone()).await;
-        assert!(refused.text.contains("only an ancestor"), "{}", refused.text);
-        assert_eq!(refused.expect_error(422, INVALID), ["available_scopes", "status"]);
+        let rejected = patch_own(app, own.clone()).await;
+        assert!(rejected.text.contains("only an ancestor"), "{}", rejected.text);
+        assert_eq!(rejected.expect_error(422, INVALID), ["available_scopes", "status"]);
         assert_eq!(app.version(app.child.sid).await, 1);
         let changed = app.patch(&path(app.child.sid), &own).await.expect(200);
         assert_eq!(
             (&changed["status"], &changed["available_scopes"]),
             (&own["status"], &own["available_scopes"])
         );
-        let refused = app.patch(&path(app.partner.sid), &own).await;
-        assert_eq!(refused.expect_error(422, INVALID), ["available_scopes", "status"]);
+        let rejected = app.patch(&path(app.partner.sid), &own).await;
+        assert_eq!(rejected.expect_error(422, INVALID), ["available_scopes", "status"]);
     });
 }
 
 #[test]
-fn an_ancestor_gives_no_scope_that_it_lacks() {
+fn an_ancestor_cannot_grant_a_scope_that_it_lacks() {
     check(async |app| {
         let small = json!({"available_scopes": ["partners.manage", "phonenumber.read"]});
         app.patch(&path(app.child.sid), &small).await.expect(200);
@@ -202,14 +203,15 @@ fn an_ancestor_gives_no_scope_that_it_lacks() {
         assert_eq!(made["available_scopes"], json!(["partners.manage"]));
         let grandchild = path(made["partner_sid"].as_str().unwrap());
         let scopes = |names: Value| json!({"available_scopes": names});
-        let refused = call(Method::PATCH, &grandchild, scopes(json!(["phonenumber.manage"]))).await;
-        assert_eq!(refused.expect_error(422, INVALID), ["available_scopes"]);
+        let rejected =
+            call(Method::PATCH, &grandchild, scopes(json!(["phonenumber.manage"]))).await;
+        assert_eq!(rejected.expect_error(422, INVALID), ["available_scopes"]);
         call(Method::PATCH, &grandchild, scopes(json!(["phonenumber.read"]))).await.expect(200);
     });
 }
 
 #[test]
-fn a_put_of_a_get_changes_nothing() {
+fn putting_back_what_was_read_changes_nothing() {
     check(async |app| {
         for sid in [app.partner.sid, app.child.sid] {
             let object = app.get(&path(sid)).await.expect(200);
@@ -225,9 +227,9 @@ fn a_put_of_a_get_changes_nothing() {
 }
 
 #[test]
-fn what_is_read_only_has_no_effect_or_is_refused_when_asked() {
+fn read_only_members_are_ignored_unless_handling_is_strict() {
     check(async |app| {
-        let echo = json!({"login": "x", "display_id": "CX1", "parent_sid": app.stranger.sid});
+        let echo = json!({"login": "x", "display_id": "CX1", "parent_sid": app.unrelated.sid});
         app.patch(&path(app.child.sid), &echo).await.expect(200);
         assert_eq!(app.version(app.child.sid).await, 1);
         let headers = [("content-type", "application/json"), ("prefer", "handling=strict")];
@@ -237,11 +239,11 @@ fn what_is_read_only_has_no_effect_or_is_refused_when_asked() {
 }
 
 #[test]
-fn a_strangers_partner_cannot_be_changed() {
+fn an_invisible_partner_cannot_be_changed() {
     check(async |app| {
         let random = app.patch(&path(Uuid::new_v4()), &json!({"name": "mine"})).await.text;
-        let stranger = app.patch(&path(app.stranger.sid), &json!({"name": "mine"})).await;
-        assert_eq!(stranger.text, random);
-        assert_eq!(app.version(app.stranger.sid).await, 1);
+        let unrelated = app.patch(&path(app.unrelated.sid), &json!({"name": "mine"})).await;
+        assert_eq!(unrelated.text, random);
+        assert_eq!(app.version(app.unrelated.sid).await, 1);
     });
 }

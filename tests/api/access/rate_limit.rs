@@ -1,4 +1,4 @@
-//! The rate that a partner is held to.
+//! The request rate of a partner.
 
 use std::time::Duration;
 
@@ -8,43 +8,43 @@ use shortline::auth::Scope;
 
 use crate::support::{Answer, App, check, check_with, code_path};
 
-/// One request in 1,000 seconds: what is spent stays spent while a test runs.
+/// One request in 1,000 seconds: no capacity is regained during a test.
 const SLOW: [&str; 2] = ["--rate", "0.001"];
 
 async fn get_as(app: &App, token: &str, path: &str) -> Answer {
     Answer::to(app.anonymous(Method::GET, path).bearer_auth(token)).await
 }
 
-/// `r` and `t` of `RateLimit`.
-fn left(answer: &Answer) -> (u32, u64) {
+/// The members `r` and `t` of `RateLimit`.
+fn remaining(answer: &Answer) -> (u32, u64) {
     let value = answer.header("ratelimit").unwrap();
     let (r, t) = value.strip_prefix(r#""default";r="#).unwrap().split_once(";t=").unwrap();
     (r.parse().unwrap(), t.parse().unwrap())
 }
 
 #[test]
-fn a_burst_passes_and_then_it_is_429_that_says_when() {
+fn requests_beyond_the_burst_are_429_with_retry_after() {
     check_with(&[&SLOW[..], &["--burst", "3"]].concat(), async |app| {
         let path = app.partner.code_path();
         let first = app.get(&path).await;
         assert_eq!(first.header("ratelimit-policy"), Some(r#""default";q=3;w=3000"#));
-        assert_eq!(left(&first), (2, 1_000));
+        assert_eq!(remaining(&first), (2, 1_000));
         first.expect(200);
-        // What a handler refuses counts, and tells.
+        // A request that a handler rejects counts and has the header.
         let second = app.get(&code_path("x")).await;
-        assert_eq!(left(&second), (1, 1_000));
+        assert_eq!(remaining(&second), (1, 1_000));
         second.expect_error(404, "no item error");
         let third = app.patch(&path, &json!({"name": "after"})).await;
-        assert_eq!(left(&third), (0, 1_000));
+        assert_eq!(remaining(&third), (0, 1_000));
         third.expect(200);
 
-        let refused = app.patch(&path, &json!({"name": "later"})).await;
-        let retry_after: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+        let rejected = app.patch(&path, &json!({"name": "later"})).await;
+        let retry_after: u64 = rejected.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=1_000).contains(&retry_after), "{retry_after}");
-        assert_eq!(left(&refused), (0, retry_after));
-        assert_eq!(refused.header("ratelimit-policy"), Some(r#""default";q=3;w=3000"#));
-        refused.expect_error(429, "too many requests");
-        assert_eq!(app.version(app.partner.code.short_code_sid).await, 2);
+        assert_eq!(remaining(&rejected), (0, retry_after));
+        assert_eq!(rejected.header("ratelimit-policy"), Some(r#""default";q=3;w=3000"#));
+        rejected.expect_error(429, "too many requests");
+        assert_eq!(app.version(app.partner.code_sid).await, 2);
 
         let problem = app.request(Method::GET, &path).header("accept", "application/problem+json");
         let problem = Answer::to(problem).await;
@@ -54,7 +54,7 @@ fn a_burst_passes_and_then_it_is_429_that_says_when() {
 }
 
 #[test]
-fn a_429_comes_after_401_403_404_and_405_and_before_all_else() {
+fn rate_limit_is_checked_after_authentication() {
     check_with(&SLOW, async |app| {
         let path = app.partner.code_path();
         app.get(&path).await.expect(200);
@@ -81,7 +81,7 @@ fn a_429_comes_after_401_403_404_and_405_and_before_all_else() {
 }
 
 #[test]
-fn what_is_refused_before_does_not_count() {
+fn requests_rejected_before_the_rate_limit_do_not_count() {
     check_with(&SLOW, async |app| {
         let path = app.partner.code_path();
         let scopeless = app.token(app.partner.sid, &[Scope::OauthRead]);
@@ -94,44 +94,44 @@ fn what_is_refused_before_does_not_count() {
 }
 
 #[test]
-fn a_noisy_partner_is_refused_by_itself() {
+fn each_partner_has_its_own_rate_limit() {
     check_with(&[&SLOW[..], &["--burst", "2"]].concat(), async |app| {
-        // All its tokens spend from one bucket.
+        // All tokens of a partner share its rate.
         let other = app.token(app.partner.sid, &[Scope::PhonenumberRead]);
         get_as(app, &other, &app.partner.code_path()).await.expect(200);
         app.get(&app.partner.code_path()).await.expect(200);
         for _ in 0..20 {
             app.get(&app.partner.code_path()).await.expect_error(429, "too many requests");
         }
-        // Neither a stranger nor a child of it pays.
-        for tenant in [&app.stranger, &app.child] {
+        // An unrelated partner and a child are unaffected.
+        for tenant in [&app.unrelated, &app.child] {
             let token = app.token(tenant.sid, &[Scope::PhonenumberRead]);
             let answer = get_as(app, &token, &tenant.code_path()).await;
-            assert_eq!(left(&answer).0, 1);
+            assert_eq!(remaining(&answer).0, 1);
             answer.expect(200);
         }
     });
 }
 
 #[test]
-fn who_waits_as_told_is_served_again() {
+fn a_request_after_retry_after_is_accepted() {
     check_with(&["--rate", "1"], async |app| {
         let path = app.partner.code_path();
-        let refused = loop {
+        let rejected = loop {
             let answer = app.get(&path).await;
             if answer.status == 429 {
                 break answer;
             }
             answer.expect(200);
         };
-        assert_eq!(refused.header("retry-after"), Some("1"));
+        assert_eq!(rejected.header("retry-after"), Some("1"));
         tokio::time::sleep(Duration::from_secs(1)).await;
         app.get(&path).await.expect(200);
     });
 }
 
 #[test]
-fn there_is_no_limit_where_none_is_set() {
+fn there_is_no_rate_limit_by_default() {
     check(async |app| {
         for _ in 0..50 {
             let answer = app.get(&app.partner.code_path()).await;

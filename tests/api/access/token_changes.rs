@@ -1,4 +1,4 @@
-//! How soon a change to a token or to its partner takes effect.
+//! Changes to a token or to its partner take effect within seconds.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{claims, hs256, now, status};
 use crate::support::{Answer, App, check};
 
-/// A token of ours with a row, opaque or not.
+/// Issues a token with a row and returns its sid and secret.
 async fn issue(app: &App, format: TokenFormat) -> (Uuid, String) {
     let settings = crate::support::settings(&[]);
     let keys = shortline::auth::Keys::from_settings(&settings).unwrap();
@@ -25,8 +25,8 @@ async fn issue(app: &App, format: TokenFormat) -> (Uuid, String) {
     (token.object.token_sid, secret)
 }
 
-/// Waits until the token's status has become the one expected: 5 seconds at most.
-async fn becomes(app: &App, token: &str, expected: u16) {
+/// Waits until a request with the token has the expected status, at most 5 seconds.
+async fn wait_for_status(app: &App, token: &str, expected: u16) {
     let started = Instant::now();
     while status(app, token).await != expected {
         assert!(started.elapsed() < Duration::from_secs(5), "not {expected} within 5 seconds");
@@ -43,7 +43,7 @@ async fn set_status(app: &App, sid: Uuid, status: Status) {
 }
 
 #[test]
-fn revocation_holds_within_5_seconds() {
+fn revocation_takes_effect_within_5_seconds() {
     check(async |app| {
         for format in [TokenFormat::Jwt, TokenFormat::Opaque] {
             let (token_sid, secret) = issue(app, format).await;
@@ -55,27 +55,27 @@ fn revocation_holds_within_5_seconds() {
             store::change(&mut app.connection().await, &Actor::operator(), token_sid, revoke)
                 .await
                 .unwrap();
-            becomes(app, &secret, 401).await;
+            wait_for_status(app, &secret, 401).await;
         }
     });
 }
 
 #[test]
-fn suspension_and_activation_hold_within_5_seconds_down_the_tree() {
+fn suspension_and_activation_reach_descendants_within_5_seconds() {
     check(async |app| {
         let child = app.token(app.child.sid, &[Scope::PhonenumberManage]);
         assert_eq!((status(app, &app.token).await, status(app, &child).await), (200, 404));
         set_status(app, app.partner.sid, Status::Suspended).await;
-        becomes(app, &app.token, 401).await;
-        becomes(app, &child, 401).await;
+        wait_for_status(app, &app.token, 401).await;
+        wait_for_status(app, &child, 401).await;
         set_status(app, app.partner.sid, Status::Active).await;
-        becomes(app, &app.token, 200).await;
-        becomes(app, &child, 404).await;
+        wait_for_status(app, &app.token, 200).await;
+        wait_for_status(app, &child, 404).await;
     });
 }
 
 #[test]
-fn a_token_has_no_scope_that_its_partner_or_an_ancestor_lacks() {
+fn a_token_loses_scopes_that_its_partner_or_an_ancestor_lacks() {
     check(async |app| {
         let narrow = |partner: &mut Partner| {
             partner.available_scopes = [Scope::PhonenumberRead].into_iter().collect();
@@ -107,7 +107,7 @@ fn a_token_has_no_scope_that_its_partner_or_an_ancestor_lacks() {
 }
 
 #[test]
-fn a_narrowed_jwt_loses_the_scope() {
+fn a_jwt_loses_scopes_that_are_removed_from_its_row() {
     check(async |app| {
         let (token_sid, secret) = issue(app, TokenFormat::Jwt).await;
         assert_eq!(status(app, &secret).await, 200);
@@ -118,16 +118,16 @@ fn a_narrowed_jwt_loses_the_scope() {
         store::change(&mut app.connection().await, &Actor::operator(), token_sid, narrow)
             .await
             .unwrap();
-        becomes(app, &secret, 403).await;
+        wait_for_status(app, &secret, 403).await;
     });
 }
 
 #[test]
-fn secrets_are_kept_only_as_hashes() {
+fn tokens_are_stored_only_as_hashes() {
     check(async |app| {
         for format in [TokenFormat::Jwt, TokenFormat::Opaque] {
             let (token_sid, secret) = issue(app, format).await;
-            let kept: String = sqlx::query_scalar(
+            let stored: String = sqlx::query_scalar(
                 "select (select row_to_json(t)::text from oauth_tokens t where sid = $1) || string_agg(entry, '')
                  from history where sid = $1",
             )
@@ -135,13 +135,13 @@ fn secrets_are_kept_only_as_hashes() {
             .fetch_one(&mut app.connection().await)
             .await
             .unwrap();
-            assert!(!kept.contains(&secret), "{kept}");
+            assert!(!stored.contains(&secret), "{stored}");
         }
     });
 }
 
 #[test]
-fn a_token_ends_in_its_last_second_even_where_it_is_remembered() {
+fn a_cached_token_expires_on_time() {
     check(async |app| {
         let mut claims = claims(app);
         claims["exp"] = json!(now() + 2);

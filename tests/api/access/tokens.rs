@@ -1,4 +1,4 @@
-//! Bearer tokens: every kind that is accepted and every kind that is not.
+//! Bearer tokens: the kinds that are accepted and the kinds that are rejected.
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -9,10 +9,21 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{claims, hs256, key_file, now, status};
-use crate::support::{Answer, SECRET, check, check_with};
+use crate::support::{Answer, App, SECRET, check, check_with};
+
+/// Checks that each token is rejected as invalid; each has a description for the message.
+async fn expect_invalid(app: &App, tokens: impl IntoIterator<Item = (&str, String)>) {
+    for (description, token) in tokens {
+        let request = app.anonymous(Method::GET, &app.partner.code_path()).bearer_auth(&token);
+        let answer = Answer::to(request).await;
+        let challenge = answer.header("www-authenticate");
+        assert_eq!(challenge, Some(r#"Bearer error="invalid_token""#), "{description}");
+        answer.expect_error(401, "unauthorized");
+    }
+}
 
 #[test]
-fn without_a_good_token_it_is_401() {
+fn jwts_with_invalid_claims_are_rejected() {
     check(async |app| {
         let with = |member: &str, value: Value| {
             let mut claims = claims(app);
@@ -25,13 +36,7 @@ fn without_a_good_token_it_is_401() {
             hs256(&claims)
         };
         assert_eq!(status(app, &hs256(&claims(app))).await, 200);
-        let good = hs256(&claims(app));
-        let (head, tail) = good.split_once('.').unwrap();
-        let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0";
-        let other_key = EncodingKey::from_secret(b"another secret, also of 32 bytes or more");
-        let public_as_secret = EncodingKey::from_secret(include_bytes!("../keys/rsa.pub.pem"));
-        let rsa = EncodingKey::from_rsa_pem(include_bytes!("../keys/rsa.pem")).unwrap();
-        let bad = [
+        let tokens = [
             ("expired", with("exp", json!(now()))),
             ("expired long ago", with("exp", json!(1))),
             ("without exp", without("exp")),
@@ -39,66 +44,67 @@ fn without_a_good_token_it_is_401() {
             ("without sub", without("sub")),
             ("exp is text", with("exp", json!("tomorrow"))),
             ("iat is text", with("iat", json!("yesterday"))),
-            ("not yet", with("nbf", json!(now() + 30))),
-            ("sub is no sid", with("sub", json!("me"))),
+            ("not yet valid", with("nbf", json!(now() + 30))),
+            ("sub is not a sid", with("sub", json!("me"))),
             ("unknown partner", with("sub", json!(Uuid::new_v4()))),
-            ("another key", encode(&Header::default(), &claims(app), &other_key).unwrap()),
-            ("another algorithm of the same secret", {
-                let key = EncodingKey::from_secret(SECRET.as_bytes());
-                encode(&Header::new(Algorithm::HS512), &claims(app), &key).unwrap()
-            }),
-            (
-                "a public key as the secret",
-                encode(&Header::default(), &claims(app), &public_as_secret).unwrap(),
-            ),
-            (
-                "an unconfigured algorithm",
-                encode(&Header::new(Algorithm::RS256), &claims(app), &rsa).unwrap(),
-            ),
-            ("an extension that must be understood", {
-                let header = Header { crit: Some(vec!["x".to_owned()]), ..Header::default() };
-                encode(&header, &claims(app), &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
-            }),
+        ];
+        expect_invalid(app, tokens).await;
+    });
+}
+
+#[test]
+fn forged_and_malformed_tokens_are_rejected() {
+    check(async |app| {
+        let secret = EncodingKey::from_secret(SECRET.as_bytes());
+        let other_secret = EncodingKey::from_secret(b"another secret, also of 32 bytes or more");
+        let public_as_secret = EncodingKey::from_secret(include_bytes!("../keys/rsa.pub.pem"));
+        let rsa = EncodingKey::from_rsa_pem(include_bytes!("../keys/rsa.pem")).unwrap();
+        let critical = Header { crit: Some(vec!["x".to_owned()]), ..Header::default() };
+        let sign = |header: &Header, key| encode(header, &claims(app), key).unwrap();
+        let valid = hs256(&claims(app));
+        let (head, tail) = valid.split_once('.').unwrap();
+        let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0";
+        let tokens = [
+            ("another key", sign(&Header::default(), &other_secret)),
+            ("another algorithm with the same key", sign(&Header::new(Algorithm::HS512), &secret)),
+            ("a public key as the secret", sign(&Header::default(), &public_as_secret)),
+            ("an unconfigured algorithm", sign(&Header::new(Algorithm::RS256), &rsa)),
+            ("an unknown critical extension", sign(&critical, &secret)),
             ("no signature", format!("{none}.{}.", tail.split('.').next().unwrap())),
-            ("a changed head", format!("{none}.{tail}")),
-            ("a changed signature", format!("{good}x")),
+            ("a changed header", format!("{none}.{tail}")),
+            ("a changed signature", format!("{valid}x")),
             ("two parts", head.to_owned() + ".x"),
-            ("four parts", format!("{good}.x")),
+            ("four parts", format!("{valid}.x")),
             ("an unknown opaque token", Uuid::new_v4().to_string()),
-            ("no kind of token", "secret".to_owned()),
+            ("neither a JWT nor a UUID", "secret".to_owned()),
             ("a blank", "a b".to_owned()),
         ];
-        for (what, token) in bad {
-            let answer = Answer::to(
-                app.anonymous(Method::GET, &app.partner.code_path()).bearer_auth(&token),
-            )
-            .await;
-            assert_eq!(
-                answer.header("www-authenticate"),
-                Some(r#"Bearer error="invalid_token""#),
-                "{what}"
-            );
-            answer.expect_error(401, "unauthorized");
-        }
+        expect_invalid(app, tokens).await;
+    });
+}
+
+#[test]
+fn an_authorization_header_without_a_bearer_token_is_rejected() {
+    check(async |app| {
+        let path = app.partner.code_path();
         for header in ["", "Bearer", "Basic Og==", "Basic", "Token x", "bearer"] {
-            let request = app
-                .anonymous(Method::GET, &app.partner.code_path())
-                .header("authorization", header);
+            let request = app.anonymous(Method::GET, &path).header("authorization", header);
             let answer = Answer::to(request).await;
             assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{header}");
             answer.expect_error(401, "unauthorized");
         }
-        let in_query = format!("{}?access_token={good}", app.partner.code_path());
-        Answer::to(app.anonymous(Method::GET, &in_query)).await.expect_error(401, "unauthorized");
-        let scheme = app
-            .anonymous(Method::GET, &app.partner.code_path())
-            .header("authorization", format!("bEARER {good}"));
+        let valid = hs256(&claims(app));
+        let in_query = app.anonymous(Method::GET, &format!("{path}?access_token={valid}"));
+        Answer::to(in_query).await.expect_error(401, "unauthorized");
+        // The scheme is compared without case.
+        let scheme = app.anonymous(Method::GET, &path);
+        let scheme = scheme.header("authorization", format!("bEARER {valid}"));
         Answer::to(scheme).await.expect(200);
     });
 }
 
 #[test]
-fn a_jwt_of_another_system_is_as_good_as_ours() {
+fn a_jwt_signed_by_another_system_is_accepted() {
     check(async |app| {
         for extra in [
             json!({"jti": "any string"}),
@@ -119,7 +125,7 @@ fn a_jwt_of_another_system_is_as_good_as_ours() {
 }
 
 #[test]
-fn public_keys_verify_what_their_private_keys_signed() {
+fn public_keys_verify_jwts_signed_with_their_private_keys() {
     let signers = [
         (
             "ed",
@@ -149,7 +155,7 @@ fn public_keys_verify_what_their_private_keys_signed() {
                 assert_eq!(status(app, &token).await, expected, "{kid} as {sent:?}");
             }
         }
-        // The algorithm belongs to the key: RSA's kid does not let a shared secret in.
+        // The key determines the algorithm: the kid of an RSA key does not enable HMAC.
         let header = Header { kid: Some("rsa".to_owned()), ..Header::default() };
         let secret = EncodingKey::from_secret(include_bytes!("../keys/rsa.pub.pem"));
         assert_eq!(status(app, &encode(&header, &claims(app), &secret).unwrap()).await, 401);
@@ -163,7 +169,7 @@ fn public_keys_verify_what_their_private_keys_signed() {
 }
 
 #[test]
-fn a_key_for_something_else_verifies_nothing() {
+fn keys_for_other_uses_verify_no_tokens() {
     let mut set: Value = serde_json::from_str(include_str!("../keys/jwks.json")).unwrap();
     set["keys"][1]["use"] = json!("enc");
     set["keys"][2]["alg"] = json!("RSA-OAEP");
@@ -187,9 +193,9 @@ fn a_key_for_something_else_verifies_nothing() {
 }
 
 #[test]
-fn keys_that_cannot_work_stop_the_start() {
+fn unusable_keys_prevent_startup() {
     let junk = key_file("ed25519.pem");
-    for (flags, said) in [
+    for (flags, expected) in [
         (
             vec![
                 "--jwt-keys",
@@ -206,14 +212,14 @@ fn keys_that_cannot_work_stop_the_start() {
             "both SHORTLINE_JWT_SECRET and SHORTLINE_JWT_SECRET_FILE",
         ),
     ] {
-        let refused = shortline::auth::Keys::from_settings(&crate::support::settings(&flags));
-        let complaint = format!("{:#}", refused.err().unwrap());
-        assert!(complaint.contains(said), "{complaint}");
+        let rejected = shortline::auth::Keys::from_settings(&crate::support::settings(&flags));
+        let message = format!("{:#}", rejected.err().unwrap());
+        assert!(message.contains(expected), "{message}");
     }
 }
 
 #[test]
-fn of_two_authorization_headers_none_counts() {
+fn two_authorization_headers_are_rejected() {
     check(async |app| {
         let request = app.anonymous(Method::GET, &app.partner.code_path()).bearer_auth(&app.token);
         Answer::to(request.bearer_auth(&app.token)).await.expect_error(401, "unauthorized");
@@ -221,7 +227,7 @@ fn of_two_authorization_headers_none_counts() {
 }
 
 #[test]
-fn a_configured_issuer_and_audience_must_be_named() {
+fn issuer_and_audience_must_match_when_configured() {
     check_with(&["--jwt-issuer", "us", "--jwt-audience", "api"], async |app| {
         for (extra, expected) in [
             (json!({"iss": "us", "aud": "api"}), 200),
@@ -235,13 +241,13 @@ fn a_configured_issuer_and_audience_must_be_named() {
             claims.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
             assert_eq!(status(app, &hs256(&claims)).await, expected, "{claims}");
         }
-        // Our own tokens name both.
+        // Our own tokens have both.
         assert_eq!(status(app, &app.token).await, 200);
     });
 }
 
 #[test]
-fn api2_the_head_of_a_token_chooses_no_key_and_no_algorithm() {
+fn the_jwt_header_cannot_choose_a_key_or_an_algorithm() {
     let rsa = format!("{}/tests/api/keys/rsa.pub.pem", env!("CARGO_MANIFEST_DIR"));
     check_with(&["--jwt-keys", &rsa], async |app| {
         let now = OffsetDateTime::now_utc().unix_timestamp();
@@ -254,7 +260,7 @@ fn api2_the_head_of_a_token_chooses_no_key_and_no_algorithm() {
         let good = encode(&Header::new(Algorithm::RS256), &claims, &private).unwrap();
         assert_eq!(whoami(&good).await, 200);
 
-        // HS256 by the public key, as everybody can have it.
+        // HS256 with the public key as the secret.
         for public in [
             &include_bytes!("../keys/rsa.pub.pem")[..],
             include_str!("../keys/rsa.pub.pem").trim_end().as_bytes(),
@@ -263,7 +269,7 @@ fn api2_the_head_of_a_token_chooses_no_key_and_no_algorithm() {
                 encode(&Header::default(), &claims, &EncodingKey::from_secret(public)).unwrap();
             assert_eq!(whoami(&forged).await, 401);
         }
-        // Heads that ask for a key of the sender's, or for none.
+        // Headers that select another algorithm or a key of the attacker.
         let own = EncodingKey::from_secret(b"a key of the attacker's own, 32 bytes or more");
         let (_, signed) = good.split_once('.').unwrap();
         for head in [
@@ -302,7 +308,7 @@ fn api2_the_head_of_a_token_chooses_no_key_and_no_algorithm() {
 }
 
 #[test]
-fn api2_a_token_counts_in_its_header_alone() {
+fn a_token_outside_the_authorization_header_is_ignored() {
     check(async |app| {
         let path = app.partner.code_path();
         let token = &app.token;

@@ -1,12 +1,12 @@
-//! A client as CarrierX's public library for Python is one: two base classes, for lists and for items, which know the API by its
-//! paths, its statuses and its `errors`; and one that follows `pagination.next`.
+//! A client modelled on CarrierX's public Python library, which has one class for lists and one for
+//! items and depends on paths, statuses and `errors`.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, App, check};
 
-/// What the library raises, told apart by status.
+/// The exceptions of the library, one for each status.
 #[derive(Debug, PartialEq)]
 enum Failure {
     BadRequest(String),
@@ -15,7 +15,8 @@ enum Failure {
     Other(u16),
 }
 
-/// Calls as the library does: always with a JSON content type, errors read from the body's first entry.
+/// Sends a request as the library does: always with a JSON content type. The message of a failure is
+/// that of the first entry in `errors`.
 async fn call(
     app: &App,
     method: Method,
@@ -42,7 +43,7 @@ async fn call(
 }
 
 #[test]
-fn items_live_from_post_over_patch_to_delete() {
+fn items_are_created_patched_and_deleted() {
     check(async |app| {
         let groups = "phonenumber/did_groups";
         let created =
@@ -52,7 +53,7 @@ fn items_live_from_post_over_patch_to_delete() {
         let patched =
             call(app, Method::PATCH, &item, &[], Some(json!({"name": "second"}))).await.unwrap();
         assert_eq!(patched["name"], "second");
-        // It saves an item by sending all of it.
+        // The library saves an item by sending all its members.
         assert_eq!(
             call(app, Method::PATCH, &item, &[], Some(patched.clone())).await.unwrap(),
             patched
@@ -64,7 +65,7 @@ fn items_live_from_post_over_patch_to_delete() {
 }
 
 #[test]
-fn lists_are_walked_by_offset_until_a_page_is_short() {
+fn lists_are_paged_by_offset() {
     check(async |app| {
         let codes: Vec<_> =
             (0..23).map(|number| json!({"short_code": format!("{}", 20_000 + number)})).collect();
@@ -89,7 +90,7 @@ fn lists_are_walked_by_offset_until_a_page_is_short() {
         }
         assert_eq!(numbers.len(), 24);
         assert!(numbers.is_sorted_by(|one, next| one > next), "{numbers:?}");
-        // What it leaves unset it sends empty.
+        // The library sends unset arguments empty.
         let unset =
             [("offset", ""), ("limit", "0"), ("filter", ""), ("order", ""), ("includeFields", "")];
         let page = call(app, Method::GET, "phonenumber/short_codes", &unset, None).await.unwrap();
@@ -98,7 +99,7 @@ fn lists_are_walked_by_offset_until_a_page_is_short() {
 }
 
 #[test]
-fn failures_are_told_apart_by_status_and_read_from_errors() {
+fn errors_are_distinguished_by_status_and_explained_in_errors() {
     check(async |app| {
         let codes = "phonenumber/short_codes";
         let bad = call(app, Method::GET, codes, &[("filter", "colour eq red")], None).await;
@@ -108,7 +109,7 @@ fn failures_are_told_apart_by_status_and_read_from_errors() {
             app.anonymous(Method::GET, "/core/v2/phonenumber/short_codes").bearer_auth(narrow);
         let forbidden = Answer::to(request).await.expect(403);
         assert!(forbidden["errors"][0]["message"].as_str().unwrap().contains("phonenumber.read"));
-        let foreign = format!("{codes}/{}", app.stranger.code.short_code_sid);
+        let foreign = format!("{codes}/{}", app.unrelated.code_sid);
         assert!(matches!(
             call(app, Method::GET, &foreign, &[], None).await,
             Err(Failure::NotFound(_))

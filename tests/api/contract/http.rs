@@ -1,9 +1,9 @@
-//! What all answers share: CORS, OPTIONS, problem documents, links behind a proxy, odd paths.
+//! HTTP: CORS, OPTIONS, problem documents, links behind a proxy, encoded paths.
 
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Answer, check, check_with};
+use crate::support::{Answer, App, CODES, check, check_with};
 
 #[test]
 fn a_preflight_needs_no_token() {
@@ -38,18 +38,18 @@ fn a_preflight_needs_no_token() {
         ] {
             assert!(exposed.contains(header), "{exposed}");
         }
-        // Errors, too: a browser shows none that it may not read.
-        let refused = app
+        // Errors need the header too, or a browser hides them from the page.
+        let rejected = app
             .anonymous(Method::GET, &app.partner.code_path())
             .header("origin", "https://app.example");
-        let answer = Answer::to(refused).await;
+        let answer = Answer::to(rejected).await;
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
         answer.expect_error(401, "unauthorized");
     });
 }
 
 #[test]
-fn options_tells_the_methods() {
+fn options_lists_the_allowed_methods() {
     check(async |app| {
         let answer = Answer::to(app.anonymous(Method::OPTIONS, &app.partner.group_path())).await;
         assert_eq!(
@@ -61,7 +61,7 @@ fn options_tells_the_methods() {
 }
 
 #[test]
-fn accept_turns_errors_into_problem_documents() {
+fn accept_selects_problem_documents_for_errors() {
     check(async |app| {
         let patch = |accept: &str| {
             let request =
@@ -101,32 +101,31 @@ fn accept_turns_errors_into_problem_documents() {
 }
 
 #[test]
-fn links_are_those_that_the_client_can_follow() {
-    const LIST: &str = "/core/v2/phonenumber/short_codes";
-    let next = async |app: &crate::support::App| {
+fn page_links_use_the_public_host() {
+    let next = async |app: &App| {
         app.partner.add_codes(app, &[json!({"short_code": "20001"})]).await;
         let list =
-            app.request(Method::GET, &format!("{LIST}?limit=1")).header("host", "api.example");
+            app.request(Method::GET, &format!("{CODES}?limit=1")).header("host", "api.example");
         let forwarded =
             list.header("x-forwarded-proto", "https").header("x-forwarded-host", "public.example");
         Answer::to(forwarded).await.expect(200)["pagination"]["next"].as_str().unwrap().to_owned()
     };
     check(async |app| {
-        assert_eq!(next(app).await, format!("http://api.example{LIST}?limit=1&offset=1"))
+        assert_eq!(next(app).await, format!("http://api.example{CODES}?limit=1&offset=1"))
     });
     check_with(&["--trusted-proxies", "127.0.0.1"], async |app| {
-        assert_eq!(next(app).await, format!("https://public.example{LIST}?limit=1&offset=1"));
+        assert_eq!(next(app).await, format!("https://public.example{CODES}?limit=1&offset=1"));
     });
     check_with(&["--public-url", "https://api.example/telephony/"], async |app| {
         assert_eq!(
             next(app).await,
-            format!("https://api.example/telephony{LIST}?limit=1&offset=1")
+            format!("https://api.example/telephony{CODES}?limit=1&offset=1")
         );
     });
 }
 
 #[test]
-fn a_path_is_known_however_it_is_encoded() {
+fn percent_encoded_paths_are_recognized() {
     check(async |app| {
         let path = app.partner.code_path();
         let encoded = path.replace("short_codes", "short%5Fcodes");

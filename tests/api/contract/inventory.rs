@@ -1,17 +1,13 @@
-//! What the service does not serve, and what its answers do not disclose.
+//! Paths that do not exist and details that responses do not disclose.
 
 use reqwest::Method;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::{Answer, check, code_path, send_raw};
-
-const CODES: &str = "/core/v2/phonenumber/short_codes";
-
-const JSON: (&str, &str) = ("content-type", "application/json");
+use crate::support::{Answer, CODES, JSON, check, code_path, send_raw};
 
 #[test]
-fn api8_no_answer_says_what_it_is_made_of() {
+fn responses_do_not_disclose_the_implementation() {
     check(async |app| {
         let path = app.partner.code_path();
         let mut answers = vec![
@@ -29,7 +25,7 @@ fn api8_no_answer_says_what_it_is_made_of() {
             Answer::to(app.anonymous(Method::TRACE, &path)).await,
             Answer::to(app.anonymous(Method::POST, "/core/v2/oauth/token")).await,
         ];
-        // A mistake of ours, made for the test.
+        // Provokes an internal error.
         let rename = async |statement: &'static str| {
             sqlx::raw_sql(statement).execute(&mut app.connection().await).await.unwrap();
         };
@@ -42,7 +38,7 @@ fn api8_no_answer_says_what_it_is_made_of() {
         );
         answers.push(broken);
         for answer in answers {
-            let said = answer.text.to_lowercase();
+            let text = answer.text.to_lowercase();
             for detail in [
                 "sqlx",
                 "postgres",
@@ -56,7 +52,7 @@ fn api8_no_answer_says_what_it_is_made_of() {
                 "actix",
                 "0x",
             ] {
-                assert!(!said.contains(detail), "{detail}: {said}");
+                assert!(!text.contains(detail), "{detail}: {text}");
             }
             assert_eq!(
                 answer.header("content-type").map(|kind| kind.starts_with("application/json")),
@@ -71,64 +67,66 @@ fn api8_no_answer_says_what_it_is_made_of() {
     });
 }
 
+/// Paths that scanners try, and variants of a path that exists.
+const PROBES: [&str; 40] = [
+    "/",
+    "/admin",
+    "/metrics",
+    "/.env",
+    "/.git/config",
+    "/api",
+    "/core",
+    "/core/v1",
+    "/core/v1/phonenumber/short_codes",
+    "/core/v2",
+    "/core/v2/admin",
+    "/core/v2/metrics",
+    "/core/v2/phonenumber",
+    "/core/v2/users",
+    "/core/v2/oauth",
+    "/core/v2/oauth/clients",
+    "/core/v2/oauth/logins",
+    "/core/v3/phonenumber/short_codes",
+    "/actuator/health",
+    "/console",
+    "/debug/pprof",
+    "/graphql",
+    "/health",
+    "/phonenumber/short_codes",
+    "/robots.txt",
+    "/server-status",
+    "/status",
+    "/swagger.json",
+    "/swagger-ui",
+    "/test",
+    "/v2/core/phonenumber/short_codes",
+    "/version",
+    "/wp-login.php",
+    "//core/v2/oauth/whoami",
+    "/core/v2/../v2/oauth/whoami",
+    "/core//v2/oauth/whoami",
+    "/CORE/V2/oauth/whoami",
+    "/core/v2/oauth/whoami/x",
+    "/core/v2/oauth/whoami;x=1",
+    "/core/v2/oauth/whoami%00",
+];
+
 #[test]
-fn api9_what_is_not_in_the_document_is_not_there() {
+fn undocumented_paths_are_404() {
     check(async |app| {
         let document = Answer::to(app.anonymous(Method::GET, "/openapi.json")).await.expect(200);
         let documented = document["paths"].as_object().unwrap();
-        let probes = [
-            "/",
-            "/admin",
-            "/metrics",
-            "/.env",
-            "/.git/config",
-            "/api",
-            "/core",
-            "/core/v1",
-            "/core/v1/phonenumber/short_codes",
-            "/core/v2",
-            "/core/v2/admin",
-            "/core/v2/metrics",
-            "/core/v2/phonenumber",
-            "/core/v2/users",
-            "/core/v2/oauth",
-            "/core/v2/oauth/clients",
-            "/core/v2/oauth/logins",
-            "/core/v3/phonenumber/short_codes",
-            "/actuator/health",
-            "/console",
-            "/debug/pprof",
-            "/graphql",
-            "/health",
-            "/phonenumber/short_codes",
-            "/robots.txt",
-            "/server-status",
-            "/status",
-            "/swagger.json",
-            "/swagger-ui",
-            "/test",
-            "/v2/core/phonenumber/short_codes",
-            "/version",
-            "/wp-login.php",
-            "//core/v2/oauth/whoami",
-            "/core/v2/../v2/oauth/whoami",
-            "/core//v2/oauth/whoami",
-            "/CORE/V2/oauth/whoami",
-            "/core/v2/oauth/whoami/x",
-            "/core/v2/oauth/whoami;x=1",
-            "/core/v2/oauth/whoami%00",
-        ];
-        for probe in probes {
+        for probe in PROBES {
             assert!(!documented.contains_key(probe), "{probe}");
             for method in ["GET", "POST"] {
-                // As it stands: a client would tidy it up.
+                // Sent raw: an HTTP client would normalize the path.
                 let answer = send_raw(app, format!(
                     "{method} {probe} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
                     app.token
                 ).as_bytes());
-                let refused = answer.starts_with("HTTP/1.1 404 ")
+                let rejected = answer.starts_with("HTTP/1.1 404 ")
                     && answer.contains(r#"{"message":"not found""#);
-                assert!(refused, "{method} {probe}: {answer}");
+                assert!(rejected, "{method} {probe}: {answer}");
             }
         }
         let versions: Vec<_> =

@@ -1,4 +1,4 @@
-//! The contract: the OpenAPI document, HTTP itself, and clients written against it.
+//! The contract: the OpenAPI document, HTTP, and clients that depend on both.
 
 mod client;
 mod http;

@@ -1,16 +1,16 @@
-//! The OpenAPI document, held against what the service answers; and the page made from it.
+//! The OpenAPI document compared with real responses, and the page made from it.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Answer, App, check, group_path};
+use crate::support::{Answer, App, GROUPS, check, group_path};
 
 async fn document(app: &App) -> Value {
     Answer::to(app.anonymous(Method::GET, "/openapi.json")).await.expect(200)
 }
 
-/// Every operation, as (method and path, operation).
+/// Every operation with its method and path.
 fn operations(document: &Value) -> Vec<(String, &Value)> {
     let paths = document["paths"].as_object().unwrap();
     let operations = paths.iter().flat_map(|(path, item)| {
@@ -22,7 +22,7 @@ fn operations(document: &Value) -> Vec<(String, &Value)> {
     operations.collect()
 }
 
-/// What a reference leads to; a value that is none, as it is.
+/// The target of a reference; any other value itself.
 fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     match value["$ref"].as_str() {
         Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
@@ -35,7 +35,7 @@ fn names(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn every_operation_says_how_it_can_fail() {
+fn every_operation_documents_its_errors() {
     check(async |app| {
         let document = document(app).await;
         for (called, operation) in operations(&document) {
@@ -78,7 +78,7 @@ fn every_operation_says_how_it_can_fail() {
 }
 
 #[test]
-fn the_documented_refusals_are_the_ones_that_are_answered() {
+fn documented_errors_match_real_errors() {
     check(async |app| {
         let document = document(app).await;
         let unknown = group_path(Uuid::now_v7());
@@ -106,11 +106,11 @@ fn the_documented_refusals_are_the_ones_that_are_answered() {
 }
 
 #[test]
-fn the_schemas_have_the_members_of_real_answers() {
+fn schemas_have_the_members_of_real_responses() {
     check(async |app| {
         let document = document(app).await;
         let schemas = &document["components"]["schemas"];
-        let list = app.get("/core/v2/phonenumber/did_groups").await.expect(200);
+        let list = app.get(GROUPS).await.expect(200);
         let error = app.get(&group_path(Uuid::now_v7())).await.expect(404);
         let related = app.get(&format!("{}?with_related=true", app.partner.code_path())).await;
         for (name, answer) in [
@@ -132,7 +132,7 @@ fn the_schemas_have_the_members_of_real_answers() {
                 .collect();
             required.sort_unstable();
             let mut members = names(&schema["properties"]);
-            // Only where a token is asked for.
+            // Only the token endpoints have it.
             members.retain(|member| (name, *member) != ("ErrorBody", "error"));
             assert_eq!(members, names(answer), "{name}");
             assert_eq!(required, names(answer), "{name} leaves nothing out");
@@ -141,7 +141,7 @@ fn the_schemas_have_the_members_of_real_answers() {
 }
 
 #[test]
-fn a_patch_needs_no_member_and_a_put_every_writable_one() {
+fn patch_requires_no_member_and_put_every_writable_one() {
     check(async |app| {
         let document = document(app).await;
         let schemas = &document["components"]["schemas"];
@@ -158,7 +158,7 @@ fn a_patch_needs_no_member_and_a_put_every_writable_one() {
                     "string_key_2"
                 ]),
             ),
-            // The rest is an ancestor's to write.
+            // Only an ancestor can write the other members.
             ("Partner", json!(["attributes", "callbacks", "company_name", "country_code", "name"])),
         ] {
             let (patch, put) =
@@ -168,7 +168,7 @@ fn a_patch_needs_no_member_and_a_put_every_writable_one() {
             for schema in [patch, put] {
                 assert_eq!(schema["additionalProperties"], false);
                 assert_eq!(names(&schema["properties"]), names(&schemas[noun]["properties"]));
-                // No null: a name cannot be cleared.
+                // Not nullable: a name cannot be cleared.
                 assert_eq!(schema["properties"]["name"]["$ref"], "#/components/schemas/Name");
             }
         }
@@ -176,10 +176,10 @@ fn a_patch_needs_no_member_and_a_put_every_writable_one() {
 }
 
 #[test]
-fn the_samples_of_carrierx_are_the_examples() {
+fn the_examples_are_the_samples_of_carrierx() {
     check(async |app| {
         let document = document(app).await;
-        for (path, sent, answered) in [
+        for (path, sent, returned) in [
             (
                 "did_groups/{did_group_sid}",
                 json!({"name": "my_did_group"}),
@@ -216,14 +216,14 @@ fn the_samples_of_carrierx_are_the_examples() {
             }
             for method in ["patch", "put"] {
                 let content = &item[method]["responses"]["200"]["content"]["application/json"];
-                assert_eq!(content["example"], answered);
+                assert_eq!(content["example"], returned);
             }
         }
     });
 }
 
 #[test]
-fn the_documentation_page_asks_nobody_else() {
+fn the_documentation_page_loads_nothing_from_other_hosts() {
     check(async |app| {
         let page = Answer::to(app.anonymous(Method::GET, "/docs/")).await;
         assert_eq!(page.status, 200);

@@ -1,4 +1,4 @@
-//! Requests that no HTTP client would send.
+//! Requests that an ordinary HTTP client does not send.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +6,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shortline::auth::Scope;
 
-use crate::support::{Answer, App, check, check_with, code_path, group_path, send_raw};
-
-const CODES: &str = "/core/v2/phonenumber/short_codes";
+use crate::support::{Answer, App, CODES, check, check_with, code_path, group_path, send_raw};
 
 #[test]
-fn api4_long_urls_and_many_arguments_are_refused_or_answered() {
+fn long_urls_and_many_arguments_are_answered_quickly() {
     check(async |app| {
         let many = |name: &str, value: &str, count: usize| {
             format!("{CODES}?{}", format!("{name}={value}&").repeat(count))
@@ -47,7 +45,7 @@ fn api4_long_urls_and_many_arguments_are_refused_or_answered() {
                 started.elapsed()
             );
         }
-        // Heads that are far too large, or hold far too much, end with their connection.
+        // The connection of an oversized request head is closed.
         for head in [
             format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(1_000_000)),
             format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(1_000_000)),
@@ -61,7 +59,7 @@ fn api4_long_urls_and_many_arguments_are_refused_or_answered() {
 }
 
 #[test]
-fn api5_a_method_is_the_one_that_was_sent() {
+fn method_override_headers_are_ignored() {
     check(async |app| {
         let reader = app.token(app.partner.sid, &[Scope::PhonenumberRead]);
         for name in ["x-http-method-override", "x-http-method", "x-method-override"] {
@@ -85,7 +83,7 @@ fn api5_a_method_is_the_one_that_was_sent() {
 }
 
 #[test]
-fn api8_trace_and_connect_are_refused_and_nothing_is_echoed() {
+fn trace_and_connect_are_rejected_and_not_echoed() {
     check(async |app| {
         for line in [
             "TRACE / HTTP/1.1",
@@ -105,7 +103,7 @@ fn api8_trace_and_connect_are_refused_and_nothing_is_echoed() {
 }
 
 #[test]
-fn api10_a_host_header_reaches_links_as_a_host_alone() {
+fn a_forged_host_header_changes_only_the_host_of_links() {
     let next = |app: &App, host: &str| {
         let head = format!(
             "GET {CODES}?limit=1 HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\nX-Forwarded-Host: forged.example\r\nForwarded: host=forged.example\r\nX-Forwarded-Prefix: /forged\r\nX-Original-URL: /forged\r\nConnection: close\r\n\r\n",
@@ -138,7 +136,7 @@ fn api10_a_host_header_reaches_links_as_a_host_alone() {
             Some(format!("http://api.example:8080{CODES}?limit=1&offset=1"))
         );
         for host in hosts {
-            // Refused, or a link to that very host with our path.
+            // Either the request is rejected or the link has this host and an unchanged path.
             if let Some(link) = next(app, host) {
                 let link = url::Url::parse(&link).unwrap_or_else(|error| panic!("{error}: {link}"));
                 assert_eq!(

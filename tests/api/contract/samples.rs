@@ -1,11 +1,11 @@
-//! The samples on CarrierX's pages, word for word, against `shortline dev`'s data.
+//! The samples of CarrierX's documentation, unchanged, against the data of `shortline dev`.
 
 use serde_json::json;
 
 use crate::operations::dev::Dev;
 
 #[test]
-fn the_samples_answer_as_documented_when_only_the_host_is_changed() {
+fn carrierx_samples_work_when_only_the_host_changes() {
     let dev = Dev::start(&["--ephemeral"]);
 
     let page = include_str!("../samples/update-did-group.sh");
@@ -17,7 +17,8 @@ fn the_samples_answer_as_documented_when_only_the_host_is_changed() {
     });
     assert_eq!(dev.run_sample(page), expected);
 
-    // The page's request says "new shortcode name" and its answer "new short code name": ours returns what was sent.
+    // The request of the page has "new shortcode name" and its response "new short code name". Shortline
+    // returns the name that was sent.
     let page = include_str!("../samples/update-short-code.sh");
     let expected = json!({
         "attributes": {},

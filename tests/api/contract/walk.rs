@@ -1,21 +1,20 @@
-//! A walk over the OpenAPI document: no operation escapes the rules of authentication, scopes and tenancy.
+//! A walk over the OpenAPI document: authentication, scopes and tenancy hold for every operation.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use shortline::auth::Scope;
-use shortline::store::Resource;
 use uuid::Uuid;
 
 use crate::support::{Answer, App, Tenant, check};
 
-/// An operation of the document that needs a token.
+/// An operation that needs a token.
 struct Operation {
     method: Method,
     template: String,
     scopes: Vec<Scope>,
 }
 
-/// The operations that are open to everybody, by their paths.
+/// The paths of the operations that need no token.
 const OPEN: [&str; 4] = ["/core/v2/oauth/token", "/healthz", "/openapi.json", "/readyz"];
 
 async fn operations(app: &App) -> Vec<Operation> {
@@ -43,19 +42,19 @@ async fn operations(app: &App) -> Vec<Operation> {
         }
     }
     assert!(operations.len() >= 12);
-    // What is deleted is of no use to the others.
+    // Deletions come last, since the other operations need their objects.
     operations.sort_by_key(|operation| operation.method == Method::DELETE);
     operations
 }
 
-/// A body that would be good.
+/// A valid body.
 enum Body {
     Json(Value),
     Form(&'static str),
 }
 
 impl Operation {
-    /// A request for the tenant's row, with a body that would be good.
+    /// A request for an object of the tenant with a valid body.
     fn request(&self, app: &App, tenant: &Tenant) -> reqwest::RequestBuilder {
         let (sid, body) = self.target(app, tenant);
         let path = match self.template.split_once('{') {
@@ -73,25 +72,26 @@ impl Operation {
     }
 
     fn target(&self, app: &App, tenant: &Tenant) -> (Uuid, Body) {
-        let object = |members| Body::Json(Value::Object(members));
         match self.template.strip_prefix("/core/v2").unwrap() {
             "/phonenumber/did_groups/{did_group_sid}" => {
-                (tenant.group.did_group_sid, object(tenant.group.members().unwrap()))
+                (tenant.group_sid, Body::Json(json!({"callback_url": null, "name": "after"})))
             }
             "/phonenumber/short_codes/{short_code_sid}" => {
-                (tenant.code.short_code_sid, object(tenant.code.members().unwrap()))
+                let whole = json!({
+                    "attributes": {}, "callback_url": null, "did_group_sid": tenant.group_sid,
+                    "name": "after", "string_key_1": null, "string_key_2": null
+                });
+                (tenant.code_sid, Body::Json(whole))
             }
-            "/phonenumber/did_groups/{did_group_sid}/history" => {
-                (tenant.group.did_group_sid, Body::Form(""))
-            }
+            "/phonenumber/did_groups/{did_group_sid}/history" => (tenant.group_sid, Body::Form("")),
             "/phonenumber/did_groups/{did_group_sid}/revert" => {
-                (tenant.group.did_group_sid, Body::Json(json!({"version": 1})))
+                (tenant.group_sid, Body::Json(json!({"version": 1})))
             }
             "/phonenumber/short_codes/{short_code_sid}/history" => {
-                (tenant.code.short_code_sid, Body::Form(""))
+                (tenant.code_sid, Body::Form(""))
             }
             "/phonenumber/short_codes/{short_code_sid}/revert" => {
-                (tenant.code.short_code_sid, Body::Json(json!({"version": 1})))
+                (tenant.code_sid, Body::Json(json!({"version": 1})))
             }
             "/phonenumber/did_groups" => (Uuid::nil(), Body::Json(json!({}))),
             "/phonenumber/short_codes" => {
@@ -107,7 +107,7 @@ impl Operation {
                 (tenant.sid, Body::Json(whole))
             }
             "/oauth/token/{partner_sid}" => {
-                // A token is made for a descendant.
+                // Tokens are issued for descendants only.
                 let own = tenant.sid == app.partner.sid;
                 (if own { app.child.sid } else { tenant.sid }, Body::Form(""))
             }
@@ -116,16 +116,16 @@ impl Operation {
                 (Uuid::nil(), Body::Form("token=5ebc03d6-8b2b-44ad-bf65-72d4f1491dda"))
             }
             "/oauth/tokens" | "/oauth/whoami" => (Uuid::nil(), Body::Form("")),
-            template => panic!("nobody says how to call {} {template}", self.method),
+            template => panic!("no request is known for {} {template}", self.method),
         }
     }
 
-    /// Whether the operation reaches descendants, whatever the token carries.
+    /// True if the operation applies to descendants without a descendant scope.
     fn always_reaches_descendants(&self) -> bool {
         !self.scopes.iter().any(|scope| scope.as_str().starts_with("phonenumber."))
     }
 
-    /// What answers may be kept by.
+    /// The `Cache-Control` of its responses.
     fn cache_control(&self) -> &'static str {
         if self.template.contains("/oauth/") { "no-store" } else { "private, no-cache" }
     }
@@ -143,10 +143,10 @@ fn every_operation_is_401_without_a_token() {
 }
 
 #[test]
-fn every_operation_is_403_with_every_scope_but_the_named_ones() {
+fn every_operation_is_403_without_one_of_its_scopes() {
     check(async |app| {
         for operation in operations(app).await {
-            // Any valid token is enough.
+            // Any valid token is sufficient.
             if operation.scopes.is_empty() {
                 continue;
             }
@@ -160,7 +160,7 @@ fn every_operation_is_403_with_every_scope_but_the_named_ones() {
 }
 
 #[test]
-fn every_operation_works_with_any_one_of_its_scopes() {
+fn every_operation_succeeds_with_any_one_of_its_scopes() {
     check(async |app| {
         for operation in operations(app).await {
             let any = [Scope::PhonenumberRead];
@@ -179,11 +179,11 @@ fn every_operation_works_with_any_one_of_its_scopes() {
 }
 
 #[test]
-fn every_operation_is_404_for_a_strangers_row() {
+fn every_operation_is_404_for_an_invisible_object() {
     check(async |app| {
         let of_a_row = |operation: &Operation| operation.template.contains('{');
         for operation in operations(app).await.into_iter().filter(of_a_row) {
-            let all = [&app.stranger, &app.child];
+            let all = [&app.unrelated, &app.child];
             for tenant in if operation.always_reaches_descendants() { &all[..1] } else { &all } {
                 let request = operation.request(app, tenant).bearer_auth(&app.token);
                 Answer::to(request).await.expect_error(404, "no item error");
@@ -193,7 +193,7 @@ fn every_operation_is_404_for_a_strangers_row() {
 }
 
 #[test]
-fn every_path_refuses_other_methods_and_answers_head_as_get() {
+fn every_path_rejects_other_methods_and_supports_head() {
     check(async |app| {
         for operation in operations(app).await {
             let path =
@@ -213,11 +213,11 @@ fn every_path_refuses_other_methods_and_answers_head_as_get() {
 }
 
 #[test]
-fn api5_the_plain_token_of_a_partner_manages_numbers_alone() {
+fn the_phonenumber_scope_opens_no_other_operations() {
     check(async |app| {
         let plain = app.token(app.partner.sid, &[Scope::PhonenumberManage]);
         let document = Answer::to(app.anonymous(Method::GET, "/openapi.json")).await.expect(200);
-        let mut refused = 0;
+        let mut rejected = 0;
         for (template, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
                 let scopes = operation["security"].to_string();
@@ -233,9 +233,9 @@ fn api5_the_plain_token_of_a_partner_manages_numbers_alone() {
                 let method = method.to_uppercase().parse().unwrap();
                 let request = app.anonymous(method, &path).bearer_auth(&plain).json(&json!({}));
                 Answer::to(request).await.expect_error(403, "forbidden");
-                refused += 1;
+                rejected += 1;
             }
         }
-        assert!(refused >= 10, "{refused}");
+        assert!(rejected >= 10, "{rejected}");
     });
 }

@@ -10,13 +10,13 @@ use shortline::partners::{Partner, Status};
 use uuid::Uuid;
 
 use super::{
-    BY_PASSWORD, CLIENT_CREDENTIALS, PASSWORD, REVOKE, TOKEN, client, ends, form, grant, login,
-    refresh, refusal, refused, secret, set, whoami,
+    BY_PASSWORD, CLIENT_CREDENTIALS, PASSWORD, REVOKE, TOKEN, access_token, client, error, form,
+    grant, login, oauth_error, refresh, update_partner, wait_until_rejected, whoami,
 };
 use crate::support::{Answer, check, check_with};
 
 #[test]
-fn a_client_gets_a_token_for_its_secret() {
+fn a_client_exchanges_its_secret_for_a_token() {
     check(async |app| {
         let client = client(app, &app.partner, &Scope::DEFAULT).await;
         let answer = grant(app, &client, &[CLIENT_CREDENTIALS, ("name", "nightly")]).await;
@@ -40,7 +40,7 @@ fn a_client_gets_a_token_for_its_secret() {
                 "token_type"
             ]
         );
-        assert_eq!(secret(&token).split('.').count(), 3);
+        assert_eq!(access_token(&token).split('.').count(), 3);
         assert_eq!((&token["client_id"], &token["name"]), (&json!(client.0), &json!("nightly")));
         assert_eq!(
             (&token["token_type"], &token["refresh_token"]),
@@ -48,20 +48,21 @@ fn a_client_gets_a_token_for_its_secret() {
         );
         let scopes = json!(["oauth.manage", "partners.manage", "phonenumber.manage"]);
         assert_eq!(token["scopes"], scopes);
-        let me = whoami(app, secret(&token)).await.expect(200);
+        let me = whoami(app, access_token(&token)).await.expect(200);
         assert_eq!(
             (&me["partner"]["partner_sid"], &me["scopes"]),
             (&json!(app.partner.sid), &scopes)
         );
         assert_eq!(me["token"]["token_sid"], token["token_sid"]);
         assert_eq!(me["token"]["access_token"], Value::Null);
-        let read = app.anonymous(Method::GET, &app.partner.code_path()).bearer_auth(secret(&token));
+        let read =
+            app.anonymous(Method::GET, &app.partner.code_path()).bearer_auth(access_token(&token));
         Answer::to(read).await.expect(200);
     });
 }
 
 #[test]
-fn a_client_proves_itself_in_the_header_or_in_the_form() {
+fn clients_authenticate_in_the_header_or_in_the_form() {
     check(async |app| {
         let (id, secret) = client(app, &app.partner, &Scope::DEFAULT).await;
         let by_header = async |id: &str, secret: &str, fields: &[(&str, &str)]| {
@@ -69,28 +70,28 @@ fn a_client_proves_itself_in_the_header_or_in_the_form() {
             Answer::to(form(request, fields)).await
         };
         by_header(&id, &secret, &[CLIENT_CREDENTIALS]).await.expect(200);
-        // Encoded as in a form, each half.
+        // Id and secret are each form-encoded (RFC 6749, section 2.3.1).
         let encoded = id.replace('-', "%2D");
         by_header(&encoded, &secret, &[CLIENT_CREDENTIALS, ("client_id", &id)]).await.expect(200);
         let both = [CLIENT_CREDENTIALS, ("client_id", &id), ("client_secret", &secret)];
         let answer = by_header(&id, &secret, &both).await;
-        assert_eq!(refused(answer), refusal(400, "invalid_request", "client_id"));
+        assert_eq!(oauth_error(answer), error(400, "invalid_request", "client_id"));
         let wrong = by_header(&id, "wrong", &[CLIENT_CREDENTIALS]).await;
         assert_eq!(wrong.header("www-authenticate"), Some(r#"Basic realm="shortline""#));
-        assert_eq!(refused(wrong), refusal(401, "invalid_client", ""));
-        // An empty header says nothing, so the form counts.
+        assert_eq!(oauth_error(wrong), error(401, "invalid_client", ""));
+        // Empty credentials in the header are ignored in favour of the form.
         let empty = app.anonymous(Method::POST, TOKEN).header("authorization", "Basic Og==");
         Answer::to(form(empty, &both)).await.expect(200);
         for sent in ["Basic Og==", "Basic", "Basic x", "Bearer x"] {
             let request = app.anonymous(Method::POST, TOKEN).header("authorization", sent);
             let answer = Answer::to(form(request, &[CLIENT_CREDENTIALS])).await;
-            assert_eq!(refused(answer), refusal(401, "invalid_client", ""), "{sent}");
+            assert_eq!(oauth_error(answer), error(401, "invalid_client", ""), "{sent}");
         }
     });
 }
 
 #[test]
-fn who_proves_nothing_gets_nothing() {
+fn wrong_credentials_are_rejected() {
     check(async |app| {
         let good = client(app, &app.partner, &Scope::DEFAULT).await;
         login(app, &app.partner, "ann").await;
@@ -103,12 +104,12 @@ fn who_proves_nothing_gets_nothing() {
             with("", ""),
         ] {
             let answer = grant(app, &bad, &[CLIENT_CREDENTIALS]).await;
-            assert_eq!(refused(answer), refusal(401, "invalid_client", ""), "{bad:?}");
+            assert_eq!(oauth_error(answer), error(401, "invalid_client", ""), "{bad:?}");
         }
         for (name, password) in [("ann", "wrong"), ("bob", PASSWORD), ("Ann", PASSWORD)] {
             let fields = [("grant_type", "password"), ("username", name), ("password", password)];
             let answer = grant(app, &good, &fields).await;
-            assert_eq!(refused(answer), refusal(401, "invalid_grant", ""), "{name}");
+            assert_eq!(oauth_error(answer), error(401, "invalid_grant", ""), "{name}");
         }
     });
 }
@@ -117,7 +118,7 @@ fn who_proves_nothing_gets_nothing() {
 type Fields<'a> = &'a [(&'a str, &'a str)];
 
 #[test]
-fn what_a_form_says_wrongly_is_named() {
+fn invalid_form_fields_are_named() {
     check(async |app| {
         let client = client(app, &app.partner, &Scope::DEFAULT).await;
         let long = "x".repeat(256);
@@ -153,9 +154,9 @@ fn what_a_form_says_wrongly_is_named() {
                 "refresh_token",
             ),
         ];
-        for (fields, error, field) in cases {
+        for (fields, code, field) in cases {
             let answer = grant(app, &client, fields).await;
-            assert_eq!(refused(answer), refusal(400, error, field), "{fields:?}");
+            assert_eq!(oauth_error(answer), error(400, code, field), "{fields:?}");
         }
         let unknown = [CLIENT_CREDENTIALS, ("audience", "x"), ("scope", "")];
         grant(app, &client, &unknown).await.expect(200);
@@ -171,7 +172,7 @@ fn what_a_form_says_wrongly_is_named() {
 }
 
 #[test]
-fn a_scope_narrows_and_one_that_is_not_held_is_refused() {
+fn a_requested_scope_narrows_the_token_or_is_rejected_when_missing() {
     check(async |app| {
         use Scope::{PartnersRead, PhonenumberManage, PhonenumberRead};
         let client =
@@ -185,21 +186,21 @@ fn a_scope_narrows_and_one_that_is_not_held_is_refused() {
                 grant(app, &client, &[CLIENT_CREDENTIALS, ("scope", text)]).await.expect(200);
             assert_eq!(token["scopes"], json!(["partners.read", "phonenumber.read"]), "{text}");
         }
-        // The client lacks it.
+        // The client does not have the scope.
         let more = [CLIENT_CREDENTIALS, ("scope", "admin.manage phonenumber.read")];
         let answer = grant(app, &client, &more).await;
         assert!(answer.text.contains("admin.manage") && !answer.text.contains("phonenumber.read"));
-        assert_eq!(refused(answer), refusal(400, "invalid_scope", "scope"));
-        // The partner lacks it, or an ancestor.
+        assert_eq!(oauth_error(answer), error(400, "invalid_scope", "scope"));
+        // The partner or an ancestor does not have the scope.
         let child = self::client(app, &app.child, &[PhonenumberManage, PhonenumberRead]).await;
         let narrow = |partner: &mut Partner| {
             partner.available_scopes = [PhonenumberRead].into_iter().collect();
         };
-        set(app, app.partner.sid, narrow).await;
+        update_partner(app, app.partner.sid, narrow).await;
         for client in [&client, &child] {
-            let asked = [CLIENT_CREDENTIALS, ("scope", "phonenumber.manage")];
-            let answer = grant(app, client, &asked).await;
-            assert_eq!(refused(answer), refusal(400, "invalid_scope", "scope"));
+            let requested = [CLIENT_CREDENTIALS, ("scope", "phonenumber.manage")];
+            let answer = grant(app, client, &requested).await;
+            assert_eq!(oauth_error(answer), error(400, "invalid_scope", "scope"));
             let all = grant(app, client, &[CLIENT_CREDENTIALS]).await.expect(200);
             assert_eq!(all["scopes"], json!(["phonenumber.read"]));
         }
@@ -207,7 +208,7 @@ fn a_scope_narrows_and_one_that_is_not_held_is_refused() {
 }
 
 #[test]
-fn a_token_lives_as_long_as_it_is_asked_to() {
+fn a_token_lives_as_long_as_requested() {
     check(async |app| {
         let client = client(app, &app.partner, &Scope::DEFAULT).await;
         let short = grant(app, &client, &[CLIENT_CREDENTIALS, ("access_token_expires_in", "1")]);
@@ -215,31 +216,31 @@ fn a_token_lives_as_long_as_it_is_asked_to() {
         let century = [CLIENT_CREDENTIALS, ("access_token_expires_in", "3153600000")];
         let century = grant(app, &client, &century).await.expect(200);
         assert!(century["date_expiration_access_token"].as_str() > Some("2120"));
-        whoami(app, secret(&century)).await.expect(200);
+        whoami(app, access_token(&century)).await.expect(200);
         sleep(Duration::from_millis(1_100)).await;
-        whoami(app, secret(&short)).await.expect_error(401, "unauthorized");
+        whoami(app, access_token(&short)).await.expect_error(401, "unauthorized");
     });
 }
 
 #[test]
-fn tokens_are_opaque_where_the_server_is_set_so() {
+fn the_server_can_issue_opaque_tokens() {
     check_with(&["--token-format", "opaque"], async |app| {
         let client = client(app, &app.partner, &Scope::DEFAULT).await;
         let token = grant(app, &client, &[CLIENT_CREDENTIALS]).await.expect(200);
-        secret(&token).parse::<Uuid>().unwrap();
-        whoami(app, &secret(&token).to_uppercase()).await.expect(200);
-        let revoke = form(app.request(Method::POST, REVOKE), &[("token", secret(&token))]);
+        access_token(&token).parse::<Uuid>().unwrap();
+        whoami(app, &access_token(&token).to_uppercase()).await.expect(200);
+        let revoke = form(app.request(Method::POST, REVOKE), &[("token", access_token(&token))]);
         assert_eq!(Answer::to(revoke).await.status, 204);
-        ends(app, secret(&token)).await;
+        wait_until_rejected(app, access_token(&token)).await;
     });
 }
 
 #[test]
-fn a_partner_logs_in_through_a_client_of_its_own_or_of_an_ancestor() {
+fn a_login_needs_a_client_of_its_partner_or_an_ancestor() {
     check(async |app| {
         let own = client(app, &app.child, &Scope::DEFAULT).await;
         let ancestors = client(app, &app.partner, &[Scope::PhonenumberManage]).await;
-        let strangers = client(app, &app.stranger, &Scope::DEFAULT).await;
+        let foreign = client(app, &app.unrelated, &Scope::DEFAULT).await;
         login(app, &app.child, "ann").await;
         let token = grant(app, &own, &BY_PASSWORD).await.expect(200);
         assert_eq!(token["partner_sid"], json!(app.child.sid));
@@ -248,41 +249,41 @@ fn a_partner_logs_in_through_a_client_of_its_own_or_of_an_ancestor() {
         let token = grant(app, &ancestors, &BY_PASSWORD).await.expect(200);
         assert_eq!(token["partner_sid"], json!(app.child.sid));
         assert_eq!(token["scopes"], json!(["phonenumber.manage"]));
-        let answer = grant(app, &strangers, &BY_PASSWORD).await;
-        assert_eq!(refused(answer), refusal(401, "invalid_grant", ""));
-        // Nor does a descendant's client log its ancestor in.
+        let answer = grant(app, &foreign, &BY_PASSWORD).await;
+        assert_eq!(oauth_error(answer), error(401, "invalid_grant", ""));
+        // A client of a descendant does not work for a login of its ancestor.
         login(app, &app.partner, "bob").await;
         let up = [("grant_type", "password"), ("username", "bob"), ("password", PASSWORD)];
-        assert_eq!(refused(grant(app, &own, &up).await), refusal(401, "invalid_grant", ""));
+        assert_eq!(oauth_error(grant(app, &own, &up).await), error(401, "invalid_grant", ""));
     });
 }
 
 #[test]
-fn no_grant_works_for_a_suspended_partner_or_below_one() {
+fn suspended_partners_and_their_descendants_get_no_tokens() {
     check(async |app| {
         let own = client(app, &app.child, &Scope::DEFAULT).await;
         login(app, &app.child, "ann").await;
         let token = grant(app, &own, &BY_PASSWORD).await.expect(200);
         for sid in [app.child.sid, app.partner.sid] {
-            set(app, sid, |partner| partner.status = Status::Suspended).await;
+            update_partner(app, sid, |partner| partner.status = Status::Suspended).await;
             let answer = grant(app, &own, &[CLIENT_CREDENTIALS]).await;
-            assert_eq!(refused(answer), refusal(401, "invalid_client", ""));
+            assert_eq!(oauth_error(answer), error(401, "invalid_client", ""));
             let answer = grant(app, &own, &BY_PASSWORD).await;
-            assert_eq!(refused(answer), refusal(401, "invalid_grant", ""));
+            assert_eq!(oauth_error(answer), error(401, "invalid_grant", ""));
             let answer = refresh(app, &own, &token).await;
-            assert_eq!(refused(answer), refusal(400, "invalid_grant", "refresh_token"));
-            set(app, sid, |partner| partner.status = Status::Active).await;
+            assert_eq!(oauth_error(answer), error(400, "invalid_grant", "refresh_token"));
+            update_partner(app, sid, |partner| partner.status = Status::Active).await;
         }
         refresh(app, &own, &token).await.expect(200);
-        set(app, app.child.sid, |partner| partner.status = Status::Suspended).await;
+        update_partner(app, app.child.sid, |partner| partner.status = Status::Suspended).await;
         let path = format!("{TOKEN}/{}", app.child.sid);
         let answer = Answer::to(app.request(Method::POST, &path)).await;
-        assert_eq!(refused(answer), refusal(400, "invalid_grant", "partner_sid"));
+        assert_eq!(oauth_error(answer), error(400, "invalid_grant", "partner_sid"));
     });
 }
 
 #[test]
-fn guessing_gets_slower_and_the_right_secret_does_not() {
+fn wrong_secrets_are_delayed_and_the_right_one_is_not() {
     check(async |app| {
         let client = client(app, &app.partner, &Scope::DEFAULT).await;
         let wrong = (client.0.clone(), "wrong".to_owned());
@@ -298,7 +299,7 @@ fn guessing_gets_slower_and_the_right_secret_does_not() {
         assert!(attempt(&wrong, 401).await >= Duration::from_millis(250));
         assert!(attempt(&wrong, 401).await >= Duration::from_millis(500));
         assert!(attempt(&client, 200).await < Duration::from_millis(500).max(quick * 4));
-        // It starts from nothing again.
+        // A success resets the delay.
         assert!(attempt(&wrong, 401).await < Duration::from_millis(250).max(quick * 4));
     });
 }

@@ -1,4 +1,4 @@
-//! OAuth: grants, refresh tokens, revocation, and what is stored of a secret.
+//! OAuth: grants, refresh tokens, revocation and the storage of secrets.
 
 mod grants;
 mod refresh_tokens;
@@ -21,14 +21,14 @@ use uuid::Uuid;
 
 use crate::support::{Answer, App, Tenant};
 
-pub(super) const TOKEN: &str = "/core/v2/oauth/token";
+const TOKEN: &str = "/core/v2/oauth/token";
 
-pub(super) const REVOKE: &str = "/core/v2/oauth/revoke";
+const REVOKE: &str = "/core/v2/oauth/revoke";
 
-pub(super) const PASSWORD: &str = "correct horse & battery=staple";
+const PASSWORD: &str = "correct horse & battery=staple";
 
-/// A client of the tenant: its id and secret.
-pub(super) async fn client(app: &App, tenant: &Tenant, scopes: &[Scope]) -> (String, String) {
+/// Creates an OAuth client of the tenant and returns its id and secret.
+async fn client(app: &App, tenant: &Tenant, scopes: &[Scope]) -> (String, String) {
     let scopes = scopes.iter().copied().collect();
     let (client, secret) = OauthClient::new(tenant.sid, scopes).unwrap();
     let client =
@@ -36,52 +36,48 @@ pub(super) async fn client(app: &App, tenant: &Tenant, scopes: &[Scope]) -> (Str
     (client.object.client_id.to_string(), secret)
 }
 
-pub(super) async fn login(app: &App, tenant: &Tenant, name: &str) {
+async fn login(app: &App, tenant: &Tenant, name: &str) {
     let name = Name::from_member(name.into()).unwrap();
     let login = PartnerLogin::new(tenant.sid, name, &Password::new(PASSWORD).unwrap()).unwrap();
     store::create_one(&mut app.connection().await, &Actor::operator(), login).await.unwrap();
 }
 
-pub(super) fn form(request: RequestBuilder, fields: &[(&str, &str)]) -> RequestBuilder {
+fn form(request: RequestBuilder, fields: &[(&str, &str)]) -> RequestBuilder {
     let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
     request.header("content-type", "application/x-www-form-urlencoded").body(body)
 }
 
 /// A token request without a header, answered with `no-store`.
-pub(super) async fn ask(app: &App, fields: &[(&str, &str)]) -> Answer {
+async fn ask(app: &App, fields: &[(&str, &str)]) -> Answer {
     let answer = Answer::to(form(app.anonymous(Method::POST, TOKEN), fields)).await;
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(answer.header("pragma"), Some("no-cache"));
     answer
 }
 
-/// A token request of that client.
-pub(super) async fn grant(
-    app: &App,
-    (id, secret): &(String, String),
-    fields: &[(&str, &str)],
-) -> Answer {
+/// Sends a token request with the client's credentials; no response may be cached.
+async fn grant(app: &App, (id, secret): &(String, String), fields: &[(&str, &str)]) -> Answer {
     let own = [("client_id", id.as_str()), ("client_secret", secret)];
     ask(app, &[&own[..], fields].concat()).await
 }
 
-pub(super) const CLIENT_CREDENTIALS: (&str, &str) = ("grant_type", "client_credentials");
+const CLIENT_CREDENTIALS: (&str, &str) = ("grant_type", "client_credentials");
 
-pub(super) const BY_PASSWORD: [(&str, &str); 3] =
+const BY_PASSWORD: [(&str, &str); 3] =
     [("grant_type", "password"), ("username", "ann"), ("password", PASSWORD)];
 
-pub(super) async fn refresh(app: &App, client: &(String, String), token: &Value) -> Answer {
+async fn refresh(app: &App, client: &(String, String), token: &Value) -> Answer {
     let secret = token["refresh_token"].as_str().unwrap();
     grant(app, client, &[("grant_type", "refresh_token"), ("refresh_token", secret)]).await
 }
 
-pub(super) fn secret(token: &Value) -> &str {
+fn access_token(token: &Value) -> &str {
     token["access_token"].as_str().unwrap()
 }
 
-/// The name in RFC 6749 of an error, with its status and field.
+/// The status of an error, its code from RFC 6749 and the field it names.
 #[track_caller]
-pub(super) fn refused(answer: Answer) -> (u16, String, Value) {
+fn oauth_error(answer: Answer) -> (u16, String, Value) {
     let status = answer.status;
     let body = answer.expect(status);
     assert_eq!(body.as_object().unwrap().len(), 3, "{body}");
@@ -90,17 +86,17 @@ pub(super) fn refused(answer: Answer) -> (u16, String, Value) {
     (status, body["error"].as_str().unwrap().to_owned(), body["errors"][0]["field"].clone())
 }
 
-pub(super) fn refusal(status: u16, error: &str, field: &str) -> (u16, String, Value) {
+fn error(status: u16, error: &str, field: &str) -> (u16, String, Value) {
     let field = if field.is_empty() { Value::Null } else { json!(field) };
     (status, error.to_owned(), field)
 }
 
-pub(super) async fn whoami(app: &App, token: &str) -> Answer {
+async fn whoami(app: &App, token: &str) -> Answer {
     Answer::to(app.anonymous(Method::GET, "/core/v2/oauth/whoami").bearer_auth(token)).await
 }
 
-/// Waits until the token has ended: 5 seconds at most.
-pub(super) async fn ends(app: &App, token: &str) {
+/// Waits until the token is rejected, at most 5 seconds.
+async fn wait_until_rejected(app: &App, token: &str) {
     let started = Instant::now();
     while whoami(app, token).await.status != 401 {
         assert!(started.elapsed() < Duration::from_secs(5), "not ended within 5 seconds");
@@ -108,7 +104,7 @@ pub(super) async fn ends(app: &App, token: &str) {
     }
 }
 
-pub(super) async fn set(app: &App, sid: Uuid, change: impl FnOnce(&mut Partner)) {
+async fn update_partner(app: &App, sid: Uuid, change: impl FnOnce(&mut Partner)) {
     let change = |partner: &mut Partner| {
         change(partner);
         Ok(())
@@ -116,6 +112,6 @@ pub(super) async fn set(app: &App, sid: Uuid, change: impl FnOnce(&mut Partner))
     store::change(&mut app.connection().await, &Actor::operator(), sid, change).await.unwrap();
 }
 
-pub(super) async fn revoke(app: &App, bearer: &str, fields: &[(&str, &str)]) -> Answer {
+async fn revoke(app: &App, bearer: &str, fields: &[(&str, &str)]) -> Answer {
     Answer::to(form(app.anonymous(Method::POST, REVOKE).bearer_auth(bearer), fields)).await
 }

@@ -1,13 +1,16 @@
-//! Refresh tokens: used once, bound to their client, never wider.
+//! Refresh tokens: single use, bound to their client, never with more scopes.
 
 use serde_json::{Value, json};
 use shortline::auth::Scope;
 
-use super::{BY_PASSWORD, client, ends, grant, login, refresh, refusal, refused, secret, whoami};
+use super::{
+    BY_PASSWORD, access_token, client, error, grant, login, oauth_error, refresh,
+    wait_until_rejected, whoami,
+};
 use crate::support::check;
 
 #[test]
-fn a_refresh_token_is_good_once_and_its_reuse_ends_the_family() {
+fn reusing_a_refresh_token_revokes_its_family() {
     check(async |app| {
         let client = client(app, &app.partner, &Scope::DEFAULT).await;
         login(app, &app.partner, "ann").await;
@@ -19,23 +22,23 @@ fn a_refresh_token_is_good_once_and_its_reuse_ends_the_family() {
         assert_eq!((&second["name"], &second["scopes"]), (&json!("phone"), &first["scopes"]));
         let third = refresh(app, &client, &second).await.expect(200);
         for token in [&first, &second, &third] {
-            whoami(app, secret(token)).await.expect(200);
+            whoami(app, access_token(token)).await.expect(200);
         }
         let stolen = refresh(app, &client, &first).await;
-        assert_eq!(refused(stolen), refusal(400, "invalid_grant", "refresh_token"));
+        assert_eq!(oauth_error(stolen), error(400, "invalid_grant", "refresh_token"));
         for token in [&first, &second, &third] {
-            ends(app, secret(token)).await;
+            wait_until_rejected(app, access_token(token)).await;
         }
         let ended = refresh(app, &client, &third).await;
-        assert_eq!(refused(ended), refusal(400, "invalid_grant", "refresh_token"));
-        // Another login is another family.
-        whoami(app, secret(&other)).await.expect(200);
+        assert_eq!(oauth_error(ended), error(400, "invalid_grant", "refresh_token"));
+        // Another login starts another family.
+        whoami(app, access_token(&other)).await.expect(200);
         refresh(app, &client, &other).await.expect(200);
     });
 }
 
 #[test]
-fn of_two_refreshes_at_once_at_most_one_succeeds() {
+fn at_most_one_of_two_concurrent_refreshes_succeeds() {
     check(async |app| {
         let client = client(app, &app.partner, &Scope::DEFAULT).await;
         login(app, &app.partner, "ann").await;
@@ -49,12 +52,12 @@ fn of_two_refreshes_at_once_at_most_one_succeeds() {
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 400]);
         let fresh = if one.status == 200 { one } else { two }.expect(200);
-        ends(app, secret(&fresh)).await;
+        wait_until_rejected(app, access_token(&fresh)).await;
     });
 }
 
 #[test]
-fn a_refresh_narrows_never_widens_and_is_bound_to_its_client() {
+fn a_refresh_is_bound_to_its_client_and_never_widens_scopes() {
     check(async |app| {
         use Scope::{PhonenumberManage, PhonenumberRead};
         let client = client(app, &app.partner, &[PhonenumberManage, PhonenumberRead]).await;
@@ -69,24 +72,24 @@ fn a_refresh_narrows_never_widens_and_is_bound_to_its_client() {
             ];
             grant(app, &client, &fields).await
         };
-        // What is refused does not use the refresh token up.
+        // A rejected request does not consume the refresh token.
         assert_eq!(
-            refused(refresh(app, &other, &token).await),
-            refusal(400, "invalid_grant", "refresh_token")
+            oauth_error(refresh(app, &other, &token).await),
+            error(400, "invalid_grant", "refresh_token")
         );
         let more = asking(&token, "admin.manage").await;
-        assert_eq!(refused(more), refusal(400, "invalid_scope", "scope"));
+        assert_eq!(oauth_error(more), error(400, "invalid_scope", "scope"));
         let narrow = asking(&token, "phonenumber.read").await.expect(200);
         assert_eq!(narrow["scopes"], json!(["phonenumber.read"]));
         let wide = asking(&narrow, "phonenumber.manage").await;
-        assert_eq!(refused(wide), refusal(400, "invalid_scope", "scope"));
+        assert_eq!(oauth_error(wide), error(400, "invalid_scope", "scope"));
         assert_eq!(
             refresh(app, &client, &narrow).await.expect(200)["scopes"],
             json!(["phonenumber.read"])
         );
-        // An access token is no refresh token.
-        let fields = [("grant_type", "refresh_token"), ("refresh_token", secret(&narrow))];
+        // An access token is not accepted as a refresh token.
+        let fields = [("grant_type", "refresh_token"), ("refresh_token", access_token(&narrow))];
         let answer = grant(app, &client, &fields).await;
-        assert_eq!(refused(answer), refusal(400, "invalid_grant", "refresh_token"));
+        assert_eq!(oauth_error(answer), error(400, "invalid_grant", "refresh_token"));
     });
 }

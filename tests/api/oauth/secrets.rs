@@ -1,39 +1,48 @@
-//! Secrets: neither the database nor the log nor a later answer has them.
+//! Secrets: absent from the database, from the log and from later responses.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
-use shortline::auth::{Actor, Scope};
-use shortline::fields::Name;
-use shortline::input::FromMember;
-use shortline::oauth::{OauthClient, PartnerLogin, Password};
-use shortline::store;
+use shortline::auth::Scope;
 use sqlx::AssertSqlSafe;
 
-use super::{BY_PASSWORD, PASSWORD, client, grant, login, refresh, secret};
+use super::{
+    BY_PASSWORD, CLIENT_CREDENTIALS, PASSWORD, REVOKE, TOKEN, access_token, client, form, grant,
+    login, refresh,
+};
 use crate::operations::log::log_of;
-use crate::support::{Answer, SECRET, check};
+use crate::support::{Answer, App, SECRET, check};
+
+/// The rows of all tables as text.
+async fn all_rows(app: &App) -> String {
+    let mut connection = app.connection().await;
+    let tables = "select tablename::text from pg_tables where schemaname = 'public'";
+    let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&mut connection).await.unwrap();
+    assert!(tables.len() >= 9, "{tables:?}");
+    let mut text = String::new();
+    for table in tables {
+        let rows = format!("select coalesce(string_agg(t::text, ' '), '') from {table} t");
+        text += &sqlx::query_scalar::<_, String>(AssertSqlSafe(rows))
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+    }
+    text
+}
 
 #[test]
-fn no_secret_is_kept_or_shown_again() {
+fn secrets_are_neither_stored_nor_returned_again() {
     check(async |app| {
         let client = client(app, &app.partner, &Scope::DEFAULT).await;
         login(app, &app.partner, "ann").await;
         let token = grant(app, &client, &BY_PASSWORD).await.expect(200);
         let renewed = refresh(app, &client, &token).await.expect(200);
-        let mut everything = String::new();
-        for table in ["partners", "oauth_clients", "oauth_tokens", "partner_logins", "history"] {
-            let rows = format!("select coalesce(string_agg(t::text, ' '), '') from {table} t");
-            everything += &sqlx::query_scalar::<_, String>(AssertSqlSafe(rows))
-                .fetch_one(&mut app.connection().await)
-                .await
-                .unwrap();
-        }
+        let everything = all_rows(app).await;
         let secrets = [
             client.1.as_str(),
             PASSWORD,
-            secret(&token),
-            secret(&renewed),
+            access_token(&token),
+            access_token(&renewed),
             token["refresh_token"].as_str().unwrap(),
             renewed["refresh_token"].as_str().unwrap(),
         ];
@@ -56,112 +65,90 @@ fn no_secret_is_kept_or_shown_again() {
         let path = format!("/core/v2/oauth/tokens/{}", token["token_sid"].as_str().unwrap());
         let shown = app.get(&path).await.expect(200);
         assert_eq!((&shown["access_token"], &shown["refresh_token"]), (&Value::Null, &Value::Null));
-        // Basic as text, in no log or table either.
+        // The encoded form of the Basic credentials is absent as well.
         let basic = BASE64_STANDARD.encode(format!("{}:{}", client.0, client.1));
         assert!(!everything.contains(&basic));
     });
 }
 
-#[test]
-fn after_a_session_neither_the_database_nor_the_log_holds_a_secret() {
-    const PASSWORD: &str = "a password of the session & nobody else's";
-    check(async |app| {
-        let scopes = Scope::DEFAULT.into_iter().collect();
-        let (client, client_secret) = OauthClient::new(app.partner.sid, scopes).unwrap();
-        let name = Name::from_member("ann".into()).unwrap();
-        let login =
-            PartnerLogin::new(app.partner.sid, name, &Password::new(PASSWORD).unwrap()).unwrap();
-        let mut connection = app.connection().await;
-        let client = store::create_one(&mut connection, &Actor::operator(), client)
-            .await
-            .unwrap()
-            .object
-            .client_id
-            .to_string();
-        store::create_one(&mut connection, &Actor::operator(), login).await.unwrap();
+/// A session of a client on another instance, and the secrets that it sends and receives.
+struct Session<'a> {
+    base: &'a str,
+    client: &'a (String, String),
+    secrets: Vec<String>,
+}
 
+impl Session<'_> {
+    async fn post(&self, path: &str, bearer: Option<&str>, fields: &[(&str, &str)]) -> Answer {
+        let request = reqwest::Client::new().post(format!("{}{path}", self.base));
+        let (id, secret) = self.client;
+        let request = match bearer {
+            Some(token) => request.bearer_auth(token),
+            None => request.basic_auth(id, Some(secret)),
+        };
+        Answer::to(form(request, fields)).await
+    }
+
+    /// Gets a token, uses it, refreshes it twice with one refresh token and revokes it.
+    async fn use_grant(&mut self, fields: &[(&str, &str)]) {
+        let token = self.post(TOKEN, None, fields).await.expect(200);
+        let text = |member: &str| token[member].as_str().map(str::to_owned);
+        let access = text("access_token").unwrap();
+        let get = reqwest::Client::new().get(format!("{}/core/v2/oauth/whoami", self.base));
+        Answer::to(get.bearer_auth(&access)).await.expect(200);
+        if let Some(refresh) = text("refresh_token") {
+            let fields = [("grant_type", "refresh_token"), ("refresh_token", &*refresh)];
+            let renewed = self.post(TOKEN, None, &fields).await.expect(200);
+            let renewed = ["access_token", "refresh_token"].map(|member| &renewed[member]);
+            self.secrets.extend(renewed.map(|secret| secret.as_str().unwrap().to_owned()));
+            // Using it again revokes the family.
+            assert_eq!(self.post(TOKEN, None, &fields).await.status, 400);
+            self.secrets.push(refresh);
+        }
+        assert_eq!(self.post(REVOKE, None, &[("token", &access)]).await.status, 204);
+        self.secrets.push(access);
+    }
+}
+
+#[test]
+fn neither_database_nor_log_contains_a_secret_after_a_session() {
+    const WRONG_PASSWORD: &str = "a wrong guess, secret too";
+    check(async |app| {
+        let client = client(app, &app.partner, &Scope::DEFAULT).await;
+        login(app, &app.partner, "ann").await;
         let mut secrets = vec![
             SECRET.to_owned(),
             PASSWORD.to_owned(),
             url::form_urlencoded::byte_serialize(PASSWORD.as_bytes()).collect(),
-            client_secret.clone(),
-            BASE64_STANDARD.encode(format!("{client}:{client_secret}")),
+            client.1.clone(),
+            BASE64_STANDARD.encode(format!("{}:{}", client.0, client.1)),
             app.token.clone(),
+            WRONG_PASSWORD.to_owned(),
         ];
         let log = log_of(app, "debug", async |base| {
-            let http = reqwest::Client::new();
-            let form = async |path: &str, bearer: Option<&str>, fields: &[(&str, &str)]| {
-                let body = url::form_urlencoded::Serializer::new(String::new())
-                    .extend_pairs(fields)
-                    .finish();
-                let request = http.post(format!("{base}/core/v2/oauth/{path}"));
-                let request =
-                    request.header("content-type", "application/x-www-form-urlencoded").body(body);
-                let request = match bearer {
-                    Some(token) => request.bearer_auth(token),
-                    None => request.basic_auth(&client, Some(&client_secret)),
-                };
-                Answer::to(request).await
-            };
-            let login = ("username", "ann");
-            for fields in [
-                vec![("grant_type", "client_credentials")],
-                vec![("grant_type", "password"), login, ("password", PASSWORD)],
-                vec![("grant_type", "password"), login, ("password", PASSWORD)],
-            ] {
-                let token = form("token", None, &fields).await.expect(200);
-                let text = |member: &str| token[member].as_str().map(str::to_owned);
-                let access = text("access_token").unwrap();
-                let get = http.get(format!("{base}/core/v2/oauth/whoami")).bearer_auth(&access);
-                Answer::to(get).await.expect(200);
-                if let Some(refresh) = text("refresh_token") {
-                    let fields = [("grant_type", "refresh_token"), ("refresh_token", &*refresh)];
-                    let renewed = form("token", None, &fields).await.expect(200);
-                    secrets.extend(
-                        ["access_token", "refresh_token"]
-                            .map(|member| renewed[member].as_str().unwrap().to_owned()),
-                    );
-                    // Used again, which ends the family.
-                    assert_eq!(form("token", None, &fields).await.status, 400);
-                    secrets.push(refresh);
-                }
-                assert_eq!(form("revoke", None, &[("token", &access)]).await.status, 204);
-                secrets.push(access);
-            }
-            // A token of another system, remembered as revoked.
-            assert_eq!(
-                form("revoke", Some(&app.token), &[("token", &app.token)]).await.status,
-                204
-            );
-            let wrong =
-                [("grant_type", "password"), login, ("password", "a wrong guess, secret too")];
-            assert_ne!(form("token", None, &wrong).await.status, 200);
+            let mut session = Session { base, client: &client, secrets: Vec::new() };
+            session.use_grant(&[CLIENT_CREDENTIALS]).await;
+            session.use_grant(&BY_PASSWORD).await;
+            session.use_grant(&BY_PASSWORD).await;
+            // A JWT of another system, stored as revoked.
+            let revoked = session.post(REVOKE, Some(&app.token), &[("token", &app.token)]).await;
+            assert_eq!(revoked.status, 204);
+            let [grant, username, _] = BY_PASSWORD;
+            let wrong = [grant, username, ("password", WRONG_PASSWORD)];
+            assert_ne!(session.post(TOKEN, None, &wrong).await.status, 200);
+            secrets.extend(session.secrets);
         })
         .await;
-        secrets.push("a wrong guess, secret too".to_owned());
-
-        let tables: Vec<String> =
-            sqlx::query_scalar("select tablename::text from pg_tables where schemaname = 'public'")
-                .fetch_all(&mut connection)
-                .await
-                .unwrap();
-        assert!(tables.len() >= 9, "{tables:?}");
-        let mut kept: String = log.iter().map(|line| format!("{line}\n")).collect();
-        assert!(log.len() > 10, "{kept}");
-        for table in tables {
-            let rows = format!("select coalesce(string_agg(t::text, ' '), '') from {table} t");
-            kept += &sqlx::query_scalar::<_, String>(AssertSqlSafe(rows))
-                .fetch_one(&mut connection)
-                .await
-                .unwrap();
-        }
+        assert!(log.len() > 10, "{log:?}");
+        let lines = log.iter().map(|line| format!("{line}\n"));
+        let stored: String = lines.chain([all_rows(app).await]).collect();
         for secret in secrets {
-            // Bytes are dumped in hexadecimal.
+            // bytea columns are printed in hexadecimal.
             let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-            assert!(!kept.contains(&secret) && !kept.contains(&hex), "{secret}");
-            // Neither a JWT's signature alone, which would complete what claims anybody can rebuild.
+            assert!(!stored.contains(&secret) && !stored.contains(&hex), "{secret}");
+            // The signature alone is a secret too: the rest of a JWT can be rebuilt.
             if let Some((_, signature)) = secret.rsplit_once('.') {
-                assert!(!kept.contains(signature), "{signature}");
+                assert!(!stored.contains(signature), "{signature}");
             }
         }
     });

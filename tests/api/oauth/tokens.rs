@@ -1,4 +1,4 @@
-//! Tokens as objects: made for a sub-partner, renamed, narrowed, last used.
+//! Tokens as objects: issued for a sub-partner, renamed, narrowed, last accessed.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,13 @@ use shortline::auth::Scope;
 use uuid::Uuid;
 
 use super::{
-    CLIENT_CREDENTIALS, TOKEN, client, form, grant, refusal, refused, secret, set, whoami,
+    CLIENT_CREDENTIALS, TOKEN, access_token, client, error, form, grant, oauth_error,
+    update_partner, whoami,
 };
 use crate::support::{Answer, check};
 
 #[test]
-fn a_carrier_makes_tokens_for_its_sub_partners_alone() {
+fn a_partner_issues_tokens_only_for_its_descendants() {
     check(async |app| {
         let make = async |token: &str, sid: Uuid, fields: &[(&str, &str)]| {
             let path = format!("{TOKEN}/{sid}");
@@ -34,35 +35,35 @@ fn a_carrier_makes_tokens_for_its_sub_partners_alone() {
             (&token["scopes"], &token["client_id"]),
             (&json!(["phonenumber.read"]), &Value::Null)
         );
-        let me = whoami(app, secret(&token)).await.expect(200);
+        let me = whoami(app, access_token(&token)).await.expect(200);
         assert_eq!(me["partner"]["partner_sid"], json!(app.child.sid));
-        for sid in [app.partner.sid, app.stranger.sid, Uuid::new_v4()] {
+        for sid in [app.partner.sid, app.unrelated.sid, Uuid::new_v4()] {
             make(&app.token, sid, &fields).await.expect_error(404, "no item error");
         }
         let up = app.token(app.child.sid, &[Scope::OauthCreate]);
         make(&up, app.partner.sid, &[]).await.expect_error(404, "no item error");
-        // Without any body at all; and no more than the caller holds.
+        // An empty request gets the scopes that the caller has, and no more.
         let small = app.token(app.partner.sid, &[Scope::OauthCreate, Scope::PhonenumberRead]);
         let path = format!("{TOKEN}/{}", app.child.sid);
         let token = app.anonymous(Method::POST, &path).bearer_auth(&small);
         let token = Answer::to(token).await.expect(200);
         assert_eq!(token["scopes"], json!(["oauth.create", "phonenumber.read"]));
         let more = make(&small, app.child.sid, &[("scope", "phonenumber.manage")]).await;
-        assert_eq!(refused(more), refusal(400, "invalid_scope", "scope"));
-        set(app, app.child.sid, |child| {
+        assert_eq!(oauth_error(more), error(400, "invalid_scope", "scope"));
+        update_partner(app, app.child.sid, |child| {
             child.available_scopes = [Scope::PhonenumberRead].into_iter().collect()
         })
         .await;
         let more = make(&small, app.child.sid, &[("scope", "oauth.create")]).await;
-        assert_eq!(refused(more), refusal(400, "invalid_scope", "scope"));
+        assert_eq!(oauth_error(more), error(400, "invalid_scope", "scope"));
     });
 }
 
 #[test]
-fn what_else_is_sent_for_a_sub_partners_token_is_checked() {
+fn client_credentials_in_a_sub_partner_request_are_checked() {
     check(async |app| {
         let own = client(app, &app.partner, &Scope::ALL).await;
-        let strangers = client(app, &app.stranger, &Scope::ALL).await;
+        let foreign = client(app, &app.unrelated, &Scope::ALL).await;
         let path = format!("{TOKEN}/{}", app.child.sid);
         let make = async |fields: &[(&str, &str)]| {
             Answer::to(form(app.request(Method::POST, &path), fields)).await
@@ -73,19 +74,19 @@ fn what_else_is_sent_for_a_sub_partners_token_is_checked() {
             make(&[CLIENT_CREDENTIALS, ("client_id", &id), ("client_secret", &secret)]).await;
         assert_eq!(token.expect(200)["client_id"], json!(id));
         let wrong = make(&[("client_id", &id), ("client_secret", "x")]).await;
-        assert_eq!(refused(wrong), refusal(401, "invalid_client", ""));
+        assert_eq!(oauth_error(wrong), error(401, "invalid_client", ""));
         let lacking = make(&[("client_id", &id)]).await;
-        assert_eq!(refused(lacking), refusal(401, "invalid_client", ""));
-        let (id, secret) = by(&strangers);
+        assert_eq!(oauth_error(lacking), error(401, "invalid_client", ""));
+        let (id, secret) = by(&foreign);
         let foreign = make(&[("client_id", &id), ("client_secret", &secret)]).await;
-        assert_eq!(refused(foreign), refusal(400, "unauthorized_client", "client_id"));
+        assert_eq!(oauth_error(foreign), error(400, "unauthorized_client", "client_id"));
         let unknown = make(&[("grant_type", "x")]).await;
-        assert_eq!(refused(unknown), refusal(400, "unsupported_grant_type", "grant_type"));
+        assert_eq!(oauth_error(unknown), error(400, "unsupported_grant_type", "grant_type"));
     });
 }
 
 #[test]
-fn a_token_is_renamed_and_its_scopes_shrink() {
+fn a_token_can_be_renamed_and_narrowed() {
     check(async |app| {
         let client = client(app, &app.child, &Scope::DEFAULT).await;
         let token = grant(app, &client, &[CLIENT_CREDENTIALS]).await.expect(200);
@@ -93,7 +94,7 @@ fn a_token_is_renamed_and_its_scopes_shrink() {
         let mut shown = token.clone();
         shown["access_token"] = Value::Null;
         assert_eq!(app.get(&path).await.expect(200), shown);
-        // What was read can be sent back.
+        // A response can be sent back as it is.
         assert_eq!(app.patch(&path, &shown).await.expect(200), shown);
         let changes = json!({"name": "renamed", "scopes": ["phonenumber.manage"]});
         let changed = app.patch(&path, &changes).await.expect(200);
@@ -104,15 +105,16 @@ fn a_token_is_renamed_and_its_scopes_shrink() {
         }
         let cleared = app.patch(&path, &json!({"name": null, "scopes": []})).await.expect(200);
         assert_eq!((&cleared["name"], &cleared["scopes"]), (&Value::Null, &json!([])));
-        let read = app.anonymous(Method::GET, &app.child.code_path()).bearer_auth(secret(&token));
+        let read =
+            app.anonymous(Method::GET, &app.child.code_path()).bearer_auth(access_token(&token));
         Answer::to(read).await.expect_error(403, "forbidden");
-        let stranger = format!("/core/v2/oauth/tokens/{}", app.stranger.token_sid);
-        app.patch(&stranger, &changes).await.expect_error(404, "no item error");
+        let unrelated = format!("/core/v2/oauth/tokens/{}", app.unrelated.token_sid);
+        app.patch(&unrelated, &changes).await.expect_error(404, "no item error");
     });
 }
 
 #[test]
-fn the_last_access_is_written_behind_without_version_or_history() {
+fn the_last_access_is_stored_later_without_a_new_version() {
     check(async |app| {
         let client = client(app, &app.partner, &Scope::DEFAULT).await;
         let token = grant(app, &client, &[CLIENT_CREDENTIALS]).await.expect(200);
@@ -120,9 +122,9 @@ fn the_last_access_is_written_behind_without_version_or_history() {
         let path = format!("/core/v2/oauth/tokens/{token_sid}");
         let (base, server) = app.second_instance().await;
         let request = reqwest::Client::new().get(format!("{base}/core/v2/oauth/whoami"));
-        Answer::to(request.bearer_auth(secret(&token))).await.expect(200);
+        Answer::to(request.bearer_auth(access_token(&token))).await.expect(200);
         assert_eq!(app.get(&path).await.expect(200)["date_last_accessed"], Value::Null);
-        // An instance that stops writes down what it knows.
+        // An instance stores pending access times when it stops.
         server.stop(true).await;
         let started = Instant::now();
         let shown = loop {

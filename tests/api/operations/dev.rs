@@ -1,4 +1,4 @@
-//! `shortline dev`: the real binary, its private PostgreSQL, and what is left when it ends.
+//! `shortline dev`: the binary, its private PostgreSQL, and the cleanup after it ends.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::start_timer;
+
 /// A running `shortline dev`.
 pub struct Dev {
     process: Child,
-    /// Kept open: who is gone cannot be written to.
+    /// Stays open so that the process can write to it.
     _stdout: BufReader<ChildStdout>,
     address: String,
     folder: String,
@@ -22,13 +24,14 @@ impl Dev {
     }
 
     fn spawn(command: &mut Command) -> Self {
+        start_timer();
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
         // "Shortline listens on http://127.0.0.1:8080 (data in /x; Ctrl-C ends it). Try:"
         let between = |start, end| {
-            let rest = line.split_once(start).unwrap_or_else(|| panic!("said {line:?}")).1;
+            let rest = line.split_once(start).unwrap_or_else(|| panic!("printed {line:?}")).1;
             rest.split_once(end).unwrap().0.to_owned()
         };
         Self {
@@ -45,7 +48,7 @@ impl Dev {
         command
     }
 
-    /// Runs the `curl` of a documentation page with the host changed.
+    /// Runs the `curl` command of a documentation page with another host.
     pub fn run_sample(&self, curl: &str) -> Value {
         let curl = curl.replace("https://api.carrierx.com", &format!("http://{}", self.address));
         let output = Command::new("sh").args(["-c", &curl]).output().unwrap();
@@ -100,13 +103,13 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A folder that the server's user can enter, too.
+/// A folder that the user of the server can enter.
 fn data_folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("shortline-dev-").tempdir().unwrap()
 }
 
 #[test]
-fn ctrl_c_ends_everything_and_an_ephemeral_server_leaves_nothing() {
+fn ctrl_c_stops_the_server_and_removes_ephemeral_data() {
     let mut dev = Dev::start(&["--ephemeral"]);
     assert!(server_runs_in(&dev.folder));
     assert_eq!(dev.end("-INT"), Some(0));
@@ -115,7 +118,7 @@ fn ctrl_c_ends_everything_and_an_ephemeral_server_leaves_nothing() {
 }
 
 #[test]
-fn sigkill_leaves_no_server_either() {
+fn sigkill_leaves_no_server_running() {
     let mut dev = Dev::start(&["--ephemeral"]);
     dev.end("-KILL");
     wait_until("the folder is gone", || !Path::new(&dev.folder).exists());
@@ -123,31 +126,31 @@ fn sigkill_leaves_no_server_either() {
 }
 
 #[test]
-fn data_is_kept_between_starts_even_past_sigkill() {
+fn data_survives_restarts_and_sigkill() {
     let folder = data_folder();
     let flags = ["--data", folder.path().to_str().unwrap()];
     let mut dev = Dev::start(&flags);
     dev.rename_sample_group();
     dev.end("-KILL");
-    // At once: the server of before may still be about to end.
+    // Immediately: the previous server may still be stopping.
     let dev = Dev::start(&flags);
     assert_eq!(dev.name_of_sample_group(), "my_did_group");
 }
 
 #[test]
-fn one_dev_at_a_time_per_folder() {
+fn a_data_folder_is_used_by_one_process_at_a_time() {
     let folder = data_folder();
     let flags = ["--data", folder.path().to_str().unwrap()];
     let _first = Dev::start(&flags);
     let second = Dev::command(&flags).stderr(Stdio::piped()).output().unwrap();
     assert!(!second.status.success());
-    let said = String::from_utf8(second.stderr).unwrap();
-    assert!(said.contains("another `shortline dev` runs on"), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
+    let message = String::from_utf8(second.stderr).unwrap();
+    assert!(message.contains("another `shortline dev` runs on"), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_nothing() {
+fn a_closed_log_pipe_does_not_stop_the_service() {
     let mut dev = Dev::spawn(Dev::command(&["--ephemeral"]).stderr(Stdio::piped()));
     drop(dev.process.stderr.take());
     dev.rename_sample_group();
@@ -156,19 +159,19 @@ fn a_log_that_nobody_reads_stops_nothing() {
 }
 
 #[test]
-fn database_url_is_never_used() {
+fn database_url_is_ignored_with_a_warning() {
     let mut process = Dev::command(&["--ephemeral"])
         .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = String::new();
-    BufReader::new(process.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    let mut warning = String::new();
+    BufReader::new(process.stderr.take().unwrap()).read_line(&mut warning).unwrap();
     let mut welcome = String::new();
     BufReader::new(process.stdout.take().unwrap()).read_line(&mut welcome).unwrap();
     process.kill().unwrap();
     process.wait().unwrap();
-    assert!(said.contains("never uses DATABASE_URL"), "{said}");
+    assert!(warning.contains("never uses DATABASE_URL"), "{warning}");
     assert!(welcome.contains("Shortline listens on"), "{welcome}");
 }

@@ -1,5 +1,6 @@
-//! Faults of the database that can be made beside other tests. `scripts/fault-test` makes those that need a server of their own;
-//! `concurrency.rs` and `lifecycle.rs` hold a killed instance, racing starters, a long lock and a database that is away.
+//! Faults of the database that do not disturb other tests: dead connections and locks.
+//! `scripts/fault-test` has those that need their own server; `lifecycle.rs` has a killed instance,
+//! concurrent startups and an unreachable database.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, App, check};
 
-/// The connections to the test's database, as the server knows them.
+/// The process ids of the connections to the database of the test.
 async fn connections(app: &App) -> Vec<i32> {
     let pids = "select pid from pg_stat_activity
                 where datname = current_database() and pid <> pg_backend_pid()";
@@ -27,30 +28,30 @@ async fn patch_all(app: &App, clients: usize) -> Vec<(Answer, Duration)> {
 }
 
 #[test]
-fn of_connections_that_died_together_one_costs_a_request() {
+fn dead_connections_fail_at_most_one_request() {
     check(async |app| {
         patch_all(app, 32).await;
         let before = connections(app).await;
         assert!(before.len() > 2, "{before:?}");
         let kill = "select pg_terminate_backend(pid) from unnest($1::int[]) as pid";
         sqlx::query(kill).bind(&before).execute(&mut app.connection().await).await.unwrap();
-        let mut refused = 0;
+        let mut rejected = 0;
         for number in 0..20 {
             let body = json!({"name": number.to_string()});
             let answer = app.patch(&app.partner.code_path(), &body).await;
             if answer.status == 503 {
                 assert_eq!(answer.header("retry-after"), Some("1"));
-                refused += 1;
+                rejected += 1;
             } else {
                 answer.expect(200);
             }
         }
-        assert!(refused <= 1, "{refused} of 20 refused");
+        assert!(rejected <= 1, "{rejected} of 20 rejected");
     });
 }
 
 #[test]
-fn while_locks_hold_every_connection_writes_are_503_in_bounded_time_and_then_it_goes_on() {
+fn writes_fail_in_bounded_time_while_locks_hold_every_connection() {
     check(async |app| {
         let mut holder = app.connection().await;
         let lock = "begin; select from short_codes for update";
@@ -63,7 +64,7 @@ fn while_locks_hold_every_connection_writes_are_503_in_bounded_time_and_then_it_
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        // Three for each of the eight connections.
+        // Three writes for each of the eight connections.
         let (answers, ()) = futures_util::future::join(patch_all(app, 24), alive).await;
         for (answer, took) in answers {
             assert_eq!(answer.header("retry-after"), Some("1"));
@@ -78,15 +79,15 @@ fn while_locks_hold_every_connection_writes_are_503_in_bounded_time_and_then_it_
 }
 
 #[test]
-fn a_row_that_is_locked_too_long_is_503_and_nothing_is_written() {
+fn a_write_to_a_locked_row_is_503_and_writes_nothing() {
     check(async |app| {
         let mut connection = app.connection().await;
         let lock = "begin; select 1 from did_groups for update";
         sqlx::raw_sql(lock).execute(&mut connection).await.unwrap();
-        let refused = app.patch(&app.partner.group_path(), &json!({"name": "late"})).await;
-        assert_eq!(refused.header("retry-after"), Some("1"));
-        refused.expect_error(503, "service unavailable");
-        // Readers do not wait.
+        let rejected = app.patch(&app.partner.group_path(), &json!({"name": "late"})).await;
+        assert_eq!(rejected.header("retry-after"), Some("1"));
+        rejected.expect_error(503, "service unavailable");
+        // Reads do not wait for the lock.
         let name: Value = app.get(&app.partner.group_path()).await.expect(200)["name"].clone();
         assert_eq!(name, "N/A");
         sqlx::raw_sql("rollback").execute(&mut connection).await.unwrap();

@@ -1,4 +1,4 @@
-//! How the service starts, says how it is, and stops.
+//! Startup, probes and shutdown.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use serde_json::json;
 use shortline::startup::Application;
 use sqlx::ConnectOptions;
 
-use crate::support::{Answer, SECRET, check, check_database, settings, url};
+use crate::support::{Answer, Contents, SECRET, check, check_database, settings, url};
 
 #[test]
-fn the_probes_need_no_token() {
+fn probes_need_no_token() {
     check(async |app| {
         for probe in ["/healthz", "/readyz"] {
             Answer::to(app.anonymous(Method::GET, probe)).await.expect(200);
@@ -20,24 +20,24 @@ fn the_probes_need_no_token() {
 }
 
 #[test]
-fn a_sane_request_id_comes_back_and_another_is_replaced() {
+fn a_valid_request_id_is_returned_and_an_invalid_one_is_replaced() {
     check(async |app| {
         let longest = "x".repeat(128);
         let too_long = "x".repeat(129);
-        for (sent, kept) in
+        for (sent, accepted) in
             [("call-7", true), (&*longest, true), (&*too_long, false), ("a b", false), ("ä", false)]
         {
             let request =
                 app.anonymous(Method::GET, "/nothing").header("x-request-id", sent.as_bytes());
             let answer = Answer::to(request).await;
-            assert_eq!(answer.header("x-request-id") == Some(sent), kept, "{sent}");
+            assert_eq!(answer.header("x-request-id") == Some(sent), accepted, "{sent}");
             assert!(answer.header("x-request-id").is_some());
         }
     });
 }
 
 #[test]
-fn a_forwarded_address_is_believed_of_trusted_proxies_only() {
+fn forwarded_addresses_are_used_only_from_trusted_proxies() {
     let ip_of_change = async |app: &crate::support::App| {
         let headers = [
             ("content-type", "application/json"),
@@ -48,7 +48,7 @@ fn a_forwarded_address_is_believed_of_trusted_proxies_only() {
             .expect(200);
         let statement = "select entry::json ->> 'ip' from history where sid = $1 and version = 2";
         let ip: String = sqlx::query_scalar(statement)
-            .bind(app.partner.group.did_group_sid)
+            .bind(app.partner.group_sid)
             .fetch_one(&mut app.connection().await)
             .await
             .unwrap();
@@ -61,9 +61,9 @@ fn a_forwarded_address_is_believed_of_trusted_proxies_only() {
 }
 
 #[test]
-fn a_missing_or_weak_secret_stops_the_start_with_one_line() {
-    check_database(false, async |database| {
-        for (secret, said) in
+fn a_missing_or_weak_secret_prevents_startup_with_one_line() {
+    check_database(Contents::Empty, async |database| {
+        for (secret, expected) in
             [(None, "neither SHORTLINE_JWT_SECRET is set"), (Some("short"), "has 5 bytes")]
         {
             let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"));
@@ -72,15 +72,15 @@ fn a_missing_or_weak_secret_stops_the_start_with_one_line() {
             let output = command.output().unwrap();
             let stderr = String::from_utf8(output.stderr).unwrap();
             assert!(!output.status.success());
-            assert!(stderr.contains(said), "{stderr}");
+            assert!(stderr.contains(expected), "{stderr}");
             assert_eq!(stderr.lines().count(), 1, "{stderr}");
         }
     });
 }
 
 #[test]
-fn sigterm_drains_then_ends_with_every_request_answered() {
-    check_database(true, async |database| {
+fn sigterm_drains_requests_and_exits() {
+    check_database(Contents::Migrated, async |database| {
         let listen = format!("127.0.0.1:{}", free_port());
         let metrics_listen = format!("127.0.0.1:{}", free_port());
         let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"))
@@ -119,7 +119,7 @@ fn sigterm_drains_then_ends_with_every_request_answered() {
 }
 
 #[test]
-fn connections_that_die_are_503_at_most_and_then_it_goes_on() {
+fn writes_recover_after_connections_die() {
     check(async |app| {
         for _ in 0..3 {
             app.patch(&app.partner.code_path(), &json!({"name": "before"})).await.expect(200);
@@ -142,8 +142,8 @@ fn connections_that_die_are_503_at_most_and_then_it_goes_on() {
 }
 
 #[test]
-fn a_release_starts_beside_a_newer_schema() {
-    check_database(true, async |database| {
+fn a_release_starts_on_a_newer_schema() {
+    check_database(Contents::Migrated, async |database| {
         let mut connection = sqlx::ConnectOptions::connect(database).await.unwrap();
         let newer = "insert into refinery_schema_history select max(version) + 1, 'next', max(applied_on), '1'
                      from refinery_schema_history";
@@ -153,8 +153,8 @@ fn a_release_starts_beside_a_newer_schema() {
 }
 
 #[test]
-fn an_empty_variable_counts_as_unset() {
-    check_database(true, async |database| {
+fn an_empty_environment_variable_counts_as_unset() {
+    check_database(Contents::Migrated, async |database| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"));
         command.args(["partner", "list", "--json", "--database-url", &url(database)]);
         for variable in
@@ -168,8 +168,8 @@ fn an_empty_variable_counts_as_unset() {
 }
 
 #[test]
-fn a_killed_service_loses_no_change_that_it_acknowledged() {
-    check_database(true, async |database| {
+fn acknowledged_changes_survive_a_kill() {
+    check_database(Contents::Migrated, async |database| {
         let listen = format!("127.0.0.1:{}", free_port());
         let run = |arguments: &[&str]| {
             let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"));
@@ -177,13 +177,16 @@ fn a_killed_service_loses_no_change_that_it_acknowledged() {
             command.args(["--database-url", &url(database)]).stderr(std::process::Stdio::null());
             command
         };
-        let said = |arguments: &[&str]| -> serde_json::Value {
+        let output_of = |arguments: &[&str]| -> serde_json::Value {
             serde_json::from_slice(&run(arguments).output().unwrap().stdout).unwrap()
         };
-        let partner =
-            said(&["partner", "create", "--name", "x"])["partner_sid"].as_str().unwrap().to_owned();
-        let code = said(&["short-code", "create", "--partner", &partner, "--short-code", "12345"]);
-        let token = said(&["token", "issue", "--partner", &partner])["access_token"]
+        let partner = output_of(&["partner", "create", "--name", "x"])["partner_sid"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let code =
+            output_of(&["short-code", "create", "--partner", &partner, "--short-code", "12345"]);
+        let token = output_of(&["token", "issue", "--partner", &partner])["access_token"]
             .as_str()
             .unwrap()
             .to_owned();
@@ -226,15 +229,15 @@ pub fn free_port() -> u16 {
 }
 
 #[test]
-fn a_database_that_is_away_is_503_never_401() {
-    check_database(true, async |database| {
+fn an_unreachable_database_is_503_and_never_401() {
+    check_database(Contents::Migrated, async |database| {
         let settings = settings(&[]);
         let application = Application::build(&settings, database.clone()).await.unwrap();
         let base = format!("http://{}", application.address());
         let handle = application.handle();
         actix_web::rt::spawn(application.run_until_stopped());
         let client = reqwest::Client::new();
-        // A database that refuses connections, as a server does that is about to start.
+        // The database rejects connections, like a server that is starting.
         let mut connection =
             sqlx::ConnectOptions::connect(&database.clone().database("postgres")).await.unwrap();
         let name = database.get_database().unwrap();
@@ -256,7 +259,7 @@ fn a_database_that_is_away_is_503_never_401() {
 
 #[test]
 fn three_instances_start_at_once_on_an_empty_database() {
-    check_database(false, async |database| {
+    check_database(Contents::Empty, async |database| {
         let settings = settings(&[]);
         let started =
             join_all((0..3).map(|_| Application::build(&settings, database.clone()))).await;

@@ -1,4 +1,4 @@
-//! The log: one line a request, and no secret.
+//! The log: one line for each request, without secrets.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::operations::lifecycle::free_port;
 use crate::support::{App, SECRET, check, url};
 
-/// What a service logs on standard error that runs beside the test.
+/// Runs another instance for the requests and returns the lines of its log.
 pub async fn log_of(app: &App, filter: &str, requests: impl AsyncFnOnce(&str)) -> Vec<Value> {
     let listen = format!("127.0.0.1:{}", free_port());
     let log = tempfile::NamedTempFile::new().unwrap();
@@ -35,7 +35,7 @@ pub async fn log_of(app: &App, filter: &str, requests: impl AsyncFnOnce(&str)) -
         .collect()
 }
 
-/// The one line of a request.
+/// The only line of a request.
 #[track_caller]
 fn line<'a>(log: &'a [Value], request_id: &str) -> &'a Value {
     let lines: Vec<_> = log.iter().filter(|line| line["request_id"] == request_id).collect();
@@ -66,7 +66,7 @@ async fn send_all(app: &App, base: &str) {
             200,
         ),
         (
-            new("refused", Method::PATCH, &code)
+            new("rejected", Method::PATCH, &code)
                 .bearer_auth(&app.token)
                 .body(r#"{"name":"body-secret"#)
                 .header("content-type", "application/json"),
@@ -81,7 +81,7 @@ async fn send_all(app: &App, base: &str) {
 }
 
 #[test]
-fn there_is_one_line_a_request_and_no_secret_in_it() {
+fn each_request_logs_one_line_without_secrets() {
     check(async |app| {
         let secrets =
             ["-secret", &*app.token, SECRET, "Bearer", "Basic", "Zm9ybS1zZWNyZXQ", "eDpiYXNpYy1z"];
@@ -92,7 +92,7 @@ fn there_is_one_line_a_request_and_no_secret_in_it() {
                 ("bad-token", "GET", "/core/v2/phonenumber/short_codes/{short_code_sid}", 401),
                 ("basic", "GET", "/core/v2/phonenumber/short_codes/{short_code_sid}", 401),
                 ("patch", "PATCH", "/core/v2/phonenumber/short_codes/{short_code_sid}", 200),
-                ("refused", "PATCH", "/core/v2/phonenumber/short_codes/{short_code_sid}", 400),
+                ("rejected", "PATCH", "/core/v2/phonenumber/short_codes/{short_code_sid}", 400),
                 ("unmatched", "GET", "unmatched", 404),
                 ("login", "POST", "/core/v2/oauth/token", 401),
             ] {
@@ -107,7 +107,7 @@ fn there_is_one_line_a_request_and_no_secret_in_it() {
                 let timestamp = line["timestamp"].as_str().unwrap();
                 let format = &time::format_description::well_known::Rfc3339;
                 assert!(time::OffsetDateTime::parse(timestamp, format).is_ok(), "{line}");
-                let own = id == "good" || id == "patch" || id == "refused";
+                let own = id == "good" || id == "patch" || id == "rejected";
                 let expected = if own { json!(app.partner.sid) } else { Value::Null };
                 assert_eq!(line["partner_sid"], expected, "{line}");
             }
@@ -124,7 +124,7 @@ fn there_is_one_line_a_request_and_no_secret_in_it() {
 }
 
 #[test]
-fn the_line_of_a_failure_of_ours_says_the_cause() {
+fn an_internal_error_logs_its_cause() {
     check(async |app| {
         let rename = async |statement| {
             sqlx::raw_sql(statement).execute(&mut app.connection().await).await.unwrap();

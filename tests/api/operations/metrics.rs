@@ -1,4 +1,4 @@
-//! What can be measured from outside.
+//! Metrics.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -40,14 +40,14 @@ fn count(method: &str, route: &str, status: u16) -> String {
 }
 
 #[test]
-fn requests_are_measured_by_method_route_and_status() {
+fn requests_are_counted_by_method_route_and_status() {
     const CODE: &str = "/core/v2/phonenumber/short_codes/{short_code_sid}";
     check_with(&LISTEN, async |app| {
         let path = app.partner.code_path();
         app.get(&path).await.expect(200);
         app.get(&format!("{path}/?with_related=true")).await.expect(200);
         Answer::to(app.request(Method::HEAD, &path)).await;
-        app.get(&app.stranger.code_path()).await.expect(404);
+        app.get(&app.unrelated.code_path()).await.expect(404);
         app.patch(&path, &json!({"name": 1})).await.expect(422);
         Answer::to(app.anonymous(Method::GET, &path)).await.expect(401);
         let scopeless = app.token(app.partner.sid, &[Scope::OauthRead]);
@@ -71,7 +71,7 @@ fn requests_are_measured_by_method_route_and_status() {
         ] {
             assert_eq!(value(&text, &count(method, route, status)), f64::from(times), "{text}");
         }
-        for made_up in [&app.partner.code.short_code_sid.to_string(), "made-up", "BREW"] {
+        for made_up in [&app.partner.code_sid.to_string(), "made-up", "BREW"] {
             assert!(!text.contains(made_up), "{text}");
         }
     });
@@ -97,13 +97,13 @@ fn the_process_and_its_connections_are_measured() {
 }
 
 #[test]
-fn a_request_in_flight_is_active() {
+fn requests_in_flight_are_counted() {
     check_with(&LISTEN, async |app| {
         const ACTIVE: &str = "http_server_active_requests";
         assert_eq!(value(&scrape(app).await, ACTIVE), 0.0);
         let host = app.base.strip_prefix("http://").unwrap();
         let mut connection = TcpStream::connect(host).await.unwrap();
-        // The body is still to come.
+        // The body follows later.
         let head = format!(
             "PATCH {} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n",
             app.partner.code_path(),
@@ -121,7 +121,7 @@ fn a_request_in_flight_is_active() {
 }
 
 #[test]
-fn neither_listener_serves_what_is_the_other_ones() {
+fn metrics_and_the_api_have_separate_listeners() {
     check_with(&LISTEN, async |app| {
         app.get("/metrics").await.expect_error(404, "not found");
         for path in ["/", "/healthz", "/openapi.json", &*app.partner.code_path()] {
@@ -131,7 +131,7 @@ fn neither_listener_serves_what_is_the_other_ones() {
 }
 
 #[test]
-fn nothing_listens_for_metrics_where_none_is_set() {
+fn metrics_are_off_by_default() {
     check(async |app| {
         assert_eq!(app.metrics, None);
         app.get("/metrics").await.expect_error(404, "not found");

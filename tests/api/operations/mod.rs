@@ -1,4 +1,4 @@
-//! Operation: the command line, starting and stopping, logs, metrics, faults.
+//! Operation: the command line, startup and shutdown, log, metrics and faults.
 
 mod commands;
 pub mod dev;

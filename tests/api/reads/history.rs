@@ -1,4 +1,4 @@
-//! Every change on record and reversible.
+//! History: entries, past states, reverts, retention and integrity.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::support::{Answer, App, check, code_path, group_path};
+use crate::support::{Answer, App, CODES, GROUPS, check, code_path, group_path};
 
 async fn execute(app: &App, statement: &str) {
     let statement = AssertSqlSafe(statement.to_owned());
@@ -16,7 +16,7 @@ async fn execute(app: &App, statement: &str) {
 }
 
 #[test]
-fn a_history_tells_who_did_what_and_when() {
+fn history_records_who_changed_what_and_when() {
     check(async |app| {
         let path = app.partner.code_path();
         let sid = app.partner.token_sid;
@@ -48,7 +48,7 @@ fn a_history_tells_who_did_what_and_when() {
                 "ip": "127.0.0.1",
                 "partner_sid": app.partner.sid,
                 "request_id": "mine",
-                // A JWT of another system has none.
+                // A JWT of another system has no row.
                 "token_sid": null,
                 "version": 2,
             })
@@ -58,7 +58,7 @@ fn a_history_tells_who_did_what_and_when() {
 }
 
 #[test]
-fn a_history_is_a_list() {
+fn history_is_paged_like_a_list() {
     check(async |app| {
         let path = app.partner.group_path();
         for name in ["two", "three", "four", "five"] {
@@ -94,7 +94,7 @@ fn a_history_is_a_list() {
 }
 
 #[test]
-fn the_past_can_be_read() {
+fn past_states_can_be_read() {
     check(async |app| {
         let path = app.partner.code_path();
         let mut pasts = Vec::new();
@@ -139,7 +139,7 @@ fn the_past_can_be_read() {
 }
 
 #[test]
-fn an_object_is_brought_back_as_a_new_version() {
+fn a_revert_creates_a_new_version() {
     check(async |app| {
         let path = app.partner.code_path();
         let first = app.get(&path).await.expect(200);
@@ -155,7 +155,7 @@ fn an_object_is_brought_back_as_a_new_version() {
             last["items"][0]["changes"]["name"],
             json!({"after": "before", "before": "second"})
         );
-        // Back to what it is: nothing changes.
+        // A revert to the current state changes nothing.
         let same = app.post(&format!("{path}/revert"), &json!({"version": 3})).await;
         assert_eq!(same.header("etag"), Some("\"3\""));
         let stale =
@@ -169,30 +169,30 @@ fn an_object_is_brought_back_as_a_new_version() {
             json!({"version": 9}),
             json!({"version": null}),
         ] {
-            let refused = app.post(&format!("{path}/revert"), &wrong).await;
-            assert_eq!(refused.expect(422)["errors"][0]["field"], "version", "{wrong}");
+            let rejected = app.post(&format!("{path}/revert"), &wrong).await;
+            assert_eq!(rejected.expect(422)["errors"][0]["field"], "version", "{wrong}");
         }
     });
 }
 
 #[test]
-fn a_revert_is_checked_as_any_write() {
+fn a_revert_is_validated_like_any_write() {
     check(async |app| {
-        // The group that it was in is gone.
-        let group = app.post("/core/v2/phonenumber/did_groups", &json!({})).await.expect(200);
+        // The group of the old version no longer exists.
+        let group = app.post(GROUPS, &json!({})).await.expect(200);
         let group = group["did_group_sid"].as_str().unwrap();
         let path = app.partner.code_path();
         app.patch(&path, &json!({"did_group_sid": group})).await.expect(200);
         app.patch(&path, &json!({"did_group_sid": null})).await.expect(200);
         assert_eq!(app.delete(&group_path(group)).await.status, 204);
-        let refused = app.post(&format!("{path}/revert"), &json!({"version": 2})).await;
-        assert_eq!(refused.expect(422)["errors"][0]["field"], "did_group_sid");
-        assert_eq!(app.version(app.partner.code.short_code_sid).await, 3);
+        let rejected = app.post(&format!("{path}/revert"), &json!({"version": 2})).await;
+        assert_eq!(rejected.expect(422)["errors"][0]["field"], "did_group_sid");
+        assert_eq!(app.version(app.partner.code_sid).await, 3);
     });
 }
 
 #[test]
-fn what_was_deleted_has_a_history_and_comes_back() {
+fn a_deleted_object_keeps_its_history_and_can_be_restored() {
     check(async |app| {
         let path = app.partner.code_path();
         app.patch(&path, &json!({"name": "second"})).await.expect(200);
@@ -227,14 +227,15 @@ fn what_was_deleted_has_a_history_and_comes_back() {
 }
 
 #[test]
-fn a_short_code_whose_number_is_taken_does_not_come_back() {
+fn a_short_code_cannot_be_restored_while_its_number_is_taken() {
     check(async |app| {
         let path = app.partner.code_path();
         assert_eq!(app.delete(&path).await.status, 204);
         let taken = json!({"partner_sid": app.partner.sid, "short_code": "10001"});
-        let other = app.post("/core/v2/phonenumber/short_codes", &taken).await.expect(200);
-        let refused = app.post(&format!("{path}/revert"), &json!({"version": 1})).await.expect(409);
-        assert_eq!(refused["errors"][0]["field"], "short_code");
+        let other = app.post(CODES, &taken).await.expect(200);
+        let rejected =
+            app.post(&format!("{path}/revert"), &json!({"version": 1})).await.expect(409);
+        assert_eq!(rejected["errors"][0]["field"], "short_code");
         assert_eq!(
             app.delete(&code_path(other["short_code_sid"].as_str().unwrap())).await.status,
             204
@@ -244,10 +245,9 @@ fn a_short_code_whose_number_is_taken_does_not_come_back() {
 }
 
 #[test]
-fn a_deleted_group_comes_back_for_who_may_create_one() {
+fn restoring_a_group_needs_the_create_scope() {
     check(async |app| {
-        let group =
-            app.post("/core/v2/phonenumber/did_groups", &json!({"name": "mine"})).await.expect(200);
+        let group = app.post(GROUPS, &json!({"name": "mine"})).await.expect(200);
         let path = group_path(group["did_group_sid"].as_str().unwrap());
         assert_eq!(app.delete(&path).await.status, 204);
         let revert = |scopes: &[Scope]| {
@@ -255,7 +255,7 @@ fn a_deleted_group_comes_back_for_who_may_create_one() {
             request.bearer_auth(app.token(app.partner.sid, scopes)).json(&json!({"version": 1}))
         };
         Answer::to(revert(&[Scope::PhonenumberUpdate])).await.expect(403);
-        // Two at once: one brings it back, the other finds it there, as it was.
+        // Of two concurrent reverts one restores the group and the other finds it restored.
         let back = || {
             let scopes = [Scope::PhonenumberUpdate, Scope::PhonenumberCreate];
             Answer::to(revert(&scopes))
@@ -269,16 +269,16 @@ fn a_deleted_group_comes_back_for_who_may_create_one() {
 }
 
 #[test]
-fn no_history_of_another_tenant_is_seen() {
+fn the_history_of_another_tenant_is_invisible() {
     check(async |app| {
-        let group = app.partner.group.did_group_sid;
+        let group = app.partner.group_sid;
         for path in [
-            app.stranger.code_path(),
+            app.unrelated.code_path(),
             app.child.code_path(),
-            app.stranger.group_path(),
+            app.unrelated.group_path(),
             code_path(Uuid::now_v7()),
             code_path("no-sid"),
-            // Of another kind.
+            // The sid of an object of another kind.
             code_path(group),
         ] {
             app.get(&format!("{path}/history")).await.expect(404);
@@ -293,9 +293,9 @@ fn no_history_of_another_tenant_is_seen() {
 }
 
 #[test]
-fn the_oldest_entries_are_dropped_and_the_rest_stays_verifiable() {
+fn pruned_history_stays_verifiable() {
     check(async |app| {
-        let (path, sid) = (app.partner.code_path(), app.partner.code.short_code_sid);
+        let (path, sid) = (app.partner.code_path(), app.partner.code_sid);
         for name in ["second", "third", "fourth"] {
             app.patch(&path, &json!({"name": name})).await.expect(200);
         }
@@ -310,12 +310,12 @@ fn the_oldest_entries_are_dropped_and_the_rest_stays_verifiable() {
         app.post(&format!("{path}/revert"), &json!({"version": 1})).await.expect(422);
         app.post(&format!("{path}/revert"), &json!({"version": 3})).await.expect(200);
 
-        // All of it.
+        // Prunes the whole history.
         execute(app, "update history set date = date - interval '2 months'").await;
         while store::drop_before(&mut connection, month_ago, 2).await.unwrap() > 0 {}
         let history = app.get(&format!("{path}/history")).await.expect(200);
         assert_eq!((&history["total"], &history["items"]), (&json!(0), &json!([])));
-        // What has not changed since is known.
+        // The state since the last change is still known.
         let now = app.get(&path).await.expect(200);
         assert_eq!(app.get(&format!("{path}?at=2100-01-01T00:00:00Z")).await.expect(200), now);
         app.patch(&path, &json!({"name": "sixth"})).await.expect(200);
@@ -323,66 +323,48 @@ fn the_oldest_entries_are_dropped_and_the_rest_stays_verifiable() {
     });
 }
 
+/// Statements that damage the history of the short code $code or of the deleted group $group, and the
+/// versions that a check reports.
+const DAMAGES: [(&str, &[i64]); 12] = [
+    ("update history set entry = replace(entry, 'second', 'twoth') where sid = $code", &[2, 3]),
+    ("update history set entry = 'no JSON' where sid = $code and version = 4", &[4]),
+    ("update history set hash = sha256('x') where sid = $code and version = 2", &[2, 3]),
+    ("update history set partner_sid = $partner where sid = $code and version = 1", &[1]),
+    ("update history set kind = 'partner' where sid = $code and version = 2", &[2]),
+    ("update history set date = date - interval '1 day' where sid = $code and version = 3", &[3]),
+    ("delete from history where sid = $code and version = 1", &[2]),
+    ("delete from history where sid = $code and version = 3", &[4]),
+    ("delete from history where sid = $code and version = 4", &[4]),
+    ("delete from history where sid = $code", &[4]),
+    ("delete from history where sid = $group and version = 2", &[1]),
+    ("update short_codes set version = 7 where sid = $code", &[7]),
+];
+
 #[test]
-fn whatever_is_altered_or_removed_is_found() {
+fn altered_or_removed_history_is_detected() {
     check(async |app| {
-        let (path, sid) = (app.partner.code_path(), app.partner.code.short_code_sid);
+        let (path, sid) = (app.partner.code_path(), app.partner.code_sid);
         for name in ["second", "third", "fourth"] {
             app.patch(&path, &json!({"name": name})).await.expect(200);
         }
-        let gone = app.post("/core/v2/phonenumber/did_groups", &json!({})).await.expect(200);
-        let gone = gone["did_group_sid"].as_str().unwrap();
-        assert_eq!(app.delete(&group_path(gone)).await.status, 204);
-        assert_eq!(app.broken().await, []);
-        let stolen = app.stranger.sid;
-        execute(app, "create table kept as select * from history").await;
-        for (damage, versions) in [
-            (
-                format!(
-                    "update history set entry = replace(entry, 'second', 'twoth') where sid = '{sid}'"
-                ),
-                vec![2, 3],
-            ),
-            (
-                format!("update history set entry = 'no JSON' where sid = '{sid}' and version = 4"),
-                vec![4],
-            ),
-            (
-                format!(
-                    "update history set hash = sha256('x') where sid = '{sid}' and version = 2"
-                ),
-                vec![2, 3],
-            ),
-            (
-                format!(
-                    "update history set partner_sid = '{stolen}' where sid = '{sid}' and version = 1"
-                ),
-                vec![1],
-            ),
-            (
-                format!("update history set kind = 'partner' where sid = '{sid}' and version = 2"),
-                vec![2],
-            ),
-            (
-                format!(
-                    "update history set date = date - interval '1 day' where sid = '{sid}' and version = 3"
-                ),
-                vec![3],
-            ),
-            (format!("delete from history where sid = '{sid}' and version = 1"), vec![2]),
-            (format!("delete from history where sid = '{sid}' and version = 3"), vec![4]),
-            (format!("delete from history where sid = '{sid}' and version = 4"), vec![4]),
-            (format!("delete from history where sid = '{sid}'"), vec![4]),
-            (format!("delete from history where sid = '{gone}' and version = 2"), vec![1]),
-            (format!("update short_codes set version = 7 where sid = '{sid}'"), vec![7]),
-        ] {
+        let deleted = app.post(GROUPS, &json!({})).await.expect(200);
+        let deleted = deleted["did_group_sid"].as_str().unwrap();
+        assert_eq!(app.delete(&group_path(deleted)).await.status, 204);
+        assert_eq!(app.violations().await, []);
+        execute(app, "create table intact as select * from history").await;
+        for (damage, versions) in DAMAGES {
+            let damage = damage
+                .replace("$code", &format!("'{sid}'"))
+                .replace("$group", &format!("'{deleted}'"))
+                .replace("$partner", &format!("'{}'", app.unrelated.sid));
             execute(app, &damage).await;
-            let found: Vec<_> = app.broken().await.iter().map(|broken| broken.version).collect();
+            let found: Vec<_> =
+                app.violations().await.iter().map(|violation| violation.version).collect();
             assert_eq!(found, versions, "{damage}");
             execute(app, "truncate history").await;
-            execute(app, "insert into history select * from kept").await;
+            execute(app, "insert into history select * from intact").await;
             execute(app, &format!("update short_codes set version = 4 where sid = '{sid}'")).await;
-            assert_eq!(app.broken().await, []);
+            assert_eq!(app.violations().await, []);
         }
     });
 }

@@ -1,14 +1,12 @@
-//! Lists: filter, order, pages, the members that are shown.
+//! Lists: pages, filters, order and the selection of members.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use shortline::auth::Scope;
 
-use crate::support::{Answer, App, check};
+use crate::support::{Answer, App, CODES, check};
 
-const CODES: &str = "/core/v2/phonenumber/short_codes";
-
-/// The numbers on a page of the partner's short codes.
+/// The numbers of the short codes on a page.
 async fn numbers(app: &App, query: &[(&str, &str)]) -> Vec<String> {
     let page = Answer::to(app.request(Method::GET, CODES).query(query)).await.expect(200);
     numbers_of(&page)
@@ -19,13 +17,13 @@ fn numbers_of(page: &Value) -> Vec<String> {
     page["items"].as_array().unwrap().iter().map(number).collect()
 }
 
-async fn refused(app: &App, query: &[(&str, &str)]) -> (String, String) {
+async fn rejected(app: &App, query: &[(&str, &str)]) -> (String, String) {
     let answer = Answer::to(app.request(Method::GET, CODES).query(query)).await;
     let text = answer.text.clone();
     (answer.expect_error(400, "bad request").concat(), text)
 }
 
-/// Short codes 20000, 20001, ... of the partner, beside its first, 10001.
+/// Creates the short codes 20000, 20001, ... of the partner, which already has 10001.
 async fn add_numbered(app: &App, count: u32) {
     let codes: Vec<_> = (0..count)
         .map(|number| json!({"short_code": format!("{}", 20_000 + number), "string_key_1": format!("k{}", number % 3)}))
@@ -34,7 +32,7 @@ async fn add_numbered(app: &App, count: u32) {
 }
 
 #[test]
-fn the_envelope_has_its_members_and_its_defaults() {
+fn a_page_has_its_members_and_defaults() {
     check(async |app| {
         add_numbered(app, 11).await;
         let page = app.get(CODES).await.expect(200);
@@ -52,12 +50,12 @@ fn the_envelope_has_its_members_and_its_defaults() {
         let next = format!("{}{CODES}?offset=10", app.base);
         assert_eq!(page["pagination"], json!({"next": next}));
 
-        let empty = app.get(&format!("{CODES}?filter=name+eq+nobody")).await.expect(200);
+        let empty = app.get(&format!("{CODES}?filter=name+eq+unknown")).await.expect(200);
         assert_eq!(
             (&empty["items"], &empty["pagination"], &empty["total"]),
             (&json!([]), &json!({}), &json!(0))
         );
-        // Past the end there are no items, and as many as ever in total.
+        // Beyond the end there are no items, and the total is the same.
         let past = app.get(&format!("{CODES}?offset=9223372036854775807")).await.expect(200);
         assert_eq!(
             (&past["count"], &past["total"], &past["has_more"]),
@@ -67,12 +65,12 @@ fn the_envelope_has_its_members_and_its_defaults() {
 }
 
 #[test]
-fn next_links_lead_over_every_row_once_and_previous_links_back() {
+fn next_links_visit_every_row_once_and_previous_links_lead_back() {
     check(async |app| {
         add_numbered(app, 25).await;
         let all = numbers(app, &[("limit", "1000")]).await;
         assert_eq!(all.len(), 26);
-        let first_after = app.partner.code.short_code_sid.to_string();
+        let first_after = app.partner.code_sid.to_string();
         for (start, skipped) in [
             (format!("{CODES}?limit=7&filter=name+ne+%22a+%26+b%22&include_fields=short_code"), 0),
             (format!("{CODES}?limit=7&order=short_code&with_related=true"), 0),
@@ -104,7 +102,7 @@ fn next_links_lead_over_every_row_once_and_previous_links_back() {
 }
 
 #[test]
-fn before_ends_in_front_of_its_row() {
+fn before_returns_the_preceding_rows() {
     check(async |app| {
         add_numbered(app, 9).await;
         let sids: Vec<String> = app.get(&format!("{CODES}?limit=100")).await.expect(200)["items"]
@@ -126,7 +124,7 @@ fn before_ends_in_front_of_its_row() {
 }
 
 #[test]
-fn limits_and_starts_are_checked() {
+fn paging_arguments_are_validated() {
     check(async |app| {
         for (query, field) in [
             (("limit", "1001"), "limit"),
@@ -135,7 +133,7 @@ fn limits_and_starts_are_checked() {
             (("offset", "9223372036854775808"), "offset"),
             (("after", "nonsense"), "after"),
             (("after", "00000000-0000-0000-0000-000000000000"), "after"),
-            (("before", &app.stranger.code.short_code_sid.to_string()), "before"),
+            (("before", &app.unrelated.code_sid.to_string()), "before"),
             (("with_related", "yes"), "with_related"),
             (("include_fields", "colour"), "include_fields"),
             (("excludeFields", "name.first"), "excludeFields"),
@@ -144,18 +142,18 @@ fn limits_and_starts_are_checked() {
             (("order", "attributes"), "order"),
             (("order", "name; drop table short_codes"), "order"),
         ] {
-            assert_eq!(refused(app, &[query]).await.0, field, "{query:?}");
+            assert_eq!(rejected(app, &[query]).await.0, field, "{query:?}");
         }
-        let own = app.partner.code.short_code_sid.to_string();
+        let own = app.partner.code_sid.to_string();
         for query in [
             vec![("after", &*own), ("order", "name")],
             vec![("after", &own), ("offset", "1")],
             vec![("after", &own), ("before", &own)],
             vec![("limit", "1"), ("limit", "2")],
         ] {
-            refused(app, &query).await;
+            rejected(app, &query).await;
         }
-        // The default, and what reads ignore.
+        // Empty arguments mean the default; reads ignore unknown ones.
         for query in [
             vec![("limit", "0")],
             vec![("limit", ""), ("order", ""), ("filter", "")],
@@ -167,17 +165,22 @@ fn limits_and_starts_are_checked() {
     });
 }
 
+/// Creates three short codes that differ in every member that a filter can name.
+async fn add_varied(app: &App) {
+    app.partner
+        .add_codes(app, &[
+            json!({"short_code": "20001", "name": "Ärger %", "string_key_1": "a", "attributes": {"n": 10, "t": "10", "b": true}}),
+            json!({"short_code": "20002", "name": "zebra", "attributes": {"n": 9.5, "t": "9", "deep": {"x": null, "y": "z"}}}),
+            json!({"short_code": "20003", "name": "o'Neill \"x\" \\", "string_key_1": "B", "attributes": {"n": "text", "b": false}}),
+        ])
+        .await;
+}
+
 #[test]
-fn every_operator_of_the_filter() {
+fn filter_operators_compare_members() {
     check(async |app| {
-        app.partner
-            .add_codes(app, &[
-                json!({"short_code": "20001", "name": "Ärger %", "string_key_1": "a", "attributes": {"n": 10, "t": "10", "b": true}}),
-                json!({"short_code": "20002", "name": "zebra", "attributes": {"n": 9.5, "t": "9", "deep": {"x": null, "y": "z"}}}),
-                json!({"short_code": "20003", "name": "o'Neill \"x\" \\", "string_key_1": "B", "attributes": {"n": "text", "b": false}}),
-            ])
-            .await;
-        let first = app.partner.code.short_code_sid.to_string();
+        add_varied(app).await;
+        let first = app.partner.code_sid.to_string();
         let upper = first.to_uppercase();
         let cases: Vec<(String, &[&str])> = vec![
             ("short_code eq 20001".into(), &["20001"]),
@@ -194,7 +197,7 @@ fn every_operator_of_the_filter() {
             ("string_key_1 eq null".into(), &["20002"]),
             ("string_key_1 ne null".into(), &["10001", "20001", "20003"]),
             ("string_key_1 eq 'null'".into(), &[]),
-            // The complement of eq, null included.
+            // `ne` is the complement of `eq` and includes null.
             ("string_key_1 ne a".into(), &["10001", "20002", "20003"]),
             ("short_code in (20001, '20003', none)".into(), &["20001", "20003"]),
             (format!("short_code_sid eq {upper}"), &["10001"]),
@@ -205,25 +208,9 @@ fn every_operator_of_the_filter() {
             (format!("short_code_sid gt {upper}"), &["20001", "20002", "20003"]),
             (format!("short_code_sid le {upper}"), &["10001"]),
             (format!("partner_sid eq {}", app.partner.sid), &["10001", "20001", "20002", "20003"]),
-            (format!("partner_sid eq {}", app.stranger.sid), &[]),
-            (format!("did_group_sid eq {}", app.partner.group.did_group_sid), &["10001"]),
+            (format!("partner_sid eq {}", app.unrelated.sid), &[]),
+            (format!("did_group_sid eq {}", app.partner.group_sid), &["10001"]),
             ("did_group_sid eq null".into(), &["20001", "20002", "20003"]),
-            // Numbers compare as numbers, text as text, booleans as booleans.
-            ("attributes.n gt 9".into(), &["20001", "20002"]),
-            ("attributes.n eq 10.0".into(), &["20001"]),
-            ("attributes.n lt 1e1".into(), &["10001", "20002"]),
-            ("attributes.t gt '10'".into(), &["20002"]),
-            ("attributes.n eq text".into(), &["20003"]),
-            ("attributes.n eq '10'".into(), &[]),
-            ("attributes.b eq true".into(), &["20001"]),
-            ("attributes.b ne true".into(), &["10001", "20002", "20003"]),
-            ("attributes.b eq 'true'".into(), &[]),
-            ("attributes.t eq null".into(), &["10001", "20003"]),
-            ("attributes.deep.x eq null and attributes.deep.y eq z".into(), &["20002"]),
-            ("attributes.deep.y ne null".into(), &["20002"]),
-            ("attributes.deep.y like '_'".into(), &["20002"]),
-            ("attributes.n in (10, text)".into(), &["20001", "20003"]),
-            ("attributes.a.c.1 eq 2".into(), &["10001"]),
         ];
         for (filter, expected) in cases {
             assert_eq!(numbers(app, &[("filter", &filter)]).await, *expected, "{filter}");
@@ -232,9 +219,37 @@ fn every_operator_of_the_filter() {
 }
 
 #[test]
-fn a_filter_that_is_none_is_refused_with_the_position() {
+fn filter_operators_compare_attributes_by_type() {
     check(async |app| {
-        for (filter, said) in [
+        add_varied(app).await;
+        let cases: [(&str, &[&str]); 15] = [
+            // Numbers compare as numbers, text as text, booleans as booleans.
+            ("attributes.n gt 9", &["20001", "20002"]),
+            ("attributes.n eq 10.0", &["20001"]),
+            ("attributes.n lt 1e1", &["10001", "20002"]),
+            ("attributes.t gt '10'", &["20002"]),
+            ("attributes.n eq text", &["20003"]),
+            ("attributes.n eq '10'", &[]),
+            ("attributes.b eq true", &["20001"]),
+            ("attributes.b ne true", &["10001", "20002", "20003"]),
+            ("attributes.b eq 'true'", &[]),
+            ("attributes.t eq null", &["10001", "20003"]),
+            ("attributes.deep.x eq null and attributes.deep.y eq z", &["20002"]),
+            ("attributes.deep.y ne null", &["20002"]),
+            ("attributes.deep.y like '_'", &["20002"]),
+            ("attributes.n in (10, text)", &["20001", "20003"]),
+            ("attributes.a.c.1 eq 2", &["10001"]),
+        ];
+        for (filter, expected) in cases {
+            assert_eq!(numbers(app, &[("filter", filter)]).await, *expected, "{filter}");
+        }
+    });
+}
+
+#[test]
+fn an_invalid_filter_is_rejected_with_the_position() {
+    check(async |app| {
+        for (filter, expected) in [
             ("colour eq red", "at position 1: expected the name of a member"),
             ("name is x", "at position 6: expected one of eq"),
             ("attributes eq x", "at position 1"),
@@ -248,15 +263,15 @@ fn a_filter_that_is_none_is_refused_with_the_position() {
             (&format!("name eq '{}'", "x".repeat(4_100)), "at most 4096 bytes"),
             ("attributes.n gt 1e131072", "at most 40 characters"),
         ] {
-            let (field, text) = refused(app, &[("filter", filter)]).await;
+            let (field, text) = rejected(app, &[("filter", filter)]).await;
             assert_eq!(field, "filter");
-            assert!(text.contains(said), "{filter}: {text}");
+            assert!(text.contains(expected), "{filter}: {text}");
         }
     });
 }
 
 #[test]
-fn order_takes_several_members_nulls_last_and_shuffle() {
+fn lists_are_ordered_by_several_members_with_nulls_last() {
     check(async |app| {
         app.partner
             .add_codes(
@@ -270,7 +285,7 @@ fn order_takes_several_members_nulls_last_and_shuffle() {
             .await;
         for (order, expected) in [
             ("short_code desc", ["20003", "20002", "20001", "10001"]),
-            // By code point.
+            // Text is ordered by code point.
             ("name", ["20003", "20002", "20001", "10001"]),
             ("string_key_2, name ASC", ["20003", "20002", "20001", "10001"]),
             ("string_key_2 desc , short_code", ["10001", "20001", "20002", "20003"]),
@@ -284,7 +299,7 @@ fn order_takes_several_members_nulls_last_and_shuffle() {
 }
 
 #[test]
-fn fields_are_picked_in_lists_and_single_objects() {
+fn fields_are_selected_in_lists_and_single_objects() {
     check(async |app| {
         let path = app.partner.code_path();
         for (query, expected) in [
@@ -321,13 +336,13 @@ fn with_related_adds_the_owner() {
         assert!(plain.get("partner").is_none());
         let related = app.get(&format!("{path}?with_related=true")).await.expect(200);
         assert_eq!(related["partner"]["partner_sid"], json!(app.partner.sid));
-        let refused = app.get(&format!("{path}?with_related=1")).await;
-        assert_eq!(refused.expect_error(400, "bad request"), ["with_related"]);
+        let rejected = app.get(&format!("{path}?with_related=1")).await;
+        assert_eq!(rejected.expect_error(400, "bad request"), ["with_related"]);
     });
 }
 
 #[test]
-fn a_list_has_rows_of_the_reach_alone() {
+fn a_list_contains_only_visible_rows() {
     check(async |app| {
         add_numbered(app, 3).await;
         assert_eq!(numbers(app, &[]).await, ["10001", "20000", "20001", "20002"]);
@@ -344,7 +359,7 @@ fn a_list_has_rows_of_the_reach_alone() {
         assert_eq!(all["items"][1]["partner"]["partner_sid"], json!(app.child.sid));
         assert_eq!(numbers_of(&page("limit=2&offset=1").await), ["10002", "20000"]);
         assert_eq!(numbers_of(&page("order=short_code+desc&limit=2").await), ["20002", "20001"]);
-        let after = format!("limit=2&after={}", app.child.code.short_code_sid);
+        let after = format!("limit=2&after={}", app.child.code_sid);
         assert_eq!(numbers_of(&page(&after).await), ["20000", "20001"]);
         assert_eq!(
             numbers_of(&page("filter=short_code+in+(10001,10002,10003)").await),
@@ -354,7 +369,7 @@ fn a_list_has_rows_of_the_reach_alone() {
 }
 
 #[test]
-fn groups_are_listed_the_same_way() {
+fn groups_are_listed_like_short_codes() {
     check(async |app| {
         let groups = "/core/v2/phonenumber/did_groups";
         app.post(groups, &json!({"name": "second", "callback_url": "http://example.com"}))
@@ -366,7 +381,7 @@ fn groups_are_listed_the_same_way() {
             .expect(200);
         assert_eq!((&page["total"], &page["items"][0]["name"]), (&json!(2), &json!("second")));
         let page = app.get(&format!("{groups}?filter=callback_url+eq+null")).await.expect(200);
-        assert_eq!(page["items"][0]["did_group_sid"], json!(app.partner.group.did_group_sid));
+        assert_eq!(page["items"][0]["did_group_sid"], json!(app.partner.group_sid));
     });
 }
 
@@ -398,7 +413,7 @@ fn partners_are_listed_with_their_descendants() {
 }
 
 #[test]
-fn tokens_are_listed_without_their_secrets() {
+fn tokens_are_listed_without_secrets() {
     check(async |app| {
         let page = app.get("/core/v2/oauth/tokens?order=date_created").await.expect(200);
         assert_eq!(page["total"], 2, "those of the partner and of its child");
@@ -410,10 +425,10 @@ fn tokens_are_listed_without_their_secrets() {
             assert_eq!(token["token_type"], "bearer");
         }
         for hidden in ["access_hash", "refresh_hash", "family_sid", "access_token"] {
-            let refused = app.get(&format!("/core/v2/oauth/tokens?filter={hidden}+ne+null")).await;
-            assert_eq!(refused.expect_error(400, "bad request"), ["filter"]);
+            let rejected = app.get(&format!("/core/v2/oauth/tokens?filter={hidden}+ne+null")).await;
+            assert_eq!(rejected.expect_error(400, "bad request"), ["filter"]);
         }
-        let refused = app.get("/core/v2/oauth/tokens?include_fields=access_hash").await;
-        assert_eq!(refused.expect_error(400, "bad request"), ["include_fields"]);
+        let rejected = app.get("/core/v2/oauth/tokens?include_fields=access_hash").await;
+        assert_eq!(rejected.expect_error(400, "bad request"), ["include_fields"]);
     });
 }

@@ -1,4 +1,4 @@
-//! Reads: objects, lists and their history.
+//! Reads: lists and history.
 
 mod history;
 mod lists;

@@ -1,4 +1,4 @@
-//! What a request is answered with.
+//! Responses.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::App;
 
-/// What came back.
+/// A complete response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -25,20 +25,20 @@ impl Answer {
         Self { status, headers, text: response.text().await.unwrap() }
     }
 
-    /// The body, where the status is the one expected.
+    /// Returns the body and checks the status.
     #[track_caller]
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
         let body: Value = serde_json::from_str(&self.text)
             .unwrap_or_else(|error| panic!("{error}: {}", self.text));
-        // Members in alphabetical order, as a map has them; an OpenAPI document has its own.
+        // Members are in alphabetical order, except in the OpenAPI document.
         let ordered =
             status >= 300 || body.get("openapi").is_some() || *self.text == *body.to_string();
         assert!(ordered, "{}", self.text);
         body
     }
 
-    /// The fields that an error names, where it is of the status and message expected.
+    /// Returns the fields that an error names and checks its status, message and shape.
     #[track_caller]
     pub fn expect_error(&self, status: u16, message: &str) -> Vec<String> {
         let body = self.expect(status);
@@ -57,11 +57,11 @@ impl Answer {
     }
 }
 
-/// Sends bytes that no HTTP client would. What comes back, up to its end; empty where the connection is just closed.
+/// Sends raw bytes and returns everything up to the end of the connection, which may be nothing.
 pub fn send_raw(app: &App, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(app.base.strip_prefix("http://").unwrap()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
-    // The other end may have said no before it has read everything.
+    // The service may respond and close the connection before it has read everything.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);

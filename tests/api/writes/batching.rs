@@ -1,4 +1,4 @@
-//! Many writers at once, over lanes of several instances: the outcome is that of some order of them, one after the other.
+//! Batches of concurrent writes on two instances: the result equals that of some serial order.
 
 use std::collections::HashMap;
 
@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, App, check, code_path};
 
-/// What a client does to one of a few short codes.
+/// One request of a client for one of a few short codes.
 #[derive(Clone, Debug)]
 struct Step {
     code: usize,
     instance: usize,
     change: Change,
-    /// The version that it names, counted back from the newest that it has seen.
+    /// The version in `If-Match`, counted back from the newest known one.
     behind: Option<i64>,
     key: Option<u8>,
 }
@@ -28,15 +28,15 @@ enum Change {
     Remove(u8),
     Name(u8),
     Nothing,
-    /// A group of another partner.
+    /// Refers to a group of another partner.
     BadGroup,
-    /// A member of the wrong type.
+    /// Sends a member of the wrong type.
     BadName,
     Put(u8),
 }
 
 impl Change {
-    fn body(&self, whole: &Value, strange: &str) -> (Method, Value) {
+    fn body(&self, whole: &Value, foreign: &str) -> (Method, Value) {
         match self {
             Self::Merge(key, value) => {
                 (Method::PATCH, json!({"attributes": {format!("k{key}"): value}}))
@@ -44,7 +44,7 @@ impl Change {
             Self::Remove(key) => (Method::PATCH, json!({"attributes": {format!("k{key}"): null}})),
             Self::Name(name) => (Method::PATCH, json!({"name": format!("name {name}")})),
             Self::Nothing => (Method::PATCH, json!({})),
-            Self::BadGroup => (Method::PATCH, json!({"did_group_sid": strange})),
+            Self::BadGroup => (Method::PATCH, json!({"did_group_sid": foreign})),
             Self::BadName => (Method::PATCH, json!({"name": 7})),
             Self::Put(name) => {
                 let mut whole = whole.clone();
@@ -54,7 +54,7 @@ impl Change {
         }
     }
 
-    /// What it makes of the object: RFC 7396, as little of it as these steps need.
+    /// Applies the request to the object: RFC 7396, as far as these steps need it.
     fn apply(body: &Value, is_put: bool, object: &mut Value) {
         if is_put {
             object["name"] = body["name"].clone();
@@ -109,7 +109,8 @@ struct Done {
     answer: Answer,
 }
 
-/// Every version that was answered is what the change makes of the version before it, and no change is lost or made twice.
+/// Checks that every version is the result of one acknowledged change to the version before it, and
+/// that no change is lost or applied twice.
 async fn expect_some_order(app: &App, codes: &[(String, Value)], done: &[Done], before: &[i64]) {
     for (number, (path, first)) in codes.iter().enumerate() {
         let history = app.get(&format!("{path}/history?limit=1000")).await.expect(200);
@@ -122,27 +123,81 @@ async fn expect_some_order(app: &App, codes: &[(String, Value)], done: &[Done], 
         let mut object = first.clone();
         for version in before[number] + 1..=entries.len() as i64 {
             let answered = &by_version[&version];
-            let told: Value = serde_json::from_str(&answered[0].answer.text).unwrap();
-            // One of those who were told this version made it; the others changed nothing, or asked again under their key.
+            let returned: Value = serde_json::from_str(&answered[0].answer.text).unwrap();
+            // One of the requests that returned this version made it. The others changed nothing or
+            // were replayed.
             let makers = answered.iter().filter(|done| {
                 let mut made = object.clone();
                 Change::apply(&done.body, done.is_put, &mut made);
-                made != object && made == told
+                made != object && made == returned
             });
-            assert_ne!(makers.count(), 0, "nobody made version {version} of {path}");
+            assert_ne!(makers.count(), 0, "no request made version {version} of {path}");
             assert!(
                 answered
                     .iter()
-                    .all(|done| serde_json::from_str::<Value>(&done.answer.text).unwrap() == told)
+                    .all(|done| serde_json::from_str::<Value>(&done.answer.text).unwrap()
+                        == returned)
             );
-            object = told;
+            object = returned;
         }
         assert_eq!(app.get(path).await.expect(200), object);
     }
 }
 
+/// The statuses that the response to a step can have.
+fn expected_statuses(step: &Step) -> &'static [u16] {
+    match (&step.change, step.behind, step.key) {
+        (Change::BadName, ..) => &[422],
+        (Change::BadGroup, None, _) => &[422],
+        (Change::BadGroup, Some(_), _) => &[412, 422],
+        (_, Some(1..), None) => &[412],
+        (_, Some(_), None) => &[200, 412],
+        (_, _, Some(_)) => &[200, 412, 422],
+        (_, None, None) => &[200],
+    }
+}
+
+/// Sends all steps at once to both instances and checks the result.
+async fn run_round(
+    app: &App,
+    instances: &[String; 2],
+    sids: &[String],
+    round: u32,
+    steps: &[Step],
+) {
+    let mut codes = Vec::new();
+    let mut before = Vec::new();
+    for sid in sids {
+        let answer = app.get(&code_path(sid)).await;
+        before.push(answer.header("etag").unwrap().trim_matches('"').parse().unwrap());
+        codes.push((code_path(sid), answer.expect(200)));
+    }
+    let foreign = app.unrelated.group_sid.to_string();
+    let client = reqwest::Client::new();
+    let requests = steps.iter().map(|step| {
+        let (path, whole) = &codes[step.code];
+        let (method, body) = step.change.body(whole, &foreign);
+        let is_put = method == Method::PUT;
+        let url = format!("{}{path}", instances[step.instance]);
+        let mut request = client.request(method, url).bearer_auth(&app.token).json(&body);
+        if let Some(behind) = step.behind {
+            request = request.header("If-Match", format!("\"{}\"", before[step.code] - behind));
+        }
+        if let Some(key) = step.key {
+            request = request.header("Idempotency-Key", format!("{round}-{key}"));
+        }
+        async move { Done { code: step.code, body, is_put, answer: Answer::to(request).await } }
+    });
+    let done: Vec<Done> = join_all(requests).await;
+    for (step, done) in steps.iter().zip(&done) {
+        let expected = expected_statuses(step).contains(&done.answer.status);
+        assert!(expected, "{step:?} {:?}", done.answer);
+    }
+    expect_some_order(app, &codes, &done, &before).await;
+}
+
 #[test]
-fn whatever_comes_at_once_is_done_in_some_order() {
+fn concurrent_writes_are_equivalent_to_some_serial_order() {
     check(async |app| {
         let (second, server) = app.second_instance().await;
         let instances = [app.base.clone(), second];
@@ -150,70 +205,26 @@ fn whatever_comes_at_once_is_done_in_some_order() {
         app.partner.add_codes(app, &numbers).await;
         let filter = "/core/v2/phonenumber/short_codes?filter=short_code+in+(501,502,503)";
         let listed = app.get(filter).await.expect(200);
-        let sids: Vec<_> = listed["items"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|code| code["short_code_sid"].as_str().unwrap().to_owned())
-            .collect();
-        let strange = app.stranger.group.did_group_sid.to_string();
-        let client = reqwest::Client::new();
+        let codes = listed["items"].as_array().unwrap().iter();
+        let sids: Vec<_> =
+            codes.map(|code| code["short_code_sid"].as_str().unwrap().to_owned()).collect();
         let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
         for round in 0..12 {
             let steps = steps().new_tree(&mut runner).unwrap().current();
-            let mut codes = Vec::new();
-            let mut before = Vec::new();
-            for sid in &sids {
-                let answer = app.get(&code_path(sid)).await;
-                before.push(answer.header("etag").unwrap().trim_matches('"').parse().unwrap());
-                codes.push((code_path(sid), answer.expect(200)));
-            }
-            let requests =
-                steps.iter().map(|step| {
-                    let (path, whole) = &codes[step.code];
-                    let (method, body) = step.change.body(whole, &strange);
-                    let is_put = method == Method::PUT;
-                    let url = format!("{}{path}", instances[step.instance]);
-                    let mut request =
-                        client.request(method, url).bearer_auth(&app.token).json(&body);
-                    if let Some(behind) = step.behind {
-                        request = request
-                            .header("If-Match", format!("\"{}\"", before[step.code] - behind));
-                    }
-                    if let Some(key) = step.key {
-                        request = request.header("Idempotency-Key", format!("{round}-{key}"));
-                    }
-                    async move {
-                        Done { code: step.code, body, is_put, answer: Answer::to(request).await }
-                    }
-                });
-            let done: Vec<Done> = join_all(requests).await;
-            for (step, done) in steps.iter().zip(&done) {
-                let expected: &[u16] = match (&step.change, step.behind, step.key) {
-                    (Change::BadName, ..) => &[422],
-                    (Change::BadGroup, None, _) => &[422],
-                    (Change::BadGroup, Some(_), _) => &[412, 422],
-                    (_, Some(1..), None) => &[412],
-                    (_, Some(_), None) => &[200, 412],
-                    (_, _, Some(_)) => &[200, 412, 422],
-                    (_, None, None) => &[200],
-                };
-                assert!(expected.contains(&done.answer.status), "{step:?} {:?}", done.answer);
-            }
-            expect_some_order(app, &codes, &done, &before).await;
+            run_round(app, &instances, &sids, round, &steps).await;
         }
         server.stop(false).await;
     });
 }
 
 #[test]
-fn a_refused_request_of_a_batch_refuses_nobody_else() {
+fn a_rejected_request_does_not_affect_the_rest_of_its_batch() {
     check(async |app| {
         let path = app.partner.code_path();
-        let strange = app.stranger.group.did_group_sid;
+        let foreign = app.unrelated.group_sid;
         let requests = (0..60).map(|number| {
             let body = if number % 10 == 5 {
-                json!({"did_group_sid": strange})
+                json!({"did_group_sid": foreign})
             } else {
                 json!({"attributes": {format!("k{number}"): number}})
             };
@@ -228,18 +239,18 @@ fn a_refused_request_of_a_batch_refuses_nobody_else() {
             (0..60).filter(|number| attributes[format!("k{number}")] == json!(number)).count(),
             54
         );
-        assert_eq!(app.version(app.partner.code.short_code_sid).await, 55);
+        assert_eq!(app.version(app.partner.code_sid).await, 55);
     });
 }
 
 #[test]
-fn a_row_that_is_locked_elsewhere_holds_up_nobody_else_for_long() {
+fn a_locked_row_does_not_delay_other_rows_for_long() {
     check(async |app| {
         use sqlx::Connection;
         let mut other = app.connection().await;
         let mut tx = other.begin().await.unwrap();
         let lock = "select from short_codes where sid = $1 for update";
-        sqlx::query(lock).bind(app.partner.code.short_code_sid).execute(&mut *tx).await.unwrap();
+        sqlx::query(lock).bind(app.partner.code_sid).execute(&mut *tx).await.unwrap();
         let locked = app.partner.code_path();
         let codes: Vec<_> =
             (600..620).map(|number| json!({"short_code": number.to_string()})).collect();
@@ -261,8 +272,8 @@ fn a_row_that_is_locked_elsewhere_holds_up_nobody_else_for_long() {
             .map(|path| async move { app.patch(path, &json!({"name": "x"})).await });
         let answers = join_all(requests).await;
         assert!(answers[..free.len()].iter().all(|answer| answer.status == 200));
-        for refused in &answers[free.len()..] {
-            assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+        for rejected in &answers[free.len()..] {
+            assert_eq!((rejected.status, rejected.header("retry-after")), (503, Some("1")));
         }
         assert!(started.elapsed() < std::time::Duration::from_secs(4), "{:?}", started.elapsed());
         tx.rollback().await.unwrap();
@@ -271,12 +282,12 @@ fn a_row_that_is_locked_elsewhere_holds_up_nobody_else_for_long() {
 }
 
 #[test]
-fn what_is_acknowledged_is_stored_whatever_becomes_of_connections() {
+fn acknowledged_writes_survive_dying_connections() {
     check(async |app| {
-        let (path, sid) = (app.partner.code_path(), app.partner.code.short_code_sid);
+        let (path, sid) = (app.partner.code_path(), app.partner.code_sid);
         let (second, server) = app.second_instance().await;
         let client = reqwest::Client::new();
-        // Connections end again and again, while two instances contend for one row.
+        // Connections are terminated repeatedly while two instances write to one row.
         let mut admin = app.connection().await;
         let killer = actix_web::rt::spawn(async move {
             for _ in 0..20 {
@@ -286,7 +297,7 @@ fn what_is_acknowledged_is_stored_whatever_becomes_of_connections() {
                 tokio::time::sleep(std::time::Duration::from_millis(40)).await;
             }
         });
-        let mut told = 0;
+        let mut acknowledged = 0;
         let mut number = 0;
         while !killer.is_finished() {
             let writes = (0..16).map(|place| {
@@ -300,17 +311,17 @@ fn what_is_acknowledged_is_stored_whatever_becomes_of_connections() {
                 answers.iter().all(|answer| [200, 503].contains(&answer.status)),
                 "{answers:?}"
             );
-            told += answers.iter().filter(|answer| answer.status == 200).count();
+            acknowledged += answers.iter().filter(|answer| answer.status == 200).count();
             number += 16;
         }
-        assert!(told > 0);
+        assert!(acknowledged > 0);
         let updates = "select count(*) from history where sid = $1 and version > 1";
         let stored: i64 = sqlx::query_scalar(updates)
             .bind(sid)
             .fetch_one(&mut app.connection().await)
             .await
             .unwrap();
-        assert!(stored >= told as i64, "{told} told, {stored} stored");
+        assert!(stored >= acknowledged as i64, "{acknowledged} acknowledged, {stored} stored");
         server.stop(false).await;
     });
 }

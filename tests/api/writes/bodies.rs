@@ -1,21 +1,19 @@
-//! Hostile and broken bodies: a clear error, never a 500, never a partial write.
+//! Hostile and malformed bodies: a clear error, never a 500, never a partial write.
 
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Answer, App, check, send_raw};
-
-const JSON: (&str, &str) = ("content-type", "application/json");
+use crate::support::{Answer, App, JSON, check, send_raw};
 
 async fn expect_unchanged(app: &App) {
-    assert_eq!(app.version(app.partner.code.short_code_sid).await, 1);
-    assert_eq!(app.version(app.partner.group.did_group_sid).await, 1);
+    assert_eq!(app.version(app.partner.code_sid).await, 1);
+    assert_eq!(app.version(app.partner.group_sid).await, 1);
 }
 
 #[test]
-fn what_is_no_json_object_is_400_with_line_and_column() {
+fn malformed_json_is_400_with_line_and_column() {
     check(async |app| {
         let (array, objects) = ("[".repeat(5_000), r#"{"a":"#.repeat(5_000));
         for body in [
@@ -58,7 +56,7 @@ fn what_is_no_json_object_is_400_with_line_and_column() {
 }
 
 #[test]
-fn a_json_content_type_is_needed() {
+fn a_json_content_type_is_required() {
     check(async |app| {
         let path = app.partner.code_path();
         for content_type in
@@ -89,12 +87,12 @@ fn a_json_content_type_is_needed() {
 }
 
 #[test]
-fn more_than_256_kib_is_413() {
+fn a_body_above_256_kib_is_413() {
     check(async |app| {
         let name = "x".repeat(300 * 1024);
         let answer = app.patch(&app.partner.code_path(), &json!({"name": name})).await;
         answer.expect_error(413, "payload too large");
-        // Without a length, it is counted as it comes.
+        // A body without a length is counted while it arrives.
         let pieces = (0..300).map(|_| Ok::<_, std::io::Error>("x".repeat(1024)));
         let body = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
         let answer = app.patch_text(&app.partner.code_path(), body, &[JSON]).await;
@@ -107,7 +105,7 @@ fn more_than_256_kib_is_413() {
 }
 
 #[test]
-fn no_u0000_anywhere() {
+fn nul_characters_are_rejected_everywhere() {
     check(async |app| {
         for (body, field) in [
             (r#"{"name":"a\u0000b"}"#, "name"),
@@ -123,7 +121,7 @@ fn no_u0000_anywhere() {
             assert_eq!(answer.expect_error(422, "object validation error"), [field], "{body}");
         }
         expect_unchanged(app).await;
-        // A backslash and "u0000" are no U+0000.
+        // An escaped backslash followed by "u0000" is not U+0000.
         let body = r#"{"string_key_1":"\\u0000"}"#;
         let answer = app.patch_text(&app.partner.code_path(), body, &[JSON]).await.expect(200);
         assert_eq!(answer["string_key_1"], "\\u0000");
@@ -131,15 +129,15 @@ fn no_u0000_anywhere() {
 }
 
 #[test]
-fn members_are_refused_by_name_all_at_once() {
+fn all_invalid_members_are_reported_at_once() {
     check(async |app| {
         let body = json!({
-            "attributes": 1, "callback_url": "ftp://x", "did_group_sid": app.stranger.sid.simple().to_string(),
+            "attributes": 1, "callback_url": "ftp://x", "did_group_sid": app.unrelated.sid.simple().to_string(),
             "name": "a\u{7}", "string_key_1": "x".repeat(256), "string_key_2": 5
         });
-        let refused = app.patch(&app.partner.code_path(), &body).await;
+        let rejected = app.patch(&app.partner.code_path(), &body).await;
         assert_eq!(
-            refused.expect_error(422, "object validation error"),
+            rejected.expect_error(422, "object validation error"),
             ["attributes", "callback_url", "did_group_sid", "name", "string_key_1", "string_key_2"]
         );
         expect_unchanged(app).await;
@@ -147,7 +145,7 @@ fn members_are_refused_by_name_all_at_once() {
 }
 
 #[test]
-fn attributes_are_bounded_in_size_depth_and_numbers() {
+fn attributes_are_limited_in_size_depth_and_numbers() {
     check(async |app| {
         let path = app.partner.code_path();
         let nested = |levels: usize| {
@@ -155,22 +153,22 @@ fn attributes_are_bounded_in_size_depth_and_numbers() {
         };
         let replace = format!("{path}?nested_objects=replace");
         app.patch_text(&replace, nested(32), &[JSON]).await.expect(200);
-        let refused = app.patch_text(&replace, nested(33), &[JSON]).await;
-        assert_eq!(refused.expect_error(422, "object validation error"), ["attributes"]);
+        let rejected = app.patch_text(&replace, nested(33), &[JSON]).await;
+        assert_eq!(rejected.expect_error(422, "object validation error"), ["attributes"]);
 
         let text = |length: usize| json!({"attributes": {"t": "x".repeat(length)}});
         app.patch(&replace, &text(64 * 1024 - 8)).await.expect(200);
-        let refused = app.patch(&replace, &text(64 * 1024 - 7)).await;
-        assert_eq!(refused.expect_error(422, "object validation error"), ["attributes"]);
-        // What counts is the size after the merge.
-        let refused = app.patch(&path, &json!({"attributes": {"one": "more"}})).await;
-        assert_eq!(refused.expect_error(422, "object validation error"), ["attributes"]);
+        let rejected = app.patch(&replace, &text(64 * 1024 - 7)).await;
+        assert_eq!(rejected.expect_error(422, "object validation error"), ["attributes"]);
+        // The limit applies to the size after the merge.
+        let rejected = app.patch(&path, &json!({"attributes": {"one": "more"}})).await;
+        assert_eq!(rejected.expect_error(422, "object validation error"), ["attributes"]);
         app.patch(&path, &json!({"attributes": {"t": null, "one": "more"}})).await.expect(200);
 
         for number in ["1e131071", "1e-131071", "1e40", &"9".repeat(41), "1e99999999999999999999"] {
             let body = format!(r#"{{"attributes":{{"a":{{"n":[0,{number}]}}}}}}"#);
-            let refused = app.patch_text(&path, body, &[JSON]).await;
-            assert_eq!(refused.expect_error(422, "object validation error"), ["attributes.a.n.1"]);
+            let rejected = app.patch_text(&path, body, &[JSON]).await;
+            assert_eq!(rejected.expect_error(422, "object validation error"), ["attributes.a.n.1"]);
         }
         let stored = app.get(&path).await.expect(200);
         assert_eq!(stored["attributes"], json!({"one": "more"}));
@@ -178,7 +176,7 @@ fn attributes_are_bounded_in_size_depth_and_numbers() {
 }
 
 #[test]
-fn a_repeated_member_counts_as_its_last_value() {
+fn the_last_value_of_a_repeated_member_wins() {
     check(async |app| {
         let body = r#"{"name":7,"name":"last","attributes":{"a":1,"a":{"z":1}}}"#;
         let answer = app.patch_text(&app.partner.code_path(), body, &[JSON]).await.expect(200);
@@ -187,7 +185,7 @@ fn a_repeated_member_counts_as_its_last_value() {
 }
 
 #[test]
-fn unknown_names_are_told_in_moderation() {
+fn reports_of_unknown_members_are_truncated() {
     check(async |app| {
         let long = json!({"n".repeat(200_000): 1});
         let answer = app.patch(&app.partner.code_path(), &long).await;
@@ -201,14 +199,14 @@ fn unknown_names_are_told_in_moderation() {
 }
 
 #[test]
-fn api4_a_body_is_read_to_its_last_byte_and_not_further() {
+fn a_body_of_exactly_256_kib_is_accepted_and_a_byte_more_is_not() {
     check(async |app| {
         let path = app.partner.code_path();
         let body = |bytes: usize| format!("{}{{}}", " ".repeat(bytes - 2));
         app.patch_text(&path, body(256 * 1024), &[JSON]).await.expect(200);
         let answer = app.patch_text(&path, body(256 * 1024 + 1), &[JSON]).await;
         answer.expect_error(413, "payload too large");
-        // A length that is a lie is refused before anything of it comes.
+        // An excessive Content-Length is rejected before the body arrives.
         let head = format!(
             "PATCH {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n",
             app.token
@@ -220,7 +218,7 @@ fn api4_a_body_is_read_to_its_last_byte_and_not_further() {
 }
 
 #[test]
-fn api4_depth_costs_nothing() {
+fn deeply_nested_json_is_rejected_quickly() {
     check(async |app| {
         let levels = 100_000;
         for body in [

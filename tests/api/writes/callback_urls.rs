@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{check, group_path};
-
-const GROUPS: &str = "/core/v2/phonenumber/did_groups";
+use crate::support::{GROUPS, check, group_path};
 
 #[test]
-fn api7_a_callback_url_is_kept_and_never_fetched() {
+fn callback_urls_are_stored_and_never_fetched() {
     check(async |app| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -33,7 +31,7 @@ fn api7_a_callback_url_is_kept_and_never_fetched() {
 }
 
 #[test]
-fn api7_a_callback_url_means_the_same_host_to_everybody() {
+fn ambiguous_callback_urls_are_rejected() {
     check(async |app| {
         for url in [
             "file:///etc/passwd",

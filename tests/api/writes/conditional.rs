@@ -1,11 +1,11 @@
-//! No update is lost: entity tags and the conditions that name them.
+//! Entity tags, `If-Match` and `If-None-Match`: no update is lost.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use shortline::auth::Scope;
 use uuid::Uuid;
 
-use crate::support::{Answer, App, check, code_path, group_path};
+use crate::support::{Answer, App, GROUPS, check, code_path, group_path};
 
 async fn send(app: &App, method: Method, path: &str, tag: &str, body: Value) -> Answer {
     Answer::to(app.request(method, path).header("If-Match", tag).json(&body)).await
@@ -17,7 +17,7 @@ async fn require_if_match(app: &App, partner_sid: Uuid) {
 }
 
 #[test]
-fn every_object_tells_its_version() {
+fn every_object_has_an_etag() {
     check(async |app| {
         for path in [app.partner.code_path(), app.partner.group_path()] {
             assert_eq!(app.get(&path).await.header("etag"), Some("\"1\""));
@@ -32,13 +32,13 @@ fn every_object_tells_its_version() {
                 assert_eq!((answer.status, answer.header("etag")), (200, None), "{shaped}");
             }
         }
-        let created = app.post("/core/v2/phonenumber/did_groups", &json!({})).await;
+        let created = app.post(GROUPS, &json!({})).await;
         assert_eq!((created.status, created.header("etag")), (200, Some("\"1\"")));
     });
 }
 
 #[test]
-fn an_update_of_another_version_is_412_and_changes_nothing() {
+fn stale_if_match_is_rejected() {
     check(async |app| {
         let path = app.partner.code_path();
         app.patch(&path, &json!({"name": "second"})).await.expect(200);
@@ -47,11 +47,11 @@ fn an_update_of_another_version_is_412_and_changes_nothing() {
             for (method, body) in
                 [(Method::PATCH, json!({"name": "x"})), (Method::PUT, whole.clone())]
             {
-                let refused = send(app, method, &path, tag, body).await.expect(412);
-                assert_eq!(refused["message"], "precondition failed");
+                let rejected = send(app, method, &path, tag, body).await.expect(412);
+                assert_eq!(rejected["message"], "precondition failed");
             }
         }
-        assert_eq!(app.version(app.partner.code.short_code_sid).await, 2);
+        assert_eq!(app.version(app.partner.code_sid).await, 2);
         for (tag, name) in [
             ("\"2\"", "third"),
             ("*", "fourth"),
@@ -65,38 +65,38 @@ fn an_update_of_another_version_is_412_and_changes_nothing() {
 }
 
 #[test]
-fn what_is_no_list_of_tags_is_400() {
+fn malformed_entity_tags_are_400() {
     check(async |app| {
         let path = app.partner.code_path();
         for tag in ["2", "\"2", "\"1\" \"2\"", "*, \"1\"", "", ",", "w/\"1\""] {
-            let refused = send(app, Method::PATCH, &path, tag, json!({"name": "x"})).await;
-            assert_eq!(refused.expect(400)["errors"][0]["field"], "If-Match", "{tag:?}");
+            let rejected = send(app, Method::PATCH, &path, tag, json!({"name": "x"})).await;
+            assert_eq!(rejected.expect(400)["errors"][0]["field"], "If-Match", "{tag:?}");
             let read = app.request(Method::GET, &path).header("If-None-Match", tag);
             assert_eq!(Answer::to(read).await.expect(400)["errors"][0]["field"], "If-None-Match");
         }
-        // Two headers are one list.
+        // Two header lines form one list.
         let twice = app.request(Method::PATCH, &path).header("If-Match", "\"7\"");
         Answer::to(twice.header("If-Match", "\"1\"").json(&json!({}))).await.expect(200);
     });
 }
 
 #[test]
-fn a_deletion_of_another_version_is_412() {
+fn deleting_with_a_stale_if_match_is_rejected() {
     check(async |app| {
-        let group = app.post("/core/v2/phonenumber/did_groups", &json!({})).await.expect(200);
+        let group = app.post(GROUPS, &json!({})).await.expect(200);
         let path = group_path(group["did_group_sid"].as_str().unwrap());
         app.patch(&path, &json!({"name": "second"})).await.expect(200);
         let delete = |tag| app.request(Method::DELETE, &path).header("If-Match", tag);
         Answer::to(delete("\"1\"")).await.expect(412);
         app.get(&path).await.expect(200);
         assert_eq!(Answer::to(delete("\"2\"")).await.status, 204);
-        // There is nothing that could have a version.
+        // A deleted object has no version to match.
         Answer::to(delete("\"3\"")).await.expect(404);
     });
 }
 
 #[test]
-fn a_version_that_the_client_has_is_not_sent_again() {
+fn a_matching_if_none_match_is_304() {
     check(async |app| {
         let path = app.partner.group_path();
         let read = async |tag| {
@@ -114,7 +114,7 @@ fn a_version_that_the_client_has_is_not_sent_again() {
 }
 
 #[test]
-fn of_two_writers_of_one_version_one_wins() {
+fn one_of_two_concurrent_conditional_writes_wins() {
     check(async |app| {
         let path = app.partner.code_path();
         for version in 1..=10 {
@@ -127,31 +127,31 @@ fn of_two_writers_of_one_version_one_wins() {
             statuses.sort_unstable();
             assert_eq!(statuses, [200, 412]);
         }
-        assert_eq!(app.version(app.partner.code.short_code_sid).await, 11);
+        assert_eq!(app.version(app.partner.code_sid).await, 11);
     });
 }
 
 #[test]
-fn a_partner_can_require_that_every_update_names_its_version() {
+fn if_match_can_be_mandatory_for_a_partner() {
     check(async |app| {
         require_if_match(app, app.partner.sid).await;
         let path = app.partner.code_path();
-        let refused = app.patch(&path, &json!({"name": "x"})).await.expect(428);
-        assert_eq!(refused["message"], "precondition required");
-        // Before the body is looked at.
+        let rejected = app.patch(&path, &json!({"name": "x"})).await.expect(428);
+        assert_eq!(rejected["message"], "precondition required");
+        // The check precedes the body.
         assert_eq!(app.patch_text(&path, "{", &[]).await.status, 428);
         app.put(&path, &json!({})).await.expect(428);
         app.delete(&app.partner.group_path()).await.expect(428);
         app.post(&format!("{path}/revert"), &json!({"version": 1})).await.expect(428);
-        // Of what does not exist yet nobody can name a version.
-        app.post("/core/v2/phonenumber/did_groups", &json!({})).await.expect(200);
+        // A new object has no version to name.
+        app.post(GROUPS, &json!({})).await.expect(200);
         send(app, Method::PATCH, &path, "\"1\"", json!({"name": "x"})).await.expect(200);
-        assert_eq!(app.version(app.partner.code.short_code_sid).await, 2);
+        assert_eq!(app.version(app.partner.code_sid).await, 2);
     });
 }
 
 #[test]
-fn the_owner_decides_whoever_calls() {
+fn mandatory_if_match_depends_on_the_owner_and_not_on_the_caller() {
     check(async |app| {
         require_if_match(app, app.child.sid).await;
         let token = app.token(
@@ -165,8 +165,8 @@ fn the_owner_decides_whoever_calls() {
         Answer::to(patch(&app.child.code_path())).await.expect(428);
         Answer::to(patch(&app.child.code_path()).header("If-Match", "*")).await.expect(200);
         Answer::to(patch(&app.partner.code_path())).await.expect(200);
-        // What is not reached does not exist, whatever its owner requires.
-        Answer::to(patch(&app.stranger.code_path())).await.expect(404);
+        // An invisible object is 404, whatever its owner requires.
+        Answer::to(patch(&app.unrelated.code_path())).await.expect(404);
         Answer::to(patch(&code_path("no-sid"))).await.expect(404);
     });
 }

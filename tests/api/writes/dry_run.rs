@@ -1,11 +1,11 @@
-//! `validate_only=true`: everything is judged, nothing is stored.
+//! `validate_only=true`: every check runs and nothing is stored.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, App, check, code_path, group_path};
+use crate::support::{Answer, App, CODES, GROUPS, check, code_path, group_path};
 
-/// All that is stored, as text.
+/// The rows of all tables, as text.
 async fn stored(app: &App) -> Vec<String> {
     let tables =
         ["partners", "oauth_tokens", "did_groups", "short_codes", "history", "idempotency_keys"];
@@ -20,19 +20,19 @@ async fn stored(app: &App) -> Vec<String> {
 }
 
 #[test]
-fn every_write_shows_what_would_be_and_stores_nothing() {
+fn dry_runs_return_the_result_and_store_nothing() {
     check(async |app| {
-        let empty = app.post("/core/v2/phonenumber/did_groups", &json!({})).await.expect(200);
+        let empty = app.post(GROUPS, &json!({})).await.expect(200);
         let empty = group_path(empty["did_group_sid"].as_str().unwrap());
         let (code, group) = (app.partner.code_path(), app.partner.group_path());
         let mut whole = app.get(&code).await.expect(200);
         whole["name"] = json!("would be");
         let before = stored(app).await;
         for (method, path, body, status) in [
-            (Method::POST, "/core/v2/phonenumber/did_groups", json!({"name": "would be"}), 200),
+            (Method::POST, GROUPS, json!({"name": "would be"}), 200),
             (
                 Method::POST,
-                "/core/v2/phonenumber/short_codes",
+                CODES,
                 json!({"partner_sid": app.partner.sid, "short_code": "777", "name": "would be"}),
                 200,
             ),
@@ -46,7 +46,7 @@ fn every_write_shows_what_would_be_and_stores_nothing() {
             let path = format!("{path}?validate_only=true");
             let answer = Answer::to(app.request(method.clone(), &path).json(&body)).await;
             assert_eq!(answer.status, status, "{method} {path} {answer:?}");
-            // The version is not there to be named.
+            // The version does not exist, so there is no entity tag.
             assert_eq!(answer.header("etag"), None);
             if status == 200 {
                 let shown: Value = serde_json::from_str(&answer.text).unwrap();
@@ -73,17 +73,17 @@ fn every_write_shows_what_would_be_and_stores_nothing() {
 }
 
 #[test]
-fn what_would_be_refused_is_refused() {
+fn dry_runs_reject_what_the_write_would_reject() {
     check(async |app| {
         let (code, group) = (app.partner.code_path(), app.partner.group_path());
         let dry = "validate_only=true";
         let taken = json!({"partner_sid": app.partner.sid, "short_code": "10001"});
-        let strange = json!({"did_group_sid": app.stranger.group.did_group_sid});
+        let foreign = json!({"did_group_sid": app.unrelated.group_sid});
         let before = stored(app).await;
         for (method, path, body, status) in [
-            (Method::POST, "/core/v2/phonenumber/short_codes".to_owned(), taken, 409),
+            (Method::POST, CODES.to_owned(), taken, 409),
             (Method::PATCH, code.clone(), json!({"name": ""}), 422),
-            (Method::PATCH, code.clone(), strange, 422),
+            (Method::PATCH, code.clone(), foreign, 422),
             (Method::PUT, code.clone(), json!({}), 422),
             (Method::PATCH, code_path(uuid::Uuid::now_v7()), json!({}), 404),
             (Method::DELETE, group, json!({}), 409),
@@ -100,7 +100,7 @@ fn what_would_be_refused_is_refused() {
 }
 
 #[test]
-fn an_argument_that_is_not_understood_writes_nothing() {
+fn an_invalid_validate_only_argument_writes_nothing() {
     check(async |app| {
         let code = app.partner.code_path();
         let before = stored(app).await;
@@ -115,7 +115,7 @@ fn an_argument_that_is_not_understood_writes_nothing() {
             for (method, path) in [
                 (Method::PATCH, code.clone()),
                 (Method::DELETE, code.clone()),
-                (Method::POST, "/core/v2/phonenumber/did_groups".to_owned()),
+                (Method::POST, GROUPS.to_owned()),
                 (Method::POST, format!("{code}/revert")),
                 (Method::POST, "/core/v2/partners".to_owned()),
             ] {

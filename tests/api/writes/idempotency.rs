@@ -1,4 +1,4 @@
-//! No retry acts twice: `Idempotency-Key`.
+//! `Idempotency-Key`: a retry never writes twice.
 
 use std::time::Duration;
 
@@ -7,9 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
-use crate::support::{Answer, App, check, group_path};
-
-const GROUPS: &str = "/core/v2/phonenumber/did_groups";
+use crate::support::{Answer, App, GROUPS, check, group_path};
 
 async fn send(app: &App, method: Method, path: &str, key: &str, body: &Value) -> Answer {
     Answer::to(app.request(method, path).header("Idempotency-Key", key).json(body)).await
@@ -19,7 +17,7 @@ async fn count(app: &App, statement: &'static str) -> i64 {
     sqlx::query_scalar(statement).fetch_one(&mut app.connection().await).await.unwrap()
 }
 
-/// A retry answers as the request did, and says so.
+/// Checks that a retry returns the same response, marked as replayed.
 fn expect_replay(first: &Answer, again: &Answer) {
     assert_eq!((first.status, &first.text), (again.status, &again.text));
     assert_eq!(first.header("etag"), again.header("etag"));
@@ -29,7 +27,7 @@ fn expect_replay(first: &Answer, again: &Answer) {
 }
 
 #[test]
-fn a_retry_is_answered_and_not_done_again() {
+fn a_retry_replays_the_response_and_writes_nothing() {
     check(async |app| {
         let path = app.partner.code_path();
         let mut whole = app.get(&path).await.expect(200);
@@ -43,7 +41,7 @@ fn a_retry_is_answered_and_not_done_again() {
             let key = format!("{method}-{path}");
             let first = send(app, method.clone(), &path, &key, &body).await;
             first.expect(200);
-            // The object goes on; the answer stays what it was.
+            // The object changes; the replayed response does not.
             app.patch(&app.partner.code_path(), &json!({"string_key_2": key})).await.expect(200);
             let entries = count(app, "select count(*) from history").await;
             expect_replay(&first, &send(app, method, &path, &key, &body).await);
@@ -53,7 +51,7 @@ fn a_retry_is_answered_and_not_done_again() {
 }
 
 #[test]
-fn a_deletion_is_answered_again_although_its_object_is_gone() {
+fn a_retried_deletion_replays_its_response() {
     check(async |app| {
         let created = app.post(GROUPS, &json!({})).await.expect(200);
         let path = group_path(created["did_group_sid"].as_str().unwrap());
@@ -67,7 +65,7 @@ fn a_deletion_is_answered_again_although_its_object_is_gone() {
 }
 
 #[test]
-fn the_answer_is_told_before_the_version_is_judged() {
+fn a_replay_takes_precedence_over_if_match() {
     check(async |app| {
         let patch = || {
             let request = app.request(Method::PATCH, &app.partner.code_path());
@@ -81,7 +79,7 @@ fn the_answer_is_told_before_the_version_is_judged() {
 }
 
 #[test]
-fn another_request_under_the_same_key_is_422() {
+fn reusing_a_key_for_another_request_is_422() {
     check(async |app| {
         let path = app.partner.code_path();
         send(app, Method::PATCH, &path, "k", &json!({"name": "x"})).await.expect(200);
@@ -92,10 +90,10 @@ fn another_request_under_the_same_key_is_422() {
             (Method::PATCH, other, json!({"name": "x"})),
             (Method::POST, GROUPS.to_owned(), json!({"name": "x"})),
         ] {
-            let refused = send(app, method, &path, "k", &body).await.expect(422);
-            assert_eq!(refused["errors"][0]["field"], "Idempotency-Key");
+            let rejected = send(app, method, &path, "k", &body).await.expect(422);
+            assert_eq!(rejected["errors"][0]["field"], "Idempotency-Key");
         }
-        // A key is the partner's own.
+        // Keys of different partners are independent.
         let child = app.anonymous(Method::PATCH, &app.child.code_path());
         let token = app.token(app.child.sid, &[shortline::auth::Scope::PhonenumberManage]);
         let child = child.bearer_auth(token).header("Idempotency-Key", "k");
@@ -104,7 +102,7 @@ fn another_request_under_the_same_key_is_422() {
 }
 
 #[test]
-fn a_refused_request_did_nothing_so_its_retry_is_judged_anew() {
+fn rejected_requests_are_not_stored_for_replay() {
     check(async |app| {
         let (path, body) = (app.partner.code_path(), json!({"did_group_sid": null}));
         let matching = |tag: &'static str| {
@@ -116,15 +114,15 @@ fn a_refused_request_did_nothing_so_its_retry_is_judged_anew() {
         let taken = json!({"partner_sid": app.partner.sid, "short_code": "10001"});
         let codes = "/core/v2/phonenumber/short_codes";
         for _ in 0..2 {
-            let refused = send(app, Method::POST, codes, "taken", &taken).await;
-            refused.expect(409);
-            assert_eq!(refused.header("idempotency-replayed"), None);
+            let rejected = send(app, Method::POST, codes, "taken", &taken).await;
+            rejected.expect(409);
+            assert_eq!(rejected.header("idempotency-replayed"), None);
         }
     });
 }
 
 #[test]
-fn a_dry_run_neither_stores_nor_replays() {
+fn dry_runs_neither_store_nor_replay_responses() {
     check(async |app| {
         let (path, body) = (app.partner.code_path(), json!({"name": "x"}));
         let dry = format!("{path}?validate_only=true");
@@ -138,7 +136,7 @@ fn a_dry_run_neither_stores_nor_replays() {
 }
 
 #[test]
-fn many_at_once_act_once_on_every_instance() {
+fn concurrent_retries_on_two_instances_write_once() {
     check(async |app| {
         let (second, server) = app.second_instance().await;
         for round in 0..5 {
@@ -164,17 +162,17 @@ fn many_at_once_act_once_on_every_instance() {
 }
 
 #[test]
-fn one_in_flight_for_too_long_is_409() {
+fn a_retry_of_a_request_in_flight_is_409() {
     check(async |app| {
-        // As if another instance were about to commit.
+        // Simulates a request on another instance that has not committed yet.
         let mut other: PgConnection = app.connection().await;
         let mut tx = other.begin().await.unwrap();
         let statement =
             "insert into idempotency_keys (partner_sid, key, request) values ($1, 'k', '')";
         sqlx::query(statement).bind(app.partner.sid).execute(&mut *tx).await.unwrap();
-        let refused = send(app, Method::POST, GROUPS, "k", &json!({"name": "x"})).await;
-        assert_eq!(refused.expect(409)["errors"][0]["field"], "Idempotency-Key");
-        assert_eq!(refused.header("retry-after"), Some("1"));
+        let rejected = send(app, Method::POST, GROUPS, "k", &json!({"name": "x"})).await;
+        assert_eq!(rejected.expect(409)["errors"][0]["field"], "Idempotency-Key");
+        assert_eq!(rejected.header("retry-after"), Some("1"));
         tx.rollback().await.unwrap();
         send(app, Method::POST, GROUPS, "k", &json!({"name": "x"})).await.expect(200);
         assert_eq!(count(app, "select count(*) from did_groups where name = 'x'").await, 1);
@@ -182,7 +180,7 @@ fn one_in_flight_for_too_long_is_409() {
 }
 
 #[test]
-fn a_key_is_good_for_a_day() {
+fn keys_expire_after_a_day() {
     check(async |app| {
         let path = app.partner.code_path();
         send(app, Method::PATCH, &path, "k", &json!({"name": "x"})).await.expect(200);
@@ -198,15 +196,15 @@ fn a_key_is_good_for_a_day() {
 }
 
 #[test]
-fn a_key_that_makes_no_sense_is_400() {
+fn malformed_keys_are_400() {
     check(async |app| {
         let long = "k".repeat(256);
         for key in ["", "a b", "ü", &long] {
-            let refused = send(app, Method::POST, GROUPS, key, &json!({})).await.expect(400);
-            assert_eq!(refused["errors"][0]["field"], "Idempotency-Key");
+            let rejected = send(app, Method::POST, GROUPS, key, &json!({})).await.expect(400);
+            assert_eq!(rejected["errors"][0]["field"], "Idempotency-Key");
         }
         send(app, Method::POST, GROUPS, &long[1..], &json!({})).await.expect(200);
-        // Secret answers are not kept.
+        // Responses of the token endpoints are not stored.
         let token = "/core/v2/oauth/tokens";
         let sid =
             app.get(token).await.expect(200)["items"][0]["token_sid"].as_str().unwrap().to_owned();
@@ -218,23 +216,23 @@ fn a_key_that_makes_no_sense_is_400() {
 }
 
 #[test]
-fn a_client_that_goes_away_leaves_nothing_half_done() {
+fn a_disconnected_client_can_retry_safely() {
     check(async |app| {
         let path = app.partner.code_path();
         let mut other = app.connection().await;
         let mut tx = other.begin().await.unwrap();
         let lock = "select from short_codes where sid = $1 for update";
-        sqlx::query(lock).bind(app.partner.code.short_code_sid).execute(&mut *tx).await.unwrap();
+        sqlx::query(lock).bind(app.partner.code_sid).execute(&mut *tx).await.unwrap();
         let patch = || {
             let request = app.request(Method::PATCH, &path).header("Idempotency-Key", "k");
-            request.json(&json!({"name": "kept"}))
+            request.json(&json!({"name": "stored"}))
         };
-        // It goes while its row is locked.
+        // The client disconnects while the row is locked.
         patch().timeout(Duration::from_millis(100)).send().await.unwrap_err();
         tx.rollback().await.unwrap();
         tokio::time::sleep(Duration::from_millis(200)).await;
         let again = Answer::to(patch()).await;
-        assert_eq!(again.expect(200)["name"], "kept");
-        assert_eq!(app.version(app.partner.code.short_code_sid).await, 2);
+        assert_eq!(again.expect(200)["name"], "stored");
+        assert_eq!(app.version(app.partner.code_sid).await, 2);
     });
 }

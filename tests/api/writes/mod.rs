@@ -1,4 +1,4 @@
-//! Writes: PATCH, PUT, POST and DELETE, alone and many at once.
+//! Writes: PATCH, PUT, POST and DELETE, alone and concurrently.
 
 mod batching;
 mod bodies;

@@ -1,13 +1,13 @@
-//! PATCH: what each member says to each of its three states, and what a merge does.
+//! PATCH: members that are absent, null or set, and the merge of attributes.
 
 use serde_json::{Value, json};
 
 use crate::support::{App, check};
 
-/// A member, a value that it takes, one of the wrong type, and whether it can be null.
+/// A member, a valid value, a value of the wrong type, and whether it is nullable.
 type Row = (&'static str, Value, Value, bool);
 
-async fn walk_truth_table(app: &App, path: &str, rows: &[Row]) {
+async fn check_states(app: &App, path: &str, rows: &[Row]) {
     for (member, value, wrong, nullable) in rows {
         for was_set in [true, false] {
             let before = if was_set || !nullable { value.clone() } else { Value::Null };
@@ -21,8 +21,8 @@ async fn walk_truth_table(app: &App, path: &str, rows: &[Row]) {
 
             assert_eq!(app.patch(path, &json!({})).await.expect(200), object, "{member} absent");
 
-            let refused = app.patch(path, &json!({*member: wrong})).await;
-            assert_eq!(refused.expect_error(422, "object validation error"), [*member]);
+            let rejected = app.patch(path, &json!({*member: wrong})).await;
+            assert_eq!(rejected.expect_error(422, "object validation error"), [*member]);
             assert_eq!(app.get(path).await.expect(200), object, "{member} of the wrong type");
 
             let null = app.patch(path, &json!({*member: null})).await;
@@ -41,9 +41,9 @@ async fn walk_truth_table(app: &App, path: &str, rows: &[Row]) {
 }
 
 #[test]
-fn every_member_of_a_short_code_in_every_state() {
+fn short_code_members_can_be_absent_null_or_set() {
     check(async |app| {
-        let group = json!(app.partner.group.did_group_sid);
+        let group = json!(app.partner.group_sid);
         let rows = [
             ("attributes", json!({"k": {"l": [1, null]}}), json!([]), true),
             ("callback_url", json!("http://example.com/sms"), json!(7), true),
@@ -52,20 +52,20 @@ fn every_member_of_a_short_code_in_every_state() {
             ("string_key_1", json!("one"), json!({}), true),
             ("string_key_2", json!(""), json!(false), true),
         ];
-        // The table starts from empty attributes, so that setting them shows them whole.
+        // Attributes merge: only from empty ones does setting them return the value that was sent.
         app.patch(&app.partner.code_path(), &json!({"attributes": null})).await.expect(200);
-        walk_truth_table(app, &app.partner.code_path(), &rows).await;
+        check_states(app, &app.partner.code_path(), &rows).await;
     });
 }
 
 #[test]
-fn every_member_of_a_did_group_in_every_state() {
+fn did_group_members_can_be_absent_null_or_set() {
     check(async |app| {
         let rows = [
             ("callback_url", json!("http://example.com/sms"), json!("example.com"), true),
             ("name", json!("näme"), json!(""), false),
         ];
-        walk_truth_table(app, &app.partner.group_path(), &rows).await;
+        check_states(app, &app.partner.group_path(), &rows).await;
     });
 }
 
@@ -83,21 +83,21 @@ fn attributes_merge_key_by_key_and_null_deletes() {
 }
 
 #[test]
-fn nested_objects_replace_takes_the_sent_attributes_whole_with_their_nulls() {
+fn nested_objects_replace_stores_attributes_as_sent() {
     check(async |app| {
         let path = app.partner.code_path();
         let patch = json!({"attributes": {"only": null}});
         let answer = app.patch(&format!("{path}?nested_objects=replace"), &patch).await.expect(200);
         assert_eq!(answer["attributes"], json!({"only": null}));
         assert_eq!(app.get(&path).await.expect(200)["attributes"], json!({"only": null}));
-        // A merge leaves the stored null alone.
+        // A merge does not remove the stored null.
         let answer = app.patch(&path, &json!({"attributes": {"more": 1}})).await.expect(200);
         assert_eq!(answer["attributes"], json!({"more": 1, "only": null}));
     });
 }
 
 #[test]
-fn an_unknown_query_argument_writes_nothing() {
+fn an_unknown_query_argument_is_rejected() {
     check(async |app| {
         for path in [app.partner.code_path(), app.partner.group_path()] {
             for (query, field) in [
@@ -129,23 +129,23 @@ fn numbers_in_attributes_keep_value_and_digits() {
     check(async |app| {
         let path = app.partner.code_path();
         let body = r#"{"attributes":{"big":9007199254740993,"digits":1.10,"e":1e3,"zero":-0,"deep":[{"x":-1.50E-2}]}}"#;
-        let kept = r#""big":9007199254740993,"deep":[{"x":-0.0150}],"digits":1.10,"e":1000,"n":5,"zero":0}"#;
+        let stored = r#""big":9007199254740993,"deep":[{"x":-0.0150}],"digits":1.10,"e":1000,"n":5,"zero":0}"#;
         let json = [("content-type", "application/json")];
         let patched = app.patch_text(&path, body, &json).await;
         assert_eq!(patched.status, 200);
-        assert!(patched.text.contains(kept), "{}", patched.text);
+        assert!(patched.text.contains(stored), "{}", patched.text);
         assert_eq!(app.get(&path).await.text, patched.text);
-        // The same again is no change.
-        let version = app.version(app.partner.code.short_code_sid).await;
+        // Sending the same body again changes nothing.
+        let version = app.version(app.partner.code_sid).await;
         assert_eq!(app.patch_text(&path, body, &json).await.text, patched.text);
-        assert_eq!(app.version(app.partner.code.short_code_sid).await, version);
+        assert_eq!(app.version(app.partner.code_sid).await, version);
     });
 }
 
 #[test]
-fn what_changes_nothing_makes_no_history() {
+fn an_update_without_changes_creates_no_version() {
     check(async |app| {
-        let sid = app.partner.code.short_code_sid;
+        let sid = app.partner.code_sid;
         let version = app.version(sid).await;
         let object = app.get(&app.partner.code_path()).await.expect(200);
         app.patch(&app.partner.code_path(), &object).await.expect(200);
@@ -159,9 +159,9 @@ fn what_changes_nothing_makes_no_history() {
 }
 
 #[test]
-fn the_history_names_who_changed_what() {
+fn an_update_stores_the_caller_the_changes_and_the_object() {
     check(async |app| {
-        let sid = app.partner.code.short_code_sid;
+        let sid = app.partner.code_sid;
         let json = [("content-type", "application/json"), ("x-request-id", "call-7")];
         app.patch_text(
             &app.partner.code_path(),
@@ -188,12 +188,12 @@ fn the_history_names_who_changed_what() {
 }
 
 #[test]
-fn read_only_members_have_no_effect_unless_handling_is_strict() {
+fn read_only_members_are_ignored_unless_handling_is_strict() {
     check(async |app| {
         let path = app.partner.code_path();
         let object = app.get(&path).await.expect(200);
         let echo = json!({
-            "country_code": "CAN", "locality": 5, "lrn_sid": "x", "name": "after", "partner_sid": app.stranger.sid,
+            "country_code": "CAN", "locality": 5, "lrn_sid": "x", "name": "after", "partner_sid": app.unrelated.sid,
             "short_code": "999", "short_code_sid": null, "state": {}
         })
         .to_string();
@@ -204,7 +204,7 @@ fn read_only_members_have_no_effect_unless_handling_is_strict() {
 
         let strict =
             [json, ("prefer", "respond-async, handling=\"strict\"; x=1, handling=lenient")];
-        let refused =
+        let rejected =
             app.patch_text(&path, echo, &strict).await.expect_error(422, "object validation error");
         let read_only = [
             "country_code",
@@ -215,12 +215,12 @@ fn read_only_members_have_no_effect_unless_handling_is_strict() {
             "short_code_sid",
             "state",
         ];
-        assert_eq!(refused, read_only);
+        assert_eq!(rejected, read_only);
 
-        // Sids come in any case; text does not.
-        let refused = app.patch_text(&path, r#"{"state": "il"}"#, &strict).await;
-        assert_eq!(refused.expect_error(422, "object validation error"), ["state"]);
-        // The first of several counts, known or not.
+        // Sids are compared without case, other text with case.
+        let rejected = app.patch_text(&path, r#"{"state": "il"}"#, &strict).await;
+        assert_eq!(rejected.expect_error(422, "object validation error"), ["state"]);
+        // The first of several `handling` preferences counts, even an unknown one.
         let other = [json, ("prefer", "handling=other, handling=strict")];
         app.patch_text(&path, r#"{"state": "il"}"#, &other).await.expect(200);
 
@@ -233,14 +233,14 @@ fn read_only_members_have_no_effect_unless_handling_is_strict() {
 }
 
 #[test]
-fn unknown_members_are_refused_with_a_hint_unless_handling_is_lenient() {
+fn unknown_members_are_rejected_with_a_hint_unless_handling_is_lenient() {
     check(async |app| {
         let path = app.partner.code_path();
         let body = r#"{"nmae": 1, "string_key_3": null, "name": "after"}"#;
         let json = ("content-type", "application/json");
-        let refused = app.patch_text(&path, body, &[json]).await;
-        assert!(refused.text.contains("did you mean `name`?"), "{}", refused.text);
-        assert_eq!(refused.expect_error(422, "object validation error"), ["nmae", "string_key_3"]);
+        let rejected = app.patch_text(&path, body, &[json]).await;
+        assert!(rejected.text.contains("did you mean `name`?"), "{}", rejected.text);
+        assert_eq!(rejected.expect_error(422, "object validation error"), ["nmae", "string_key_3"]);
         assert_eq!(app.get(&path).await.expect(200)["name"], "before");
 
         let lenient = app.patch_text(&path, body, &[json, ("prefer", "handling=lenient")]).await;

@@ -1,15 +1,15 @@
-//! PUT: the whole object or nothing.
+//! PUT replaces the whole object.
 
 use serde_json::{Value, json};
 
 use crate::support::check;
 
 #[test]
-fn a_put_of_a_get_changes_nothing() {
+fn putting_back_what_was_read_changes_nothing() {
     check(async |app| {
         for (path, sid) in [
-            (app.partner.code_path(), app.partner.code.short_code_sid),
-            (app.partner.group_path(), app.partner.group.did_group_sid),
+            (app.partner.code_path(), app.partner.code_sid),
+            (app.partner.group_path(), app.partner.group_sid),
         ] {
             let object = app.get(&path).await.expect(200);
             assert_eq!(app.put(&path, &object).await.expect(200), object);
@@ -19,7 +19,7 @@ fn a_put_of_a_get_changes_nothing() {
 }
 
 #[test]
-fn a_put_names_every_missing_member_and_writes_nothing() {
+fn put_names_every_missing_member_and_writes_nothing() {
     check(async |app| {
         let path = app.partner.code_path();
         let missing = app.put(&path, &json!({"name": "after"})).await;
@@ -34,7 +34,7 @@ fn a_put_names_every_missing_member_and_writes_nothing() {
 }
 
 #[test]
-fn a_put_replaces_attributes_whole_and_keeps_their_nulls() {
+fn put_replaces_attributes_and_stores_nulls() {
     check(async |app| {
         let path = app.partner.code_path();
         let whole = json!({
