@@ -1,0 +1,9 @@
+//! The contract: the OpenAPI document, HTTP, and clients that depend on both.
+
+mod client;
+mod http;
+mod inventory;
+mod openapi;
+mod raw_http;
+mod samples;
+mod walk;

@@ -1,0 +1,158 @@
+//! Requests that an ordinary HTTP client does not send.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use shortline::auth::Scope;
+
+use crate::support::{Answer, App, CODES, check, check_with, code_path, group_path, send_raw};
+
+#[test]
+fn long_urls_and_many_arguments_are_answered_quickly() {
+    check(async |app| {
+        let many = |name: &str, value: &str, count: usize| {
+            format!("{CODES}?{}", format!("{name}={value}&").repeat(count))
+        };
+        let list = |name: &str, value: &str, count: usize| {
+            format!("{CODES}?{name}={}", vec![value; count].join(","))
+        };
+        for (path, statuses) in [
+            (many("a", "", 10_000), &[200][..]),
+            (many("limit", "1", 7_000), &[400]),
+            (list("order", "name", 10_000), &[200, 400]),
+            (list("order", "short_code_sid,name+desc", 2_000), &[200, 400]),
+            (list("include_fields", "name", 10_000), &[200]),
+            (list("exclude_fields", "attributes.a", 5_000), &[200]),
+            (format!("{CODES}?filter={}", "(".repeat(4_000)), &[400]),
+            (format!("{CODES}?filter=name+in+({})", vec!["a"; 1_000].join(",")), &[200]),
+            (format!("{CODES}?filter=name+like+'{}'", "%25_".repeat(1_000)), &[200]),
+            (format!("{CODES}?filter=attributes{}+eq+1", ".a".repeat(2_000)), &[200, 400]),
+            (code_path("x".repeat(60_000)), &[404]),
+            (group_path("%2e%2e%2f".repeat(1_000)), &[404]),
+        ] {
+            let started = Instant::now();
+            let answer = app.get(&path).await;
+            assert!(
+                statuses.contains(&answer.status),
+                "{path:.80}: {} {:.300}",
+                answer.status,
+                answer.text
+            );
+            assert!(
+                started.elapsed() < Duration::from_secs(2),
+                "{path:.80}: {:?}",
+                started.elapsed()
+            );
+        }
+        // The connection of an oversized request head is closed.
+        for head in [
+            format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(1_000_000)),
+            format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(1_000_000)),
+            format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{}\r\n", "X: x\r\n".repeat(10_000)),
+        ] {
+            let answer = send_raw(app, head.as_bytes());
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+        }
+        Answer::to(app.anonymous(Method::GET, "/readyz")).await.expect(200);
+    });
+}
+
+#[test]
+fn method_override_headers_are_ignored() {
+    check(async |app| {
+        let reader = app.token(app.partner.sid, &[Scope::PhonenumberRead]);
+        for name in ["x-http-method-override", "x-http-method", "x-method-override"] {
+            let path = format!("{}?_method=DELETE", app.partner.group_path());
+            let get = app.anonymous(Method::GET, &path).bearer_auth(&reader).header(name, "DELETE");
+            Answer::to(get).await.expect(200);
+        }
+        for method in ["get", "FOO", "PATCH\t"] {
+            let answer = send_raw(
+                app,
+                format!(
+                    "{method} {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                    app.partner.group_path()
+                )
+                .as_bytes(),
+            );
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{method}: {answer}");
+        }
+        app.get(&app.partner.group_path()).await.expect(200);
+    });
+}
+
+#[test]
+fn trace_and_connect_are_rejected_and_not_echoed() {
+    check(async |app| {
+        for line in [
+            "TRACE / HTTP/1.1",
+            "TRACE /healthz HTTP/1.1",
+            "CONNECT example.com:443 HTTP/1.1",
+            "CONNECT /healthz HTTP/1.1",
+        ] {
+            let answer = send_raw(
+                app,
+                format!("{line}\r\nHost: x\r\nX-Echo: canary\r\nConnection: close\r\n\r\n")
+                    .as_bytes(),
+            );
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{line}: {answer}");
+            assert!(!answer.contains("canary"), "{answer}");
+        }
+    });
+}
+
+#[test]
+fn a_forged_host_header_changes_only_the_host_of_links() {
+    let next = |app: &App, host: &str| {
+        let head = format!(
+            "GET {CODES}?limit=1 HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\nX-Forwarded-Host: forged.example\r\nForwarded: host=forged.example\r\nX-Forwarded-Prefix: /forged\r\nX-Original-URL: /forged\r\nConnection: close\r\n\r\n",
+            app.token
+        );
+        let answer = send_raw(app, head.as_bytes());
+        assert!(!answer.contains("forged"), "{answer}");
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
+        answer.starts_with("HTTP/1.1 200 ").then(|| {
+            let body: Value = serde_json::from_str(&body).unwrap();
+            body["pagination"]["next"].as_str().unwrap().to_owned()
+        })
+    };
+    let hosts = [
+        "evil.example/path?x=",
+        "evil.example#",
+        "user:password@evil.example",
+        "\"><script>alert(1)</script>",
+        "evil.example\\",
+        "a b",
+        "evil.example:99999",
+        "%0d%0aX-Injected:1",
+        "",
+        &"x".repeat(10_000),
+    ];
+    check(async |app| {
+        app.partner.add_codes(app, &[json!({"short_code": "20001"})]).await;
+        assert_eq!(
+            next(app, "api.example:8080"),
+            Some(format!("http://api.example:8080{CODES}?limit=1&offset=1"))
+        );
+        for host in hosts {
+            // Either the request is rejected or the link has this host and an unchanged path.
+            if let Some(link) = next(app, host) {
+                let link = url::Url::parse(&link).unwrap_or_else(|error| panic!("{error}: {link}"));
+                assert_eq!(
+                    (link.path(), link.query(), link.username()),
+                    (CODES, Some("limit=1&offset=1"), ""),
+                    "{host}"
+                );
+            }
+        }
+    });
+    check_with(&["--public-url", "https://api.example"], async |app| {
+        app.partner.add_codes(app, &[json!({"short_code": "20001"})]).await;
+        for host in hosts {
+            if let Some(link) = next(app, host) {
+                assert_eq!(link, format!("https://api.example{CODES}?limit=1&offset=1"), "{host}");
+            }
+        }
+    });
+}

@@ -1,0 +1,119 @@
+//! OAuth: grants, refresh tokens, revocation and the storage of secrets.
+
+mod grants;
+mod refresh_tokens;
+mod revocation;
+mod secrets;
+mod tokens;
+
+use std::time::{Duration, Instant};
+
+use actix_web::rt::time::sleep;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use shortline::auth::{Actor, Scope};
+use shortline::input::FromMember;
+use shortline::input::types::Name;
+use shortline::oauth::{OauthClient, PartnerLogin, Password};
+use shortline::partners::Partner;
+use shortline::store;
+use uuid::Uuid;
+
+use crate::support::{Answer, App, Tenant};
+
+const TOKEN: &str = "/core/v2/oauth/token";
+
+const REVOKE: &str = "/core/v2/oauth/revoke";
+
+const PASSWORD: &str = "correct horse & battery=staple";
+
+/// Creates an OAuth client of the tenant and returns its id and secret.
+async fn client(app: &App, tenant: &Tenant, scopes: &[Scope]) -> (String, String) {
+    let scopes = scopes.iter().copied().collect();
+    let (client, secret) = OauthClient::new(tenant.sid, scopes).unwrap();
+    let client =
+        store::create_one(&mut app.connection().await, &Actor::operator(), client).await.unwrap();
+    (client.object.client_id.to_string(), secret)
+}
+
+async fn login(app: &App, tenant: &Tenant, name: &str) {
+    let name = Name::from_member(name.into()).unwrap();
+    let login = PartnerLogin::new(tenant.sid, name, &Password::new(PASSWORD).unwrap()).unwrap();
+    store::create_one(&mut app.connection().await, &Actor::operator(), login).await.unwrap();
+}
+
+fn form(request: RequestBuilder, fields: &[(&str, &str)]) -> RequestBuilder {
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    request.header("content-type", "application/x-www-form-urlencoded").body(body)
+}
+
+/// A token request without a header, answered with `no-store`.
+async fn ask(app: &App, fields: &[(&str, &str)]) -> Answer {
+    let answer = Answer::to(form(app.anonymous(Method::POST, TOKEN), fields)).await;
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("pragma"), Some("no-cache"));
+    answer
+}
+
+/// Sends a token request with the client's credentials; no response may be cached.
+async fn grant(app: &App, (id, secret): &(String, String), fields: &[(&str, &str)]) -> Answer {
+    let own = [("client_id", id.as_str()), ("client_secret", secret)];
+    ask(app, &[&own[..], fields].concat()).await
+}
+
+const CLIENT_CREDENTIALS: (&str, &str) = ("grant_type", "client_credentials");
+
+const BY_PASSWORD: [(&str, &str); 3] =
+    [("grant_type", "password"), ("username", "ann"), ("password", PASSWORD)];
+
+async fn refresh(app: &App, client: &(String, String), token: &Value) -> Answer {
+    let secret = token["refresh_token"].as_str().unwrap();
+    grant(app, client, &[("grant_type", "refresh_token"), ("refresh_token", secret)]).await
+}
+
+fn access_token(token: &Value) -> &str {
+    token["access_token"].as_str().unwrap()
+}
+
+/// The status of an error, its code from RFC 6749 and the field it names.
+#[track_caller]
+fn oauth_error(answer: Answer) -> (u16, String, Value) {
+    let status = answer.status;
+    let body = answer.expect(status);
+    assert_eq!(body.as_object().unwrap().len(), 3, "{body}");
+    let message = if status == 401 { "bad credentials" } else { "bad request" };
+    assert_eq!(body["message"], message, "{body}");
+    (status, body["error"].as_str().unwrap().to_owned(), body["errors"][0]["field"].clone())
+}
+
+fn error(status: u16, error: &str, field: &str) -> (u16, String, Value) {
+    let field = if field.is_empty() { Value::Null } else { json!(field) };
+    (status, error.to_owned(), field)
+}
+
+async fn whoami(app: &App, token: &str) -> Answer {
+    Answer::to(app.anonymous(Method::GET, "/core/v2/oauth/whoami").bearer_auth(token)).await
+}
+
+/// Waits until the token is rejected, at most 5 seconds.
+async fn wait_until_rejected(app: &App, token: &str) {
+    let started = Instant::now();
+    while whoami(app, token).await.status != 401 {
+        assert!(started.elapsed() < Duration::from_secs(5), "not ended within 5 seconds");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn update_partner(app: &App, sid: Uuid, change: impl FnOnce(&mut Partner)) {
+    let change = |partner: &mut Partner| {
+        change(partner);
+        Ok(())
+    };
+    store::update_within(&mut app.connection().await, &Actor::operator(), sid, change)
+        .await
+        .unwrap();
+}
+
+async fn revoke(app: &App, bearer: &str, fields: &[(&str, &str)]) -> Answer {
+    Answer::to(form(app.anonymous(Method::POST, REVOKE).bearer_auth(bearer), fields)).await
+}

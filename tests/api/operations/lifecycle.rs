@@ -1,0 +1,275 @@
+//! Startup, probes and shutdown.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::json;
+use shortline::startup::Application;
+use sqlx::ConnectOptions;
+
+use crate::support::{Answer, Contents, SECRET, check, check_database, settings, url};
+
+#[test]
+fn probes_need_no_token() {
+    check(async |app| {
+        for probe in ["/healthz", "/readyz"] {
+            Answer::to(app.anonymous(Method::GET, probe)).await.expect(200);
+        }
+    });
+}
+
+#[test]
+fn a_valid_request_id_is_returned_and_an_invalid_one_is_replaced() {
+    check(async |app| {
+        let longest = "x".repeat(128);
+        let too_long = "x".repeat(129);
+        for (sent, accepted) in
+            [("call-7", true), (&*longest, true), (&*too_long, false), ("a b", false), ("ä", false)]
+        {
+            let request =
+                app.anonymous(Method::GET, "/nothing").header("x-request-id", sent.as_bytes());
+            let answer = Answer::to(request).await;
+            assert_eq!(answer.header("x-request-id") == Some(sent), accepted, "{sent}");
+            assert!(answer.header("x-request-id").is_some());
+        }
+    });
+}
+
+#[test]
+fn forwarded_addresses_are_used_only_from_trusted_proxies() {
+    let ip_of_change = async |app: &crate::support::App| {
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.1.2.3"),
+        ];
+        app.patch_text(&app.partner.group_path(), r#"{"name":"after"}"#, &headers)
+            .await
+            .expect(200);
+        let statement = "select entry::json ->> 'ip' from history where sid = $1 and version = 2";
+        let ip: String = sqlx::query_scalar(statement)
+            .bind(app.partner.group_sid)
+            .fetch_one(&mut app.connection().await)
+            .await
+            .unwrap();
+        ip
+    };
+    crate::support::check(async |app| assert_eq!(ip_of_change(app).await, "127.0.0.1"));
+    crate::support::check_with(&["--trusted-proxies", "127.0.0.0/8,10.0.0.0/8"], async |app| {
+        assert_eq!(ip_of_change(app).await, "192.0.2.7");
+    });
+}
+
+#[test]
+fn a_missing_or_weak_secret_prevents_startup_with_one_line() {
+    check_database(Contents::Empty, async |database| {
+        for (secret, expected) in [
+            (None, "neither SHORTLINE_JWT_SECRET nor SHORTLINE_JWT_KEYS is set"),
+            (Some("short"), "has 5 bytes"),
+        ] {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"));
+            command.args(["serve", "--listen", "127.0.0.1:0", "--database-url", &url(database)]);
+            command.args(secret.map(|secret| format!("--jwt-secret={secret}")));
+            let output = command.output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert!(!output.status.success());
+            assert!(stderr.contains(expected), "{stderr}");
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        }
+    });
+}
+
+#[test]
+fn sigterm_drains_requests_and_exits() {
+    check_database(Contents::Migrated, async |database| {
+        let listen = format!("127.0.0.1:{}", free_port());
+        let metrics_listen = format!("127.0.0.1:{}", free_port());
+        let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"))
+            .args(["serve", "--listen", &listen, "--drain-seconds", "1", "--jwt-secret", SECRET])
+            .args(["--metrics-listen", &metrics_listen])
+            .args(["--database-url", &url(database)])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let client = reqwest::Client::new();
+        let probe =
+            async |path: &str| client.get(format!("http://{listen}{path}")).send().await.ok();
+        while probe("/readyz").await.is_none_or(|answer| answer.status() != 200) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let healthcheck = || {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"));
+            command.args(["healthcheck", "--listen", &listen]).output().unwrap().status.success()
+        };
+        assert!(healthcheck());
+
+        let kill =
+            std::process::Command::new("kill").args(["-TERM", &process.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let ready = probe("/readyz").await.expect("it goes on serving while it drains");
+        assert_eq!(ready.status(), 503);
+        assert_eq!(ready.headers()["connection"], "close");
+        assert_eq!(probe("/healthz").await.unwrap().status(), 200);
+        let metrics = client.get(format!("http://{metrics_listen}/metrics")).send().await;
+        assert_eq!(metrics.unwrap().status(), 200);
+        let ended = tokio::task::spawn_blocking(move || process.wait().unwrap());
+        assert_eq!(ended.await.unwrap().code(), Some(0));
+        assert!(!healthcheck());
+    });
+}
+
+#[test]
+fn writes_recover_after_connections_die() {
+    check(async |app| {
+        for _ in 0..3 {
+            app.patch(&app.partner.code_path(), &json!({"name": "before"})).await.expect(200);
+            let kill = "select pg_terminate_backend(pid) from pg_stat_activity
+                        where datname = current_database() and pid <> pg_backend_pid()";
+            sqlx::raw_sql(kill).execute(&mut app.connection().await).await.unwrap();
+            let mut recovered = false;
+            for _ in 0..20 {
+                let answer = app.patch(&app.partner.code_path(), &json!({"name": "after"})).await;
+                recovered = answer.status == 200;
+                if recovered {
+                    break;
+                }
+                assert_eq!(answer.header("retry-after"), Some("1"));
+                answer.expect_error(503, "service unavailable");
+            }
+            assert!(recovered);
+        }
+    });
+}
+
+#[test]
+fn a_release_starts_on_a_newer_schema() {
+    check_database(Contents::Migrated, async |database| {
+        let mut connection = sqlx::ConnectOptions::connect(database).await.unwrap();
+        let newer = "insert into refinery_schema_history select max(version) + 1, 'next', max(applied_on), '1'
+                     from refinery_schema_history";
+        sqlx::raw_sql(newer).execute(&mut connection).await.unwrap();
+        assert!(Application::build(&settings(&[]), database.clone()).await.is_ok());
+    });
+}
+
+#[test]
+fn an_empty_environment_variable_counts_as_unset() {
+    check_database(Contents::Migrated, async |database| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"));
+        command.args(["partner", "list", "--json", "--database-url", &url(database)]);
+        for variable in
+            ["SHORTLINE_TRUSTED_PROXIES", "SHORTLINE_JWT_KEYS", "SHORTLINE_LISTEN", "RUST_LOG"]
+        {
+            command.env(variable, "");
+        }
+        let output = command.output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "[]\n", "{output:?}");
+    });
+}
+
+#[test]
+fn acknowledged_changes_survive_a_kill() {
+    check_database(Contents::Migrated, async |database| {
+        let listen = format!("127.0.0.1:{}", free_port());
+        let run = |arguments: &[&str]| {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"));
+            command.args(arguments).args(["--listen", &listen, "--jwt-secret", SECRET, "--json"]);
+            command.args(["--database-url", &url(database)]).stderr(std::process::Stdio::null());
+            command
+        };
+        let output_of = |arguments: &[&str]| -> serde_json::Value {
+            serde_json::from_slice(&run(arguments).output().unwrap().stdout).unwrap()
+        };
+        let partner = output_of(&["partner", "create", "--name", "x"])["partner_sid"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let code =
+            output_of(&["short-code", "create", "--partner", &partner, "--short-code", "12345"]);
+        let token = output_of(&["token", "issue", "--partner", &partner])["access_token"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let path = crate::support::code_path(code["short_code_sid"].as_str().unwrap());
+        let url = format!("http://{listen}{path}");
+        let client = reqwest::Client::new();
+        let mut process = run(&["serve"]).spawn().unwrap();
+        let mut acknowledged = Vec::new();
+        let started = std::time::Instant::now();
+        for number in 0.. {
+            let body = json!({"attributes": {format!("k{number}"): number}});
+            match client.patch(&url).bearer_auth(&token).json(&body).send().await {
+                Ok(answer) if answer.status() == 200 => acknowledged.push(format!("k{number}")),
+                _ if acknowledged.is_empty() => tokio::time::sleep(Duration::from_millis(20)).await,
+                _ => break,
+            }
+            if acknowledged.len() == 50 {
+                process.kill().unwrap();
+            }
+            assert!(started.elapsed() < Duration::from_secs(20));
+        }
+        process.wait().unwrap();
+        let mut process = run(&["serve"]).spawn().unwrap();
+        let stored = loop {
+            if let Ok(answer) = client.get(&url).bearer_auth(&token).send().await {
+                break answer.json::<serde_json::Value>().await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        process.kill().unwrap();
+        process.wait().unwrap();
+        for key in acknowledged {
+            assert!(stored["attributes"].get(&key).is_some(), "{key} was acknowledged and is lost");
+        }
+    });
+}
+
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn an_unreachable_database_is_503_and_never_401() {
+    check_database(Contents::Migrated, async |database| {
+        let settings = settings(&[]);
+        let application = Application::build(&settings, database.clone()).await.unwrap();
+        let base = format!("http://{}", application.address());
+        let handle = application.handle();
+        actix_web::rt::spawn(application.run_until_stopped());
+        let client = reqwest::Client::new();
+        // The database rejects connections, like a server that is starting.
+        let mut connection =
+            sqlx::ConnectOptions::connect(&database.clone().database("postgres")).await.unwrap();
+        let name = database.get_database().unwrap();
+        let refuse = format!("alter database {name} allow_connections false");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(refuse)).execute(&mut connection).await.unwrap();
+        let path = crate::support::code_path(uuid::Uuid::new_v4());
+        let token = uuid::Uuid::new_v4();
+        let request = client.patch(format!("{base}{path}")).bearer_auth(token).json(&json!({}));
+        let answer = Answer::to(request).await;
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        answer.expect_error(503, "service unavailable");
+        Answer::to(client.get(format!("{base}/readyz")))
+            .await
+            .expect_error(503, "service unavailable");
+        Answer::to(client.get(format!("{base}/healthz"))).await.expect(200);
+        handle.stop(false).await;
+    });
+}
+
+#[test]
+fn three_instances_start_at_once_on_an_empty_database() {
+    check_database(Contents::Empty, async |database| {
+        let settings = settings(&[]);
+        let started =
+            join_all((0..3).map(|_| Application::build(&settings, database.clone()))).await;
+        assert!(started.iter().all(Result::is_ok));
+        let mut connection = database.connect().await.unwrap();
+        let applied: i64 = sqlx::query_scalar("select count(*) from refinery_schema_history")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(applied, i64::from(shortline::store::migrations::newest()));
+    });
+}

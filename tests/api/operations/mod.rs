@@ -1,0 +1,8 @@
+//! Operation: the command line, startup and shutdown, log, metrics and faults.
+
+mod commands;
+pub mod dev;
+mod faults;
+pub mod lifecycle;
+pub mod log;
+mod metrics;

@@ -1,0 +1,434 @@
+//! Lists: pages, filters, order and the selection of members.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use shortline::auth::Scope;
+
+use crate::support::{Answer, App, CODES, check};
+
+/// The numbers of the short codes on a page.
+async fn numbers(app: &App, query: &[(&str, &str)]) -> Vec<String> {
+    let page = Answer::to(app.request(Method::GET, CODES).query(query)).await.expect(200);
+    numbers_of(&page)
+}
+
+fn numbers_of(page: &Value) -> Vec<String> {
+    let number = |item: &Value| item["short_code"].as_str().unwrap().to_owned();
+    page["items"].as_array().unwrap().iter().map(number).collect()
+}
+
+async fn rejected(app: &App, query: &[(&str, &str)]) -> (String, String) {
+    let answer = Answer::to(app.request(Method::GET, CODES).query(query)).await;
+    let text = answer.text.clone();
+    (answer.expect_error(400, "bad request").concat(), text)
+}
+
+/// Creates the short codes 20000, 20001, ... of the partner, which already has 10001.
+async fn add_numbered(app: &App, count: u32) {
+    let codes: Vec<_> = (0..count)
+        .map(|number| json!({"short_code": format!("{}", 20_000 + number), "string_key_1": format!("k{}", number % 3)}))
+        .collect();
+    app.partner.add_codes(app, &codes).await;
+}
+
+#[test]
+fn a_page_has_its_members_and_defaults() {
+    check(async |app| {
+        add_numbered(app, 11).await;
+        let page = app.get(CODES).await.expect(200);
+        let members: Vec<_> = page.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(
+            members,
+            ["count", "has_more", "items", "limit", "offset", "pagination", "total"]
+        );
+        assert_eq!(
+            (&page["count"], &page["limit"], &page["offset"]),
+            (&json!(10), &json!(10), &json!(0))
+        );
+        assert_eq!((&page["has_more"], &page["total"]), (&json!(true), &json!(12)));
+        assert_eq!(page["items"][0], app.get(&app.partner.code_path()).await.expect(200));
+        let next = format!("{}{CODES}?offset=10", app.base);
+        assert_eq!(page["pagination"], json!({"next": next}));
+
+        let empty = app.get(&format!("{CODES}?filter=name+eq+unknown")).await.expect(200);
+        assert_eq!(
+            (&empty["items"], &empty["pagination"], &empty["total"]),
+            (&json!([]), &json!({}), &json!(0))
+        );
+        // Beyond the end there are no items, and the total is the same.
+        let past = app.get(&format!("{CODES}?offset=9223372036854775807")).await.expect(200);
+        assert_eq!(
+            (&past["count"], &past["total"], &past["has_more"]),
+            (&json!(0), &json!(12), &json!(false))
+        );
+    });
+}
+
+#[test]
+fn next_links_visit_every_row_once_and_previous_links_lead_back() {
+    check(async |app| {
+        add_numbered(app, 25).await;
+        let all = numbers(app, &[("limit", "1000")]).await;
+        assert_eq!(all.len(), 26);
+        let first_after = app.partner.code_sid.to_string();
+        for (start, skipped) in [
+            (format!("{CODES}?limit=7&filter=name+ne+%22a+%26+b%22&include_fields=short_code"), 0),
+            (format!("{CODES}?limit=7&order=short_code&with_related=true"), 0),
+            (format!("{CODES}?limit=7&after={first_after}"), 1),
+        ] {
+            let mut url = format!("{}{start}", app.base);
+            let mut pages = Vec::new();
+            loop {
+                let page =
+                    Answer::to(app.request(Method::GET, &url[app.base.len()..])).await.expect(200);
+                pages.push(numbers_of(&page));
+                assert_eq!(page["has_more"], json!(page["pagination"]["next"].is_string()));
+                match page["pagination"]["next"].as_str() {
+                    Some(next) => next.clone_into(&mut url),
+                    None => break,
+                }
+            }
+            assert_eq!(pages.concat(), all[skipped..], "{start}");
+            for expected in pages.iter().rev().skip(1) {
+                let page =
+                    Answer::to(app.request(Method::GET, &url[app.base.len()..])).await.expect(200);
+                page["pagination"]["previous"].as_str().unwrap().clone_into(&mut url);
+                let page =
+                    Answer::to(app.request(Method::GET, &url[app.base.len()..])).await.expect(200);
+                assert_eq!(numbers_of(&page), *expected, "back from {start}");
+            }
+        }
+    });
+}
+
+#[test]
+fn before_returns_the_preceding_rows() {
+    check(async |app| {
+        add_numbered(app, 9).await;
+        let sids: Vec<String> = app.get(&format!("{CODES}?limit=100")).await.expect(200)["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["short_code_sid"].as_str().unwrap().to_owned())
+            .collect();
+        let page = app.get(&format!("{CODES}?limit=3&before={}", sids[5])).await.expect(200);
+        assert_eq!(numbers_of(&page), ["20001", "20002", "20003"]);
+        assert_eq!((&page["has_more"], &page["total"]), (&json!(true), &json!(10)));
+        let page = app.get(&format!("{CODES}?limit=3&before={}", sids[2])).await.expect(200);
+        assert_eq!(numbers_of(&page), ["10001", "20000"]);
+        assert!(page["pagination"]["previous"].is_null());
+        assert!(
+            page["pagination"]["next"].as_str().unwrap().ends_with(&format!("after={}", sids[1]))
+        );
+    });
+}
+
+#[test]
+fn paging_arguments_are_validated() {
+    check(async |app| {
+        for (query, field) in [
+            (("limit", "1001"), "limit"),
+            (("limit", "-1"), "limit"),
+            (("limit", "ten"), "limit"),
+            (("offset", "9223372036854775808"), "offset"),
+            (("after", "nonsense"), "after"),
+            (("after", "00000000-0000-0000-0000-000000000000"), "after"),
+            (("before", &app.unrelated.code_sid.to_string()), "before"),
+            (("with_related", "yes"), "with_related"),
+            (("include_fields", "colour"), "include_fields"),
+            (("excludeFields", "name.first"), "excludeFields"),
+            (("order", "colour"), "order"),
+            (("order", "name up"), "order"),
+            (("order", "attributes"), "order"),
+            (("order", "name; drop table short_codes"), "order"),
+        ] {
+            assert_eq!(rejected(app, &[query]).await.0, field, "{query:?}");
+        }
+        let own = app.partner.code_sid.to_string();
+        for query in [
+            vec![("after", &*own), ("order", "name")],
+            vec![("after", &own), ("offset", "1")],
+            vec![("after", &own), ("before", &own)],
+            vec![("limit", "1"), ("limit", "2")],
+        ] {
+            rejected(app, &query).await;
+        }
+        // Empty arguments mean the default; reads ignore unknown ones.
+        for query in [
+            vec![("limit", "0")],
+            vec![("limit", ""), ("order", ""), ("filter", "")],
+            vec![("colour", "red")],
+        ] {
+            assert_eq!(numbers(app, &query).await, ["10001"], "{query:?}");
+        }
+        app.get(&format!("{CODES}?limit&offset=0&after={own}")).await.expect(200);
+    });
+}
+
+/// Creates three short codes that differ in every member that a filter can name.
+async fn add_varied(app: &App) {
+    app.partner
+        .add_codes(app, &[
+            json!({"short_code": "20001", "name": "Ärger %", "string_key_1": "a", "attributes": {"n": 10, "t": "10", "b": true}}),
+            json!({"short_code": "20002", "name": "zebra", "attributes": {"n": 9.5, "t": "9", "deep": {"x": null, "y": "z"}}}),
+            json!({"short_code": "20003", "name": "o'Neill \"x\" \\", "string_key_1": "B", "attributes": {"n": "text", "b": false}}),
+        ])
+        .await;
+}
+
+#[test]
+fn filter_operators_compare_members() {
+    check(async |app| {
+        add_varied(app).await;
+        let first = app.partner.code_sid.to_string();
+        let upper = first.to_uppercase();
+        let cases: Vec<(String, &[&str])> = vec![
+            ("short_code eq 20001".into(), &["20001"]),
+            ("short_code EQ '20001'".into(), &["20001"]),
+            ("short_code ne \"20001\"".into(), &["10001", "20002", "20003"]),
+            ("short_code gt 20001".into(), &["20002", "20003"]),
+            ("short_code ge 20002 and short_code lt 20003".into(), &["20002"]),
+            ("short_code le 20001 AND short_code ne 10001".into(), &["20001"]),
+            ("name like '%r%'".into(), &["10001", "20001", "20002"]),
+            ("name like 'Ärger _'".into(), &["20001"]),
+            ("name like '%\\\\'".into(), &["20003"]),
+            ("name eq \"o'Neill \\\"x\\\" \\\\\"".into(), &["20003"]),
+            ("name ilike 'ZEB%'".into(), &["20002"]),
+            ("string_key_1 eq null".into(), &["20002"]),
+            ("string_key_1 ne null".into(), &["10001", "20001", "20003"]),
+            ("string_key_1 eq 'null'".into(), &[]),
+            // `ne` is the complement of `eq` and includes null.
+            ("string_key_1 ne a".into(), &["10001", "20002", "20003"]),
+            ("short_code in (20001, '20003', none)".into(), &["20001", "20003"]),
+            (format!("short_code_sid eq {upper}"), &["10001"]),
+            (format!("short_code_sid in ({first}, nonsense)"), &["10001"]),
+            (format!("short_code_sid like '{}%'", &first[..18]), &["10001"]),
+            ("short_code_sid eq nonsense".into(), &[]),
+            ("short_code_sid ne nonsense and short_code le 10001".into(), &["10001"]),
+            (format!("short_code_sid gt {upper}"), &["20001", "20002", "20003"]),
+            (format!("short_code_sid le {upper}"), &["10001"]),
+            (format!("partner_sid eq {}", app.partner.sid), &["10001", "20001", "20002", "20003"]),
+            (format!("partner_sid eq {}", app.unrelated.sid), &[]),
+            (format!("did_group_sid eq {}", app.partner.group_sid), &["10001"]),
+            ("did_group_sid eq null".into(), &["20001", "20002", "20003"]),
+        ];
+        for (filter, expected) in cases {
+            assert_eq!(numbers(app, &[("filter", &filter)]).await, *expected, "{filter}");
+        }
+    });
+}
+
+#[test]
+fn filter_operators_compare_attributes_by_type() {
+    check(async |app| {
+        add_varied(app).await;
+        let cases: [(&str, &[&str]); 15] = [
+            // Numbers compare as numbers, text as text, booleans as booleans.
+            ("attributes.n gt 9", &["20001", "20002"]),
+            ("attributes.n eq 10.0", &["20001"]),
+            ("attributes.n lt 1e1", &["10001", "20002"]),
+            ("attributes.t gt '10'", &["20002"]),
+            ("attributes.n eq text", &["20003"]),
+            ("attributes.n eq '10'", &[]),
+            ("attributes.b eq true", &["20001"]),
+            ("attributes.b ne true", &["10001", "20002", "20003"]),
+            ("attributes.b eq 'true'", &[]),
+            ("attributes.t eq null", &["10001", "20003"]),
+            ("attributes.deep.x eq null and attributes.deep.y eq z", &["20002"]),
+            ("attributes.deep.y ne null", &["20002"]),
+            ("attributes.deep.y like '_'", &["20002"]),
+            ("attributes.n in (10, text)", &["20001", "20003"]),
+            ("attributes.a.c.1 eq 2", &["10001"]),
+        ];
+        for (filter, expected) in cases {
+            assert_eq!(numbers(app, &[("filter", filter)]).await, *expected, "{filter}");
+        }
+    });
+}
+
+#[test]
+fn an_invalid_filter_is_rejected_with_the_position() {
+    check(async |app| {
+        for (filter, expected) in [
+            ("colour eq red", "at position 1: expected the name of a member"),
+            ("name is x", "at position 6: expected one of eq"),
+            ("attributes eq x", "at position 1"),
+            ("attributes. eq x", "at position 1"),
+            ("name.x eq y", "at position 1"),
+            ("ordinal eq 1", "at position 1"),
+            ("head eq x", "at position 1"),
+            ("name eq 'a\0b'", "without U+0000"),
+            ("1=1; drop table short_codes", "at position 1"),
+            (&"name eq x and ".repeat(33), "at most 32 conditions"),
+            (&format!("name eq '{}'", "x".repeat(4_100)), "at most 4096 bytes"),
+            ("attributes.n gt 1e131072", "at most 40 characters"),
+        ] {
+            let (field, text) = rejected(app, &[("filter", filter)]).await;
+            assert_eq!(field, "filter");
+            assert!(text.contains(expected), "{filter}: {text}");
+        }
+    });
+}
+
+#[test]
+fn lists_are_ordered_by_several_members_with_nulls_last() {
+    check(async |app| {
+        app.partner
+            .add_codes(
+                app,
+                &[
+                    json!({"short_code": "20001", "name": "b", "string_key_2": "x"}),
+                    json!({"short_code": "20002", "name": "a", "string_key_2": "x"}),
+                    json!({"short_code": "20003", "name": "Z", "string_key_2": "w"}),
+                ],
+            )
+            .await;
+        for (order, expected) in [
+            ("short_code desc", ["20003", "20002", "20001", "10001"]),
+            // Text is ordered by code point.
+            ("name", ["20003", "20002", "20001", "10001"]),
+            ("string_key_2, name ASC", ["20003", "20002", "20001", "10001"]),
+            ("string_key_2 desc , short_code", ["10001", "20001", "20002", "20003"]),
+        ] {
+            assert_eq!(numbers(app, &[("order", order)]).await, expected, "{order}");
+        }
+        let mut shuffled = numbers(app, &[("order", "shuffle")]).await;
+        shuffled.sort();
+        assert_eq!(shuffled, ["10001", "20001", "20002", "20003"]);
+    });
+}
+
+#[test]
+fn fields_are_selected_in_lists_and_single_objects() {
+    check(async |app| {
+        let path = app.partner.code_path();
+        for (query, expected) in [
+            ("include_fields=name,short_code", json!({"name": "before", "short_code": "10001"})),
+            ("includeFields=attributes.a.b", json!({"attributes": {"a": {"b": 1}}})),
+            (
+                "include_fields=attributes,name&exclude_fields=attributes.a,name",
+                json!({"attributes": {"n": 5}}),
+            ),
+            (
+                "include_fields=partner.name&with_related=true",
+                json!({"partner": {"name": "a tenant"}}),
+            ),
+        ] {
+            assert_eq!(app.get(&format!("{path}?{query}")).await.expect(200), expected);
+            assert_eq!(
+                app.get(&format!("{CODES}?{query}")).await.expect(200)["items"],
+                json!([expected])
+            );
+        }
+        let mut without = app.get(&path).await.expect(200);
+        without.as_object_mut().unwrap().remove("state");
+        assert_eq!(app.get(&format!("{path}?excludeFields=state")).await.expect(200), without);
+        let unknown = app.get(&format!("{path}?include_fields=partner")).await;
+        assert_eq!(unknown.expect_error(400, "bad request"), ["include_fields"]);
+    });
+}
+
+#[test]
+fn with_related_adds_the_owner() {
+    check(async |app| {
+        let path = app.partner.code_path();
+        let plain = app.get(&format!("{path}?with_related=false")).await.expect(200);
+        assert!(plain.get("partner").is_none());
+        let related = app.get(&format!("{path}?with_related=true")).await.expect(200);
+        assert_eq!(related["partner"]["partner_sid"], json!(app.partner.sid));
+        let rejected = app.get(&format!("{path}?with_related=1")).await;
+        assert_eq!(rejected.expect_error(400, "bad request"), ["with_related"]);
+    });
+}
+
+#[test]
+fn a_list_contains_only_visible_rows() {
+    check(async |app| {
+        add_numbered(app, 3).await;
+        assert_eq!(numbers(app, &[]).await, ["10001", "20000", "20001", "20002"]);
+        let wide =
+            app.token(app.partner.sid, &[Scope::PhonenumberRead, Scope::PhonenumberReadDescendant]);
+        let page = async |query: &str| {
+            let request =
+                app.anonymous(Method::GET, &format!("{CODES}?{query}")).bearer_auth(&wide);
+            Answer::to(request).await.expect(200)
+        };
+        let all = page("with_related=true").await;
+        assert_eq!(numbers_of(&all), ["10001", "10002", "20000", "20001", "20002"]);
+        assert_eq!(all["total"], 5);
+        assert_eq!(all["items"][1]["partner"]["partner_sid"], json!(app.child.sid));
+        assert_eq!(numbers_of(&page("limit=2&offset=1").await), ["10002", "20000"]);
+        assert_eq!(numbers_of(&page("order=short_code+desc&limit=2").await), ["20002", "20001"]);
+        let after = format!("limit=2&after={}", app.child.code_sid);
+        assert_eq!(numbers_of(&page(&after).await), ["20000", "20001"]);
+        assert_eq!(
+            numbers_of(&page("filter=short_code+in+(10001,10002,10003)").await),
+            ["10001", "10002"]
+        );
+    });
+}
+
+#[test]
+fn groups_are_listed_like_short_codes() {
+    check(async |app| {
+        let groups = "/core/v2/phonenumber/did_groups";
+        app.post(groups, &json!({"name": "second", "callback_url": "http://example.com"}))
+            .await
+            .expect(200);
+        let page = app
+            .get(&format!("{groups}?order=name+desc&filter=name+like+%22%25%22"))
+            .await
+            .expect(200);
+        assert_eq!((&page["total"], &page["items"][0]["name"]), (&json!(2), &json!("second")));
+        let page = app.get(&format!("{groups}?filter=callback_url+eq+null")).await.expect(200);
+        assert_eq!(page["items"][0]["did_group_sid"], json!(app.partner.group_sid));
+    });
+}
+
+#[test]
+fn partners_are_listed_with_their_descendants() {
+    check(async |app| {
+        let sids = async |query: &str| {
+            let page = app.get(&format!("/core/v2/partners?{query}")).await.expect(200);
+            let sid = |item: &Value| item["partner_sid"].clone();
+            (
+                page["items"].as_array().unwrap().iter().map(sid).collect::<Vec<_>>(),
+                page["total"].clone(),
+            )
+        };
+        let (own, child) = (json!(app.partner.sid), json!(app.child.sid));
+        assert_eq!(sids("").await, (vec![own.clone(), child.clone()], json!(2)));
+        assert_eq!(sids("limit=1&order=display_id+desc").await, (vec![child.clone()], json!(2)));
+        assert_eq!(
+            sids(&format!("after={}", app.partner.sid)).await,
+            (vec![child.clone()], json!(2))
+        );
+        let of_parent = format!(
+            "filter=parent_sid+eq+{}+and+date_created+gt+2020-01-01T00:00:00Z",
+            app.partner.sid
+        );
+        assert_eq!(sids(&of_parent).await, (vec![child], json!(1)));
+        assert_eq!(sids("filter=available_scopes+like+%22%25admin.manage%25%22").await.1, 2);
+    });
+}
+
+#[test]
+fn tokens_are_listed_without_secrets() {
+    check(async |app| {
+        let page = app.get("/core/v2/oauth/tokens?order=date_created").await.expect(200);
+        assert_eq!(page["total"], 2, "those of the partner and of its child");
+        for token in page["items"].as_array().unwrap() {
+            assert_eq!(
+                (&token["access_token"], &token["refresh_token"]),
+                (&Value::Null, &Value::Null)
+            );
+            assert_eq!(token["token_type"], "bearer");
+        }
+        for hidden in ["access_hash", "refresh_hash", "family_sid", "access_token"] {
+            let rejected = app.get(&format!("/core/v2/oauth/tokens?filter={hidden}+ne+null")).await;
+            assert_eq!(rejected.expect_error(400, "bad request"), ["filter"]);
+        }
+        let rejected = app.get("/core/v2/oauth/tokens?include_fields=access_hash").await;
+        assert_eq!(rejected.expect_error(400, "bad request"), ["include_fields"]);
+    });
+}

@@ -1,0 +1,4 @@
+//! Reads: lists and history.
+
+mod history;
+mod lists;

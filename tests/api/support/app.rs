@@ -1,0 +1,162 @@
+//! A running service and its tenants.
+
+use std::net::SocketAddr;
+
+use actix_web::dev::ServerHandle;
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::Value;
+use shortline::auth::{Claims, Keys, Scope};
+use shortline::settings::Settings;
+use shortline::startup::Application;
+use shortline::store::{self, Violation};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, PgConnection};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Answer, CHILD, PARTNER, Tenant, UNRELATED, settings};
+
+/// A running service with three tenants: a partner, its child, and an unrelated partner.
+pub struct App {
+    pub base: String,
+    /// The address of `/metrics`, if enabled.
+    pub metrics: Option<SocketAddr>,
+    pub database: PgConnectOptions,
+    pub partner: Tenant,
+    pub child: Tenant,
+    pub unrelated: Tenant,
+    /// A token of the partner with every scope except the descendant scopes.
+    pub token: String,
+    client: Client,
+    keys: Keys,
+    server: ServerHandle,
+}
+
+impl App {
+    pub(super) async fn start(database: &PgConnectOptions, flags: &[&str]) -> Self {
+        let settings = settings(flags);
+        let Served { base, metrics, server } = serve(&settings, database).await;
+        let keys = Keys::from_settings(&settings).unwrap();
+        let near = Scope::ALL.into_iter().filter(|scope| !scope.as_str().ends_with("_descendant"));
+        let token = sign(&keys, PARTNER.sid, &near.collect::<Vec<_>>());
+        Self {
+            base,
+            metrics,
+            database: database.clone(),
+            partner: PARTNER,
+            child: CHILD,
+            unrelated: UNRELATED,
+            token,
+            client: Client::new(),
+            keys,
+            server,
+        }
+    }
+
+    /// Starts another instance of the service on the same database.
+    pub async fn second_instance(&self) -> (String, ServerHandle) {
+        let Served { base, server, .. } = serve(&settings(&[]), &self.database).await;
+        (base, server)
+    }
+
+    pub(super) async fn stop(self) {
+        self.server.stop(false).await;
+    }
+
+    pub async fn connection(&self) -> PgConnection {
+        self.database.connect().await.unwrap()
+    }
+
+    /// A JWT of the partner with these scopes.
+    pub fn token(&self, partner_sid: Uuid, scopes: &[Scope]) -> String {
+        sign(&self.keys, partner_sid, scopes)
+    }
+
+    /// A request with the partner's token.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.anonymous(method, path).bearer_auth(&self.token)
+    }
+
+    pub fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::to(self.request(Method::GET, path)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        Answer::to(self.request(Method::PATCH, path).json(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        Answer::to(self.request(Method::PUT, path).json(body)).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        Answer::to(self.request(Method::POST, path).json(body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        Answer::to(self.request(Method::DELETE, path)).await
+    }
+
+    /// Sends a PATCH with a raw body and headers.
+    pub async fn patch_text(
+        &self,
+        path: &str,
+        body: impl Into<reqwest::Body>,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let mut request = self.request(Method::PATCH, path).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Answer::to(request).await
+    }
+
+    /// The newest version of the object.
+    pub async fn version(&self, sid: Uuid) -> i64 {
+        let statement = "select max(version) from history where sid = $1";
+        sqlx::query_scalar(statement)
+            .bind(sid)
+            .fetch_one(&mut self.connection().await)
+            .await
+            .unwrap()
+    }
+
+    /// The violations that a check of the whole history finds.
+    pub async fn violations(&self) -> Vec<Violation> {
+        let mut connection = self.connection().await;
+        let tables = shortline::commands::TABLES;
+        store::verify(&mut connection, &tables, OffsetDateTime::now_utc()).await.unwrap().violations
+    }
+
+    /// Checks that every object has an entry for each of its versions, in an unbroken hash chain.
+    pub(super) async fn expect_intact_history(&self) {
+        assert_eq!(self.violations().await, []);
+    }
+}
+
+/// A running service.
+struct Served {
+    base: String,
+    metrics: Option<SocketAddr>,
+    server: ServerHandle,
+}
+
+async fn serve(settings: &Settings, database: &PgConnectOptions) -> Served {
+    let application = Application::build(settings, database.clone()).await.unwrap();
+    let (base, server) = (format!("http://{}", application.address()), application.handle());
+    let metrics = application.metrics_address();
+    actix_web::rt::spawn(application.run_until_stopped());
+    Served { base, metrics, server }
+}
+
+/// Signs a JWT as another system with the same secret does.
+fn sign(keys: &Keys, partner_sid: Uuid, scopes: &[Scope]) -> String {
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let scopes = scopes.iter().copied().collect();
+    let claims = Claims::new(partner_sid, &scopes, None, now, now + 600);
+    keys.sign(claims).unwrap()
+}
