@@ -255,7 +255,7 @@ fn read(file: &Path) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, Parser};
+    use clap::Parser;
 
     use super::*;
 
@@ -277,18 +277,5 @@ mod tests {
         }
         assert!(parse(&["--burst", "5"]).unwrap().rate().is_err());
         assert_eq!(parse(&[]).unwrap().rate().unwrap(), None);
-    }
-
-    #[test]
-    fn the_readme_names_every_setting() {
-        let readme = include_str!("../README.md");
-        for setting in Settings::command().get_arguments() {
-            let variable = setting.get_env().and_then(|name| name.to_str()).unwrap();
-            assert!(readme.contains(&format!("`{variable}`")), "{variable}");
-            assert!(
-                readme.contains(&format!("`--{}`", setting.get_long().unwrap_or_default())),
-                "{variable}"
-            );
-        }
     }
 }
