@@ -2,48 +2,12 @@
 
 use std::collections::HashMap;
 
-use sha2::{Digest, Sha256};
 use sqlx::{Acquire, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::options::{WriteOptions, WriteResponse};
+use super::options::{IdempotencyKey, WriteOptions, WriteResponse};
 use crate::auth::Actor;
 use crate::error::{ApiError, FieldError};
-
-/// The key of a request, and the hash of what makes another request the same.
-#[derive(Clone, Debug)]
-pub struct IdempotencyKey {
-    key: String,
-    request: Sha256,
-}
-
-impl IdempotencyKey {
-    /// The key of a request whose parts are then [added](Self::add).
-    pub fn new(key: String) -> Self {
-        Self { key, request: Sha256::new() }
-    }
-
-    /// Adds a part of the request: its method, path, query or body.
-    pub fn add(&mut self, part: &[u8]) {
-        // The length separates the parts.
-        self.request.update(part.len().to_le_bytes());
-        self.request.update(part);
-    }
-
-    /// The value of the header.
-    pub(super) fn text(&self) -> &str {
-        &self.key
-    }
-
-    /// The hash of the request.
-    ///
-    /// It includes whether descendants are visible to the caller: a token that sees less must not be
-    /// shown what another token of the same partner has changed.
-    pub(super) fn fingerprint(&self, actor: &Actor) -> [u8; 32] {
-        let (_, subtree, _) = actor.visibility().arguments();
-        self.request.clone().chain_update([u8::from(subtree)]).finalize().into()
-    }
-}
 
 /// Runs a write in a transaction of its own with these options: commits it together with the stored
 /// response, or rolls it back after an error or a dry run.
@@ -123,7 +87,7 @@ async fn replay(
     actor: &Actor,
     key: &IdempotencyKey,
 ) -> Result<Option<WriteResponse>, ApiError> {
-    let keys = [(partner_sid, key.key.clone())];
+    let keys = [(partner_sid, key.text().to_owned())];
     let stored = find_stored(connection, &keys).await?.into_values().next();
     stored.map(|stored| stored.replay(key, actor)).transpose()
 }
@@ -175,7 +139,7 @@ async fn save_response(
                      values ($1, $2, $3, $4, $5)";
     let saved = sqlx::query(statement)
         .bind(partner_sid)
-        .bind(&key.key)
+        .bind(key.text())
         .bind(fingerprint)
         .bind(response.version)
         .bind(&response.body)

@@ -1,7 +1,9 @@
 //! The options of a write, and its response.
 
-use super::idempotency::IdempotencyKey;
+use sha2::{Digest, Sha256};
+
 use super::resource::Resource;
+use crate::auth::Actor;
 use crate::error::ApiError;
 
 /// The options of a write. By default it has no precondition and no idempotency key, and is no dry
@@ -56,6 +58,41 @@ impl Precondition {
     /// Checks an object that does not exist.
     pub(super) fn check_absent(&self) -> Result<(), ApiError> {
         if *self == Self::None { Ok(()) } else { Err(ApiError::PreconditionFailed) }
+    }
+}
+
+/// The key of a request, and the hash of what makes another request the same.
+#[derive(Clone, Debug)]
+pub struct IdempotencyKey {
+    key: String,
+    request: Sha256,
+}
+
+impl IdempotencyKey {
+    /// The key of a request whose parts are then [added](Self::add).
+    pub fn new(key: String) -> Self {
+        Self { key, request: Sha256::new() }
+    }
+
+    /// Adds a part of the request: its method, path, query or body.
+    pub fn add(&mut self, part: &[u8]) {
+        // The length separates the parts.
+        self.request.update(part.len().to_le_bytes());
+        self.request.update(part);
+    }
+
+    /// The value of the header.
+    pub(super) fn text(&self) -> &str {
+        &self.key
+    }
+
+    /// The hash of the request.
+    ///
+    /// It includes whether descendants are visible to the caller: a token that sees less must not be
+    /// shown what another token of the same partner has changed.
+    pub(super) fn fingerprint(&self, actor: &Actor) -> [u8; 32] {
+        let (_, subtree, _) = actor.visibility().arguments();
+        self.request.clone().chain_update([u8::from(subtree)]).finalize().into()
     }
 }
 

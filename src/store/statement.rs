@@ -9,8 +9,7 @@ use sqlx::{Arguments, AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use super::history::Entry;
-use super::idempotency::IdempotencyKey;
-use super::options::WriteResponse;
+use super::options::{IdempotencyKey, WriteResponse};
 use super::resource::{Resource, Stored, bind};
 use super::sql::{columns, names};
 
