@@ -67,7 +67,13 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Base URL under which clients reach the service, such as `https://api.example.com`, for links
     /// in responses [default: scheme and host of the request]
-    #[arg(long, env = "SHORTLINE_PUBLIC_URL", value_name = "URL", value_parser = public_url, global = true)]
+    #[arg(
+        long,
+        env = "SHORTLINE_PUBLIC_URL",
+        value_name = "URL",
+        value_parser = public_url,
+        global = true
+    )]
     pub public_url: Option<String>,
     /// Secret that signs and verifies JWTs (HS256), at least 32 bytes
     ///
