@@ -3,7 +3,7 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 COPY . .
-# The caches outlive the step, so the binary is taken out of them; small is a promise.
+# The caches are not part of the image, so the binary is copied out of them. Its size is limited.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     cargo build --locked --release --features jemalloc \
@@ -12,7 +12,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 
 FROM debian:bookworm-slim
 COPY --from=build /usr/local/bin/shortline /usr/local/bin/
-# A number, so that Kubernetes can see that it is not root. Nothing is ever written: run it with `--read-only`.
+# A number, so that Kubernetes can check that it is not root. The service writes no files: run it
+# with `--read-only`.
 USER 10001:10001
 ENV SHORTLINE_LISTEN=0.0.0.0:8080
 EXPOSE 8080

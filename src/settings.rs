@@ -1,4 +1,9 @@
-//! The settings, from flags and the environment. Their doc comments are the manual.
+//! Settings from flags and environment variables.
+//!
+//! The doc comments of [`Settings`] are the manual: `--help` and docs/configuration.md are made
+//! from them. A default that is not a plain value ends the first paragraph: `[default: none]`.
+//!
+//! Errors: a setting that is missing, contradicts another one or names a file that cannot be read.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -21,26 +26,34 @@ pub enum TokenFormat {
     Opaque,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// For people.
+    /// Plain text, for reading on a terminal.
     Text,
 }
 
-/// Everything that can be set. A flag is named as its variable, without `SHORTLINE_`.
+/// All settings. Each has a flag and an environment variable.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(next_help_heading = "Settings")]
 pub struct Settings {
-    /// The PostgreSQL database, as `postgres://user:password@host/name`
+    /// URL of the PostgreSQL database, such as `postgres://user:password@host:5432/name`
+    ///
+    /// `dev` ignores it and runs a private database. Every other command that uses the database
+    /// needs it.
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
     database_url: Option<SecretString>,
-    /// A file that holds the database's URL
+    /// File that contains the database URL
+    ///
+    /// Whitespace at the end of the file is ignored.
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE", global = true)]
     database_url_file: Option<PathBuf>,
-    /// How many connections to the database the pool keeps at most; beside it, up to four for each core serve what is batched
+    /// Maximum number of connections in the database pool, at least 1
+    ///
+    /// An instance opens up to four more connections per CPU core, outside the pool, for batched
+    /// reads and writes.
     #[arg(
         long,
         env = "SHORTLINE_DATABASE_CONNECTIONS",
@@ -50,7 +63,9 @@ pub struct Settings {
         global = true
     )]
     pub database_connections: u32,
-    /// Where the service listens
+    /// Address and port on which the service listens
+    ///
+    /// Port 0 selects a free port. `healthcheck` uses the same setting to find the service.
     #[arg(
         long,
         env = "SHORTLINE_LISTEN",
@@ -59,10 +74,21 @@ pub struct Settings {
         global = true
     )]
     pub listen: SocketAddr,
-    /// The URL that clients know the service by, for links to other pages; else that of each request
-    #[arg(long, env = "SHORTLINE_PUBLIC_URL", value_name = "URL", value_parser = public_url, global = true)]
+    /// Base URL under which clients reach the service, such as `https://api.example.com`, for links
+    /// in responses [default: scheme and host of the request]
+    #[arg(
+        long,
+        env = "SHORTLINE_PUBLIC_URL",
+        value_name = "URL",
+        value_parser = public_url,
+        global = true
+    )]
     pub public_url: Option<String>,
-    /// The secret that JWTs are signed and verified with (HS256), at least 32 bytes
+    /// Secret that signs and verifies JWTs (HS256), at least 32 bytes
+    ///
+    /// `openssl rand -hex 32` makes one. `serve` needs this secret or SHORTLINE_JWT_KEYS, unless
+    /// SHORTLINE_TOKEN_FORMAT is `opaque`. `dev` makes a new secret at each start if neither is
+    /// set.
     #[arg(
         long,
         env = "SHORTLINE_JWT_SECRET",
@@ -71,22 +97,35 @@ pub struct Settings {
         global = true
     )]
     jwt_secret: Option<SecretString>,
-    /// A file that holds this secret
+    /// File that contains the JWT secret
+    ///
+    /// Whitespace at the end of the file is ignored.
     #[arg(long, env = "SHORTLINE_JWT_SECRET_FILE", value_name = "FILE", global = true)]
     jwt_secret_file: Option<PathBuf>,
-    /// A file of public keys (PEM or JWK set) that JWTs are verified with: EdDSA, ES256, RS256
+    /// File of public keys that verify JWTs (EdDSA, ES256, RS256), as PEM or as a JWK set
+    ///
+    /// The file may contain several keys. It is read at startup.
     #[arg(long, env = "SHORTLINE_JWT_KEYS", value_name = "FILE", global = true)]
     jwt_keys: Option<PathBuf>,
-    /// A file with the private key (PEM, PKCS #8) that JWTs are signed with, in place of the secret
+    /// File of the private key that signs JWTs, as PEM (PKCS #8)
+    ///
+    /// Its public key must be in SHORTLINE_JWT_KEYS. If SHORTLINE_JWT_SECRET is set as well, this
+    /// key signs and both verify.
     #[arg(long, env = "SHORTLINE_JWT_SIGNING_KEY", value_name = "FILE", global = true)]
     jwt_signing_key: Option<PathBuf>,
-    /// The issuer that every JWT must name
+    /// Issuer (`iss`) that every JWT must name [default: not checked]
+    ///
+    /// Issued JWTs carry it.
     #[arg(long, env = "SHORTLINE_JWT_ISSUER", value_name = "NAME", global = true)]
     pub jwt_issuer: Option<String>,
-    /// The audience that every JWT must name
+    /// Audience (`aud`) that every JWT must name [default: not checked]
+    ///
+    /// Issued JWTs carry it.
     #[arg(long, env = "SHORTLINE_JWT_AUDIENCE", value_name = "NAME", global = true)]
     pub jwt_audience: Option<String>,
-    /// The kind of token that is made where nobody says
+    /// Format of issued access tokens
+    ///
+    /// Without a key to sign with, the OAuth endpoints issue opaque tokens.
     #[arg(
         long,
         env = "SHORTLINE_TOKEN_FORMAT",
@@ -95,10 +134,14 @@ pub struct Settings {
         global = true
     )]
     pub token_format: TokenFormat,
-    /// How long the service goes on after SIGTERM, so that the balancer can turn away, in seconds [default: 10; dev: 0]
+    /// Seconds for which the service continues to serve after SIGTERM or SIGINT, while `/readyz`
+    /// reports 503 [default: 10; with `dev`: 0]
+    ///
+    /// The load balancer needs this time to stop sending requests. A second signal ends it.
     #[arg(long, env = "SHORTLINE_DRAIN_SECONDS", value_name = "SECONDS", global = true)]
     pub drain_seconds: Option<u64>,
-    /// Networks whose forwarded headers are believed, separated by commas
+    /// Proxies whose `X-Forwarded-For`, `-Host` and `-Proto` headers are trusted: networks or
+    /// addresses, separated by commas, such as `10.0.0.0/8,192.0.2.7` [default: none]
     #[arg(
         long,
         env = "SHORTLINE_TRUSTED_PROXIES",
@@ -108,7 +151,7 @@ pub struct Settings {
         global = true
     )]
     pub trusted_proxies: Vec<IpNet>,
-    /// How long entries of the history are kept, in months: for ever where it is not set
+    /// Months after which history entries are deleted, 1 to 1200 [default: never]
     #[arg(
         long,
         env = "SHORTLINE_HISTORY_MONTHS",
@@ -117,11 +160,16 @@ pub struct Settings {
         global = true
     )]
     pub history_months: Option<u32>,
-    /// How many requests a second each partner may make, by all its tokens together, on this instance: several instances
-    /// let through as many times more. Fractions are fine, as 0.5 for one in two seconds; no limit where it is not set
+    /// Requests per second that each partner may make, 0.001 to 1000000 [default: no limit]
+    ///
+    /// All tokens of a partner share the rate. It applies to each instance: two instances admit
+    /// twice as many requests. A fraction is valid: 0.5 admits one request every two seconds.
     #[arg(long, env = "SHORTLINE_RATE", value_name = "RATE", value_parser = rate, global = true)]
     rate: Option<f64>,
-    /// How many of them a partner that was quiet may make at once [default: those of a second, at least 1]
+    /// Requests that a partner may make at once after it has been idle, 1 to 1000000 [default: the
+    /// rate, rounded up]
+    ///
+    /// Needs SHORTLINE_RATE.
     #[arg(
         long,
         env = "SHORTLINE_BURST",
@@ -130,13 +178,15 @@ pub struct Settings {
         global = true
     )]
     burst: Option<u32>,
-    /// Where `/metrics` is served, in Prometheus' text format, and nothing else; nowhere where it is not set
+    /// Address and port that serve `/metrics` in the Prometheus text format [default: disabled]
+    ///
+    /// This listener serves nothing else and asks for no token. Do not publish its port.
     #[arg(long, env = "SHORTLINE_METRICS_LISTEN", value_name = "ADDRESS", global = true)]
     pub metrics_listen: Option<SocketAddr>,
-    /// How log lines look; `text` on a terminal, else `json`
+    /// Format of log lines [default: `text` on a terminal, otherwise `json`]
     #[arg(long, env = "SHORTLINE_LOG_FORMAT", value_name = "FORMAT", global = true)]
     pub log_format: Option<LogFormat>,
-    /// Which log lines are written, as in `warn,shortline=debug`
+    /// Filter of log lines by module and level, such as `warn,shortline=debug`
     #[arg(
         long,
         env = "RUST_LOG",
@@ -148,16 +198,18 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The URL of the database.
+    /// Returns the URL of the database; it is an error if none is set.
     ///
     /// # Errors
-    /// Where it is not set, or its file cannot be read.
+    /// See the module.
     pub fn database_url(&self) -> anyhow::Result<SecretString> {
-        secret("DATABASE_URL", &self.database_url, &self.database_url_file)?
-            .context("DATABASE_URL is not set; it names the PostgreSQL database (to try things out: `shortline dev`)")
+        secret("DATABASE_URL", &self.database_url, &self.database_url_file)?.context(
+            "DATABASE_URL is not set; set it to the URL of a PostgreSQL database, or try \
+                 `shortline dev`, which needs none",
+        )
     }
 
-    /// The options of a connection to the configured database.
+    /// Returns the options of a connection to the configured database.
     ///
     /// # Errors
     /// If no URL is set, or it is not valid.
@@ -168,72 +220,76 @@ impl Settings {
         Ok(options.application_name("shortline"))
     }
 
-    /// The secret that JWTs are signed and verified with.
+    /// Returns the secret that signs and verifies JWTs.
     ///
     /// # Errors
-    /// Where its file cannot be read.
+    /// See the module.
     pub fn jwt_secret(&self) -> anyhow::Result<Option<SecretString>> {
         secret("SHORTLINE_JWT_SECRET", &self.jwt_secret, &self.jwt_secret_file)
     }
 
-    /// Sets the secret that JWTs are signed and verified with.
+    /// Sets the secret that signs and verifies JWTs.
     pub fn set_jwt_secret(&mut self, secret: SecretString) {
         self.jwt_secret = Some(secret);
     }
 
-    /// How many requests a second each partner may make, and how many at once; none where there is no limit.
+    /// Returns the rate of a partner, in requests per second, and its burst; `None` for no limit.
     ///
     /// # Errors
-    /// Where only the latter is set.
+    /// See the module.
     pub fn rate(&self) -> anyhow::Result<Option<(f64, NonZeroU32)>> {
         let Some(rate) = self.rate else {
-            ensure!(self.burst.is_none(), "SHORTLINE_BURST is set, but not SHORTLINE_RATE");
+            ensure!(
+                self.burst.is_none(),
+                "SHORTLINE_BURST is set without SHORTLINE_RATE; set both"
+            );
             return Ok(None);
         };
         let burst = self.burst.unwrap_or(rate.ceil() as u32);
         Ok(Some((rate, NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN))))
     }
 
-    /// The public keys that JWTs are verified with, as a PEM or JWK set.
+    /// Returns the public keys that verify JWTs, as PEM or as a JWK set.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// See the module.
     pub fn jwt_keys(&self) -> anyhow::Result<Option<String>> {
         self.jwt_keys.as_deref().map(read).transpose()
     }
 
-    /// The private key that JWTs are signed with, as a PEM.
+    /// Returns the private key that signs JWTs, as PEM.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// See the module.
     pub fn jwt_signing_key(&self) -> anyhow::Result<Option<SecretString>> {
         self.jwt_signing_key.as_deref().map(|file| read(file).map(SecretString::from)).transpose()
     }
 }
 
-/// Requests a second, from one in 1,000 seconds to a million.
+/// Parses a rate in requests per second.
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate| (0.001..=1e6).contains(rate));
-    rate.ok_or_else(|| "must be a number from 0.001 to 1000000".to_owned())
+    rate.ok_or_else(|| "expected a number from 0.001 to 1000000".to_owned())
 }
 
-/// A network, or an address as a network of one.
+/// Parses a network. A single address is a network of one.
 fn network(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map_err(|_| "must be a network such as 10.0.0.0/8, or an address".to_owned())
+        .map_err(|_| "expected a network such as 10.0.0.0/8, or an address".to_owned())
 }
 
+/// Checks the public URL and removes slashes at its end.
 fn public_url(text: &str) -> Result<String, String> {
     match Url::parse(text) {
         Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => {
             Ok(text.trim_end_matches('/').to_owned())
         }
-        _ => Err("must start with http:// or https:// and name a host".to_owned()),
+        _ => Err("expected a URL with a host that starts with http:// or https://".to_owned()),
     }
 }
 
-/// The secret itself, or what its file holds.
+/// Returns the secret, from the setting itself or from its file.
 fn secret(
     name: &str,
     value: &Option<SecretString>,
@@ -241,7 +297,7 @@ fn secret(
 ) -> anyhow::Result<Option<SecretString>> {
     match (value, file) {
         (Some(_), Some(_)) => {
-            bail!("both {name} and {name}_FILE are set; which of the two counts?")
+            bail!("`{name}` and `{name}_FILE` are both set; unset one")
         }
         (Some(value), None) => Ok(Some(value.clone())),
         (None, Some(file)) => Ok(Some(read(file)?.trim_end().to_owned().into())),
@@ -260,7 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_what_comes_in_a_second_where_nobody_says() {
+    fn burst_defaults_to_the_rate_rounded_up() {
         let parse = |flags: &[&str]| Settings::try_parse_from([&["shortline"], flags].concat());
         let burst = |flags| parse(flags).unwrap().rate().unwrap().unwrap().1.get();
         assert_eq!(burst(&["--rate", "0.5"]), 1);
@@ -277,5 +333,54 @@ mod tests {
         }
         assert!(parse(&["--burst", "5"]).unwrap().rate().is_err());
         assert_eq!(parse(&[]).unwrap().rate().unwrap(), None);
+    }
+
+    /// Compares docs/configuration.md with the settings. `UPDATE_DOCS=1` rewrites the page.
+    #[test]
+    fn configuration_page_describes_every_setting() {
+        const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+        const BEGIN: &str = "<!-- generated from src/settings.rs -->\n\n";
+        const END: &str = "\n<!-- end of the generated part -->\n";
+        let page = std::fs::read_to_string(PAGE).unwrap();
+        let (before, rest) = page.split_once(BEGIN).unwrap();
+        let (_, after) = rest.split_once(END).unwrap();
+        let expected = format!("{before}{BEGIN}{}{END}{after}", table_of_settings());
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(PAGE, expected).unwrap();
+        } else {
+            assert!(
+                page == expected,
+                "docs/configuration.md is out of date; run \
+                 `UPDATE_DOCS=1 cargo test --lib configuration_page`"
+            );
+        }
+    }
+
+    fn table_of_settings() -> String {
+        let mut table = "| variable | flag | value | default | meaning |\n".to_owned();
+        table.push_str("| --- | --- | --- | --- | --- |\n");
+        for setting in Settings::command().get_arguments() {
+            let code = |text: &str| format!("`{text}`");
+            let variable = setting.get_env().and_then(|name| name.to_str()).unwrap();
+            let flag = format!("--{}", setting.get_long().unwrap());
+            let choices = setting.get_possible_values();
+            let choices: Vec<_> = choices.iter().map(|choice| code(choice.get_name())).collect();
+            let value = match &*choices {
+                [] => setting.get_value_names().unwrap()[0].to_string(),
+                choices => choices.join(", "),
+            };
+            let help = setting.get_long_help().or(setting.get_help()).unwrap().to_string();
+            let (first, more) = help.split_once("\n\n").unwrap_or((&help, ""));
+            let (first, described) = first.split_once(" [default: ").unwrap_or((first, "none]"));
+            let default = match setting.get_default_values() {
+                [default] => code(default.to_str().unwrap()),
+                _ => described.strip_suffix(']').unwrap().to_owned(),
+            };
+            let meaning = format!("{first}. {}", more.replace("\n\n", " "));
+            let meaning = meaning.trim_end();
+            let (variable, flag) = (code(variable), code(&flag));
+            table.push_str(&format!("| {variable} | {flag} | {value} | {default} | {meaning} |\n"));
+        }
+        table
     }
 }
