@@ -1,6 +1,7 @@
 //! Builds the service from its settings, runs it and stops it.
 
 use std::net::{SocketAddr, TcpListener};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
@@ -48,6 +49,7 @@ pub struct Application {
     address: SocketAddr,
     metrics_server: Option<(Server, SocketAddr)>,
     maintenance: Maintenance,
+    database: Database,
     shutdown: Shutdown,
     drain: Duration,
 }
@@ -69,20 +71,25 @@ impl Application {
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
         migrations::run(store::connect(&options).await?).await?;
-        let database = Database::new(options.clone(), settings.database_connections);
-        let pool = database.pool().clone();
+        let threads = available_parallelism().map_or(1, usize::from);
+        let workers = threads as u32 * (Store::<ShortCode>::WORKERS + Store::<DidGroup>::WORKERS);
+        let database = Database::new(options.clone(), settings.database_connections, workers)?;
         let shutdown = Shutdown::default();
-        let authenticator = Data::new(Authenticator::new(pool.clone(), keys));
-        let metrics = Data::new(Metrics::new(pool.clone(), shutdown.clone())?);
+        let authenticator = Authenticator::new(database.authentication().clone(), keys);
+        let authenticator = Data::new(authenticator);
+        let usage = database.clone();
+        let metrics = Metrics::new(Box::new(move || usage.usage()), shutdown.clone())?;
+        let metrics = Data::new(metrics);
         let metrics_server = settings
             .metrics_listen
             .map(|address| metrics::serve(address, metrics.clone()))
             .transpose()?;
+        let pool = database.transactions().pool().clone();
         let grants = Grants::new(pool, authenticator.clone(), settings.token_format)?;
         let state = State {
             authenticator: authenticator.clone(),
             staleness: Data::new(database.staleness().clone()),
-            database: Data::new(database),
+            database: Data::new(database.clone()),
             shutdown: Data::new(shutdown.clone()),
             public_url: Data::new(PublicUrl(settings.public_url.clone())),
             grants: Data::new(grants),
@@ -90,7 +97,7 @@ impl Application {
             rate_limit: rate_limit.clone(),
             trusted_proxies: Data::new(TrustedProxies::new(settings.trusted_proxies.clone())),
         };
-        let server = serve(listener.try_clone()?, state)?;
+        let server = serve(listener.try_clone()?, state, threads)?;
         let history_months = settings.history_months;
         let maintenance =
             Maintenance { authenticator, rate_limit, history_months, database: options };
@@ -98,6 +105,7 @@ impl Application {
             server,
             listener,
             address,
+            database,
             metrics_server,
             maintenance,
             shutdown,
@@ -126,7 +134,7 @@ impl Application {
     /// # Errors
     /// If the server fails.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
-        let Self { server, listener, maintenance, .. } = self;
+        let Self { server, listener, maintenance, database, .. } = self;
         let Self { metrics_server, shutdown, drain, .. } = self;
         let handle = server.handle();
         let mut signals = Signals::new()?;
@@ -150,6 +158,7 @@ impl Application {
         tokio::select! {
             stopped = server => stopped?,
             () = maintenance.run() => {}
+            () = database.watch() => {}
         }
         maintenance.run_once().await;
         // Last, so that the drain can be observed.
@@ -215,7 +224,7 @@ struct State {
     trusted_proxies: Data<TrustedProxies>,
 }
 
-fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
+fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<Server> {
     // Built before the first request needs it.
     routes::openapi();
     let server = HttpServer::new(move || {
@@ -244,6 +253,7 @@ fn serve(listener: TcpListener, state: State) -> anyhow::Result<Server> {
             .wrap(from_fn(request_middleware))
     });
     Ok(server
+        .workers(threads)
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
         .shutdown_timeout(IN_FLIGHT_SECONDS)

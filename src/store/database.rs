@@ -1,21 +1,39 @@
 //! Connections to the database, all set up the same way.
 
 use std::future::ready;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres};
+use uuid::Uuid;
 
 use super::migrations;
+use super::pools::{ACQUIRE_TIMEOUT, Division, SharedPool};
 use super::staleness::Staleness;
+use crate::error::ApiError;
+use crate::telemetry::metrics::Usage;
 
-/// The longest time that a request waits for a connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest time that a readiness check takes. It is longer than [`ACQUIRE_TIMEOUT`], so that a
 /// busy pool is not mistaken for a database that hangs.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(4);
-/// The settings of every session of the service.
+/// How often sessions that hang are looked for.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+/// How long a statement and its commit may take: longer than any limit of a statement.
+const HANG_LIMIT: Duration = Duration::from_secs(10);
+/// What every session sets, also that of a command: a client that is frozen, or a network that drops
+/// everything, must not hold locks. Its session ends, even if PostgreSQL is sending to it.
+const SAFETY: &str = "
+    set idle_in_transaction_session_timeout = '5s';
+    set tcp_keepalives_idle = 5;
+    set tcp_keepalives_interval = 2;
+    set tcp_keepalives_count = 3;
+    set tcp_user_timeout = '10s'";
+/// The further settings of a session of the service.
 ///
 /// A list reads the rows of its partner through an index, even if the partner owns most of a table,
 /// and never the rows of other tenants. It runs on one processor and is not compiled: the cost that
@@ -28,12 +46,23 @@ const SESSION: &str = "
     set max_parallel_workers_per_gather = 0;
     set jit = off";
 
+/// The further settings of a session that runs batches: a plan is the same for arrays of any length,
+/// and planning costs more than the execution.
+const BATCHES: &str = "set plan_cache_mode = force_generic_plan";
+/// The longest time that one call of the store takes. Every statement has a shorter limit; this one
+/// holds if the database hangs.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// Opens a connection for a command or for maintenance.
 ///
 /// # Errors
 /// If the database is not available.
 pub async fn connect(options: &PgConnectOptions) -> anyhow::Result<PgConnection> {
-    let connecting = PgConnection::connect_with(options);
+    let connecting = async {
+        let mut connection = PgConnection::connect_with(options).await?;
+        sqlx::raw_sql(SAFETY).execute(&mut connection).await?;
+        Ok(connection)
+    };
     let connected = tokio::time::timeout(ACQUIRE_TIMEOUT, connecting)
         .await
         .map_err(|_| sqlx::Error::PoolTimedOut);
@@ -43,46 +72,93 @@ pub async fn connect(options: &PgConnectOptions) -> anyhow::Result<PgConnection>
     })
 }
 
-/// The database of a service: a pool of connections, and further connections outside the pool.
+/// The database of a service, and the connections of this instance.
 #[derive(Clone)]
-pub struct Database {
+pub struct Database(Arc<Inner>);
+
+struct Inner {
     options: PgConnectOptions,
     staleness: Staleness,
-    pool: PgPool,
+    /// Identifies the sessions of this instance in `pg_stat_activity`.
+    session_name: String,
+    division: Division,
+    probe: PgPool,
+    authentication: PgPool,
+    lists: SharedPool,
+    transactions: SharedPool,
+    /// Connections that several workers share, if there are fewer than workers.
+    batches: Option<PgPool>,
+    /// The number of connections that workers have of their own.
+    own: AtomicU32,
 }
 
 impl Database {
-    /// The database with these options, and a pool of at most `max_connections`, opened as they are
-    /// needed.
-    pub fn new(options: PgConnectOptions, max_connections: u32) -> Self {
-        let options = options.disable_statement_logging();
+    /// The database with these options, of which this instance uses at most `connections`, opened as
+    /// they are needed. `workers` is the number of workers that run batches.
+    ///
+    /// # Errors
+    /// If there are too few connections to divide.
+    pub fn new(options: PgConnectOptions, connections: u32, workers: u32) -> anyhow::Result<Self> {
+        let division = Division::of(connections)?;
+        let session_name = format!("shortline {}", Uuid::new_v4());
+        let options = options.application_name(&session_name).disable_statement_logging();
         let staleness = Staleness::default();
-        let pool = pool(options.clone(), staleness.clone(), max_connections);
-        Self { options, staleness, pool }
+        let new_pool = |max, settings| pool(options.clone(), staleness.clone(), max, settings);
+        let batches = (division.batches < workers).then(|| new_pool(division.batches, BATCHES));
+        Ok(Self(Arc::new(Inner {
+            probe: new_pool(division.probe, ""),
+            authentication: new_pool(division.authentication, ""),
+            lists: SharedPool::new(new_pool(division.lists, ""), division.lists),
+            transactions: SharedPool::new(
+                new_pool(division.transactions, ""),
+                division.transactions,
+            ),
+            batches,
+            own: AtomicU32::new(0),
+            options,
+            staleness,
+            session_name,
+            division,
+        })))
     }
 
-    /// The pool.
-    pub fn pool(&self) -> &PgPool {
-        &self.pool
+    /// The connections for the look-up of tokens.
+    pub fn authentication(&self) -> &PgPool {
+        &self.0.authentication
+    }
+
+    /// The connections for lists, histories and past objects.
+    pub fn lists(&self) -> &SharedPool {
+        &self.0.lists
+    }
+
+    /// The connections for transactions.
+    pub fn transactions(&self) -> &SharedPool {
+        &self.0.transactions
     }
 
     /// Which open connections are stale.
     pub fn staleness(&self) -> &Staleness {
-        &self.staleness
+        &self.0.staleness
     }
 
-    /// Opens a connection outside the pool.
+    /// Returns a connection for a batch: one that the worker keeps, or a shared one.
     ///
     /// # Errors
     /// If the database is not available or read-only.
-    pub async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+    pub(super) async fn batch_connection(&self) -> Result<BatchConnection, sqlx::Error> {
+        if let Some(shared) = &self.0.batches {
+            return Ok(BatchConnection::Shared(shared.acquire().await?));
+        }
         let connecting = async {
-            let mut connection = PgConnection::connect_with(&self.options).await?;
-            prepare(&mut connection).await?;
+            let mut connection = PgConnection::connect_with(&self.0.options).await?;
+            prepare(&mut connection, BATCHES).await?;
             Ok(connection)
         };
         let connected = tokio::time::timeout(ACQUIRE_TIMEOUT, connecting).await;
-        connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        let connection = connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+        self.0.own.fetch_add(1, Ordering::Relaxed);
+        Ok(BatchConnection::Own(connection, self.clone()))
     }
 
     /// Returns whether the database is writable and its schema up to date. If it is read-only or does
@@ -95,20 +171,98 @@ impl Database {
             "select current_setting('transaction_read_only') = 'off',
                  (select max(version) from refinery_schema_history)",
         )
-        .fetch_one(&self.pool);
+        .fetch_one(&self.0.probe);
         let Ok(state) = tokio::time::timeout(READINESS_TIMEOUT, state).await else {
-            self.staleness.mark_all_stale();
+            self.staleness().mark_all_stale();
             return Ok(false);
         };
         let (is_writable, schema): (bool, Option<i32>) = state?;
         if !is_writable {
-            self.staleness.mark_all_stale();
+            self.staleness().mark_all_stale();
         }
         Ok(is_writable && schema >= Some(migrations::newest()))
     }
+
+    /// Ends the sessions of this instance that hang, every few seconds until it is dropped.
+    ///
+    /// A statement has a time limit, but not its commit: it waits without end for a synchronous
+    /// standby that is gone. Such a session is terminated, never cancelled: PostgreSQL acknowledges a
+    /// commit whose wait is cancelled although it was not replicated. Its client gets an error, and
+    /// its connection can be replaced.
+    pub async fn watch(&self) {
+        loop {
+            tokio::time::sleep(WATCH_INTERVAL).await;
+            let terminated = sqlx::query_scalar(
+                "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                 where application_name = $1 and state <> 'idle'
+                   and query_start < clock_timestamp() - make_interval(secs => $2)",
+            )
+            .bind(&self.0.session_name)
+            .bind(HANG_LIMIT.as_secs_f64())
+            .fetch_one(&self.0.probe);
+            match tokio::time::timeout(READINESS_TIMEOUT, terminated).await {
+                Ok(Ok(0_i64)) => {}
+                Ok(Ok(count)) => tracing::warn!("terminated {count} sessions that hung"),
+                // `/readyz` reports a database that is not available.
+                Ok(Err(_)) | Err(_) => {}
+            }
+        }
+    }
+
+    /// The state of each part of the connections.
+    pub fn usage(&self) -> Vec<Usage> {
+        let Inner { division, probe, authentication, lists, transactions, batches, own, .. } =
+            &*self.0;
+        let of = |part, max, pool: &PgPool| {
+            let (open, idle) = (pool.size(), pool.num_idle() as u32);
+            Usage { part, max, idle: idle.min(open), open }
+        };
+        let own = own.load(Ordering::Relaxed);
+        vec![
+            of("probe", division.probe, probe),
+            of("authentication", division.authentication, authentication),
+            of("lists", division.lists, lists.pool()),
+            of("transactions", division.transactions, transactions.pool()),
+            match batches {
+                Some(shared) => of("batches", division.batches, shared),
+                None => Usage { part: "batches", max: division.batches, idle: 0, open: own },
+            },
+        ]
+    }
 }
 
-fn pool(options: PgConnectOptions, staleness: Staleness, max_connections: u32) -> PgPool {
+/// A connection for batches.
+pub(super) enum BatchConnection {
+    /// A connection that the worker keeps. Its socket wakes the worker's own thread.
+    Own(PgConnection, Database),
+    /// A connection that is shared with other workers and returned after the batch.
+    Shared(PoolConnection<Postgres>),
+}
+
+impl BatchConnection {
+    /// The connection.
+    pub fn as_mut(&mut self) -> &mut PgConnection {
+        match self {
+            Self::Own(connection, _) => connection,
+            Self::Shared(connection) => connection,
+        }
+    }
+}
+
+impl Drop for BatchConnection {
+    fn drop(&mut self) {
+        if let Self::Own(_, database) = self {
+            database.0.own.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn pool(
+    options: PgConnectOptions,
+    staleness: Staleness,
+    max_connections: u32,
+    settings: &'static str,
+) -> PgPool {
     let on_release = staleness.clone();
     PgPoolOptions::new()
         .max_connections(max_connections)
@@ -129,18 +283,37 @@ fn pool(options: PgConnectOptions, staleness: Staleness, max_connections: u32) -
                 Ok(is_fresh)
             })
         })
-        .after_connect(|connection, _| Box::pin(prepare(connection)))
+        .after_connect(move |connection, _| Box::pin(prepare(connection, settings)))
         .connect_lazy_with(options)
 }
 
 /// Applies the settings of a session, and rejects a read-only server: after a failover the address may
 /// still lead to the old primary.
-async fn prepare(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
+async fn prepare(connection: &mut PgConnection, settings: &'static str) -> Result<(), sqlx::Error> {
+    for settings in [SAFETY, SESSION, settings] {
+        sqlx::raw_sql(settings).execute(&mut *connection).await?;
+    }
     let is_writable: bool =
         sqlx::query_scalar("select current_setting('transaction_read_only') = 'off'")
             .fetch_one(connection)
             .await?;
     let read_only = || sqlx::Error::Protocol("the database server is read only".to_owned());
     if is_writable { Ok(()) } else { Err(read_only()) }
+}
+
+/// Runs a call of the database for at most [`CALL_TIMEOUT`].
+///
+/// # Errors
+/// [`ApiError::Unavailable`] after that time. Its cause marks all open connections as stale, because
+/// only a database that hangs takes longer than the limits of its statements.
+pub async fn within_limit<T>(
+    call: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let hangs = || {
+        let message = format!("the database did not answer within {CALL_TIMEOUT:?}");
+        sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, message))
+    };
+    tokio::time::timeout(CALL_TIMEOUT, call)
+        .await
+        .unwrap_or_else(|_| Err(ApiError::Unavailable(Some(hangs()))))
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -159,13 +159,16 @@ fn parse<T: DeserializeOwned>(entry: &str) -> Result<T, ApiError> {
 
 /// Returns the object of that sid as it was at that date.
 pub(super) async fn at<R: Resource>(
-    db: &PgPool,
+    connection: &mut PgConnection,
     actor: &Actor,
     sid: Uuid,
     date: OffsetDateTime,
 ) -> Result<Representation, ApiError> {
-    let past: Option<PastEntry> =
-        visible_to(actor, sql::entry_at::<R>()).bind(sid).bind(date).fetch_optional(db).await?;
+    let past: Option<PastEntry> = visible_to(actor, sql::entry_at::<R>())
+        .bind(sid)
+        .bind(date)
+        .fetch_optional(&mut *connection)
+        .await?;
     if let Some(PastEntry { owner, entry }) = past {
         let ParsedEntry::<Map<String, Value>> { action, object: mut members } = parse(&entry)?;
         if action == Action::Delete {
@@ -175,7 +178,7 @@ pub(super) async fn at<R: Resource>(
         return Ok(Representation { partner_sid: owner, members });
     }
     // Its entries may have been pruned since its last change.
-    let stored: Stored<R> = read::get(db, actor, sid).await?;
+    let stored: Stored<R> = read::get(connection, actor, sid).await?;
     if stored.changed_at > date {
         return Err(ApiError::NoItem);
     }
@@ -234,14 +237,14 @@ pub struct HistoryPage {
 
 /// Returns at most `limit` entries of the object of that sid, after the first `offset`.
 pub(super) async fn history<R: Resource>(
-    db: &PgPool,
+    connection: &mut PgConnection,
     actor: &Actor,
     sid: Uuid,
     limit: i64,
     offset: i64,
 ) -> Result<HistoryPage, ApiError> {
     let (total, exists): (i64, bool) =
-        visible_to(actor, sql::count_entries::<R>()).bind(sid).fetch_one(db).await?;
+        visible_to(actor, sql::count_entries::<R>()).bind(sid).fetch_one(&mut *connection).await?;
     if total == 0 && !exists {
         return Err(ApiError::NoItem);
     }
@@ -249,7 +252,7 @@ pub(super) async fn history<R: Resource>(
         .bind(sid)
         .bind(limit)
         .bind(offset)
-        .fetch_all(db)
+        .fetch_all(connection)
         .await?;
     let entries = entries.into_iter().map(|(entry,)| shown(&entry)).collect::<Result<_, _>>()?;
     Ok(HistoryPage { entries, total })

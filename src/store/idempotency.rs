@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::{Acquire, PgConnection, PgPool};
+use sqlx::{Acquire, PgConnection};
 use uuid::Uuid;
 
 use super::options::{IdempotencyKey, WriteOptions, WriteResponse};
@@ -16,12 +16,11 @@ use crate::error::{ApiError, FieldError};
 /// first has committed, is rolled back, and finds the stored response. An error is therefore returned
 /// only if no response is stored: the first request may have caused it.
 pub(super) async fn run_write(
-    db: &PgPool,
+    connection: &mut PgConnection,
     actor: &Actor,
     options: &WriteOptions,
     write: impl AsyncFnOnce(&mut PgConnection) -> Result<WriteResponse, ApiError>,
 ) -> Result<WriteResponse, ApiError> {
-    let mut connection = db.acquire().await?;
     if options.validate_only {
         let mut tx = connection.begin().await?;
         let response = write(&mut tx).await?;
@@ -35,7 +34,7 @@ pub(super) async fn run_write(
         return Ok(response);
     };
     let partner_sid = actor.own_partner_sid()?;
-    if let Some(stored) = replay(&mut connection, partner_sid, actor, key).await? {
+    if let Some(stored) = replay(&mut *connection, partner_sid, actor, key).await? {
         return Ok(stored);
     }
     let outcome = async {
@@ -46,7 +45,7 @@ pub(super) async fn run_write(
         Ok(response)
     };
     match outcome.await {
-        Err(error) => replay(&mut connection, partner_sid, actor, key).await?.ok_or(error),
+        Err(error) => replay(&mut *connection, partner_sid, actor, key).await?.ok_or(error),
         response => response,
     }
 }
@@ -69,12 +68,16 @@ impl StoredResponse {
     /// # Errors
     /// [`ApiError::Invalid`] if it belongs to a different request.
     pub(super) fn replay(
-        self,
+        &self,
         key: &IdempotencyKey,
         actor: &Actor,
     ) -> Result<WriteResponse, ApiError> {
         if self.request == key.fingerprint(actor) {
-            return Ok(WriteResponse { body: self.body, version: self.version, is_replayed: true });
+            return Ok(WriteResponse {
+                body: self.body.clone(),
+                version: self.version,
+                is_replayed: true,
+            });
         }
         let message = "was used for a different request (method, path, query or body)";
         Err(ApiError::invalid("Idempotency-Key", message))

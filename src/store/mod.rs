@@ -16,6 +16,7 @@ mod idempotency;
 pub mod list;
 pub mod migrations;
 mod options;
+mod pools;
 mod read;
 mod resource;
 mod sql;
@@ -23,16 +24,13 @@ mod staleness;
 mod statement;
 mod write;
 
-use std::io;
-use std::time::Duration;
-
 use serde::de::DeserializeOwned;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use batching::Batcher;
-pub use database::{Database, connect};
+pub use database::{Database, connect, within_limit};
 pub use history::{Action, HistoryPage, IntegrityReport, Violation, prune, verify};
 pub use idempotency::purge_expired;
 pub use options::{IdempotencyKey, Precondition, WriteOptions, WriteResponse};
@@ -45,26 +43,25 @@ use crate::auth::Actor;
 use crate::error::ApiError;
 use list::{Page, Query};
 
-/// The longest time that one call of the store takes. Every statement has a shorter limit; this one
-/// holds if the database hangs.
-const CALL_TIMEOUT: Duration = Duration::from_secs(15);
-
 /// The stored objects of one type.
 pub struct Store<R> {
-    pool: PgPool,
+    database: Database,
     batcher: Option<Batcher<R>>,
 }
 
 impl<R: Resource> Store<R> {
+    /// The number of workers of one thread for a batched store.
+    pub const WORKERS: u32 = Batcher::<R>::WORKERS;
+
     /// A store that runs every call in a statement or transaction of its own.
     pub fn new(database: &Database) -> Self {
-        Self { pool: database.pool().clone(), batcher: None }
+        Self { database: database.clone(), batcher: None }
     }
 
     /// A store that batches concurrent reads by sid and updates of one thread. It must be created on
     /// that thread, inside its runtime.
     pub fn batched(database: &Database) -> Self {
-        Self { pool: database.pool().clone(), batcher: Some(Batcher::start(database)) }
+        Self { database: database.clone(), batcher: Some(Batcher::start(database)) }
     }
 
     /// Returns the object of that sid.
@@ -74,7 +71,13 @@ impl<R: Resource> Store<R> {
     pub async fn get(&self, actor: &Actor, sid: Uuid) -> Result<Stored<R>, ApiError> {
         match &self.batcher {
             Some(batcher) => batcher.get(actor, sid).await,
-            None => within_limit(read::get(&self.pool, actor, sid)).await,
+            None => {
+                let call = async {
+                    let mut lease = self.database.transactions().acquire(actor).await?;
+                    read::get(&mut *lease.connection, actor, sid).await
+                };
+                within_limit(call).await
+            }
         }
     }
 
@@ -83,7 +86,11 @@ impl<R: Resource> Store<R> {
     /// # Errors
     /// As this module.
     pub async fn owners(&self, actor: &Actor, sids: &[Uuid]) -> Result<Vec<R::Owner>, ApiError> {
-        within_limit(read::get_many(&self.pool, actor, sids)).await
+        let call = async {
+            let mut lease = self.database.lists().acquire(actor).await?;
+            read::get_many(&mut *lease.connection, actor, sids).await
+        };
+        within_limit(call).await
     }
 
     /// Returns a page of the objects that are visible to the actor.
@@ -91,7 +98,11 @@ impl<R: Resource> Store<R> {
     /// # Errors
     /// [`ApiError::BadRequest`] if the page starts at a row that is not visible to the actor.
     pub async fn list(&self, actor: &Actor, query: &Query) -> Result<Page<R>, ApiError> {
-        within_limit(read::list(&self.pool, actor, query)).await
+        let call = async {
+            let mut lease = self.database.lists().acquire(actor).await?;
+            read::list(&mut lease.connection, actor, query).await
+        };
+        within_limit(call).await
     }
 
     /// Creates the object that `build` returns.
@@ -104,7 +115,11 @@ impl<R: Resource> Store<R> {
         options: &WriteOptions,
         build: impl AsyncFnOnce(&mut PgConnection) -> Result<R, ApiError>,
     ) -> Result<WriteResponse, ApiError> {
-        within_limit(write::create(&self.pool, actor, options, build)).await
+        let call = async {
+            let mut lease = self.database.transactions().acquire(actor).await?;
+            write::create(&mut lease.connection, actor, options, build).await
+        };
+        within_limit(call).await
     }
 
     /// Changes the object of that sid. Nothing is written if nothing changes. `change` can run more
@@ -125,10 +140,7 @@ impl<R: Resource> Store<R> {
             Some(batcher) if !options.validate_only => {
                 batcher.update(actor, sid, options, change).await
             }
-            _ => {
-                let update = write::update_in_transaction(&self.pool, actor, sid, &options, change);
-                within_limit(update).await
-            }
+            _ => write::update_individually(&self.database, actor, sid, &options, change).await,
         }
     }
 
@@ -143,7 +155,11 @@ impl<R: Resource> Store<R> {
         sid: Uuid,
         options: &WriteOptions,
     ) -> Result<WriteResponse, ApiError> {
-        within_limit(write::delete::<R>(&self.pool, actor, sid, options)).await
+        let call = async {
+            let mut lease = self.database.transactions().acquire(actor).await?;
+            write::delete::<R>(&mut lease.connection, actor, sid, options).await
+        };
+        within_limit(call).await
     }
 
     /// Writes `version` of the object of that sid as a new version. A deleted object is restored under
@@ -164,8 +180,12 @@ impl<R: Resource> Store<R> {
     where
         R: DeserializeOwned,
     {
-        let revert = write::revert::<R>(&self.pool, actor, sid, version, options, restorer);
-        within_limit(revert).await
+        let call = async {
+            let mut lease = self.database.transactions().acquire(actor).await?;
+            let connection = &mut lease.connection;
+            write::revert::<R>(connection, actor, sid, version, options, restorer).await
+        };
+        within_limit(call).await
     }
 
     /// Returns at most `limit` entries of the history of the object of that sid, oldest first, after
@@ -180,7 +200,11 @@ impl<R: Resource> Store<R> {
         limit: i64,
         offset: i64,
     ) -> Result<HistoryPage, ApiError> {
-        within_limit(history::history::<R>(&self.pool, actor, sid, limit, offset)).await
+        let call = async {
+            let mut lease = self.database.lists().acquire(actor).await?;
+            history::history::<R>(&mut lease.connection, actor, sid, limit, offset).await
+        };
+        within_limit(call).await
     }
 
     /// Returns the object of that sid as it was at that date.
@@ -194,23 +218,10 @@ impl<R: Resource> Store<R> {
         sid: Uuid,
         date: OffsetDateTime,
     ) -> Result<Representation, ApiError> {
-        within_limit(history::at::<R>(&self.pool, actor, sid, date)).await
+        let call = async {
+            let mut lease = self.database.lists().acquire(actor).await?;
+            history::at::<R>(&mut lease.connection, actor, sid, date).await
+        };
+        within_limit(call).await
     }
-}
-
-/// Runs a call of the database for at most [`CALL_TIMEOUT`].
-///
-/// # Errors
-/// [`ApiError::Unavailable`] after that time. Its cause marks all open connections as stale, because
-/// only a database that hangs takes longer than the limits of its statements.
-pub async fn within_limit<T>(
-    call: impl Future<Output = Result<T, ApiError>>,
-) -> Result<T, ApiError> {
-    let hangs = || {
-        let message = format!("the database did not answer within {CALL_TIMEOUT:?}");
-        sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, message))
-    };
-    tokio::time::timeout(CALL_TIMEOUT, call)
-        .await
-        .unwrap_or_else(|_| Err(ApiError::Unavailable(Some(hangs()))))
 }

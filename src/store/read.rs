@@ -2,7 +2,7 @@
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::QueryAs;
-use sqlx::{AssertSqlSafe, FromRow, PgExecutor, PgPool, Postgres};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgExecutor, Postgres};
 use uuid::Uuid;
 
 use super::list::{Page, Query, Start};
@@ -46,20 +46,20 @@ pub async fn get_many<R: Resource>(
 
 /// Returns a page of the objects that are visible to the actor.
 pub(super) async fn list<R: Resource>(
-    db: &PgPool,
+    connection: &mut PgConnection,
     actor: &Actor,
     query: &Query,
 ) -> Result<Page<R>, ApiError> {
     let visibility = actor.visibility();
     let (total, anchor, beyond): (i64, Option<i64>, bool) =
-        query.around::<R>(visibility).build_query_as().fetch_one(db).await?;
+        query.around::<R>(visibility).build_query_as().fetch_one(&mut *connection).await?;
     match query.start {
         Start::After(_) if anchor.is_none() => return Err(no_such_row("after")),
         Start::Before(_) if anchor.is_none() => return Err(no_such_row("before")),
         Start::Offset(_) | Start::After(_) | Start::Before(_) => {}
     }
     let page = query.page::<R>(visibility, anchor);
-    let mut items: Vec<R> = { page }.build_query_as().fetch_all(db).await?;
+    let mut items: Vec<R> = { page }.build_query_as().fetch_all(connection).await?;
     let more = items.len() as i64 > query.limit;
     items.truncate(query.limit as usize);
     let (has_previous, has_next) = match query.start {

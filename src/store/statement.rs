@@ -3,6 +3,8 @@
 //!
 //! Both take arrays, so that a statement has one text and one plan whatever the number of rows.
 
+use std::sync::Arc;
+
 use sqlx::error::BoxDynError;
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments, AssertSqlSafe, PgConnection};
@@ -13,7 +15,7 @@ use super::options::{IdempotencyKey, WriteResponse};
 use super::resource::{Resource, Stored, bind};
 use super::sql::{columns, names};
 
-/// How concurrent changes of a row are kept apart.
+/// How concurrent changes to a row are serialized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     /// No lock: the row is written if its version is still the one that was read.
@@ -45,7 +47,7 @@ pub(super) fn load<R: Resource>(mode: Mode) -> String {
     let (table, owner, columns) = (R::TABLE, R::OWNER, columns::<R>());
     let lock = match mode {
         Mode::Optimistic => String::new(),
-        // Every statement locks in the same order, so that no two of them can deadlock.
+        // Every statement locks in the same order, which makes deadlocks rare.
         Mode::Locked => format!("order by sid for no key update of {table}"),
     };
     format!(
@@ -237,10 +239,10 @@ impl<'a, R: Resource> Batch<'a, R> {
     pub async fn execute(
         self,
         connection: &mut PgConnection,
-        statement: &str,
+        statement: Arc<str>,
     ) -> Result<Vec<Uuid>, sqlx::Error> {
         let arguments = self.arguments().map_err(sqlx::Error::Encode)?;
-        let statement = AssertSqlSafe(statement.to_owned());
+        let statement = AssertSqlSafe(statement);
         sqlx::query_scalar_with(statement, arguments).fetch_all(connection).await
     }
 

@@ -3,10 +3,11 @@
 //! Updates that are batched take another way, with the same statements: `batching`.
 
 use serde::de::DeserializeOwned;
-use sqlx::{Acquire, AssertSqlSafe, FromRow, PgConnection, PgPool};
+use sqlx::{Acquire, AssertSqlSafe, FromRow, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::database::{Database, within_limit};
 use super::history::{self, Action, Changes, Entry};
 use super::idempotency::run_write;
 use super::options::{WriteOptions, WriteResponse};
@@ -28,25 +29,28 @@ struct LockedRow<T> {
     if_match_required: bool,
 }
 
-/// Changes the object of that sid in a transaction of its own.
+/// Changes the object with that sid in a transaction of its own, within the limits of a call.
 ///
 /// # Errors
-/// [`ApiError::NoItem`] if no such object is visible to the actor; the errors of the options, of
-/// `change` and of the table's constraints.
-pub(super) async fn update_in_transaction<R: Resource>(
-    db: &PgPool,
+/// As [`update_within`], and the errors of the options.
+pub(super) async fn update_individually<R: Resource>(
+    database: &Database,
     actor: &Actor,
     sid: Uuid,
     options: &WriteOptions,
     change: impl FnOnce(&mut R) -> Result<(), ApiError>,
 ) -> Result<WriteResponse, ApiError> {
-    run_write(db, actor, options, async |tx| {
-        let row = lock(tx, actor, sid, sql::lock::<R>()).await?.ok_or(ApiError::NoItem)?;
-        options.precondition.check(row.stored.version, row.if_match_required)?;
-        let after = row.apply(tx, actor, Action::Update, change).await?;
-        WriteResponse::of(&after.object, after.version)
-    })
-    .await
+    let update = async {
+        let mut lease = database.transactions().acquire(actor).await?;
+        run_write(&mut lease.connection, actor, options, async |tx| {
+            let row = lock(tx, actor, sid, sql::lock::<R>()).await?.ok_or(ApiError::NoItem)?;
+            options.precondition.check(row.stored.version, row.if_match_required)?;
+            let after = row.apply(tx, actor, Action::Update, change).await?;
+            WriteResponse::of(&after.object, after.version)
+        })
+        .await
+    };
+    within_limit(update).await
 }
 
 /// Changes the object of that sid within the caller's transaction, whatever its version.
@@ -69,12 +73,12 @@ pub async fn update_within<R: Resource>(
 
 /// Creates the object that `build` returns.
 pub(super) async fn create<R: Resource>(
-    db: &PgPool,
+    connection: &mut PgConnection,
     actor: &Actor,
     options: &WriteOptions,
     build: impl AsyncFnOnce(&mut PgConnection) -> Result<R, ApiError>,
 ) -> Result<WriteResponse, ApiError> {
-    run_write(db, actor, options, async |tx| {
+    run_write(connection, actor, options, async |tx| {
         let object = build(tx).await?;
         let created = create_one(tx, actor, object).await?;
         WriteResponse::of(&created.object, created.version)
@@ -118,12 +122,12 @@ pub async fn create_all<R: Resource>(
 
 /// Deletes the object of that sid. Its history remains.
 pub(super) async fn delete<R: Resource>(
-    db: &PgPool,
+    connection: &mut PgConnection,
     actor: &Actor,
     sid: Uuid,
     options: &WriteOptions,
 ) -> Result<WriteResponse, ApiError> {
-    run_write(db, actor, options, async |tx| {
+    run_write(connection, actor, options, async |tx| {
         let row = lock(tx, actor, sid, sql::lock_to_delete::<R>()).await?;
         let LockedRow::<R> { stored: before, now, if_match_required } =
             row.ok_or(ApiError::NoItem)?;
@@ -143,14 +147,14 @@ pub(super) async fn delete<R: Resource>(
 /// Writes `version` of the object of that sid as a new version. `restorer` authorizes the actor to
 /// restore an object that was deleted.
 pub(super) async fn revert<R: Resource + DeserializeOwned>(
-    db: &PgPool,
+    connection: &mut PgConnection,
     actor: &Actor,
     sid: Uuid,
     version: i64,
     options: &WriteOptions,
     restorer: impl FnOnce() -> Result<Actor, ApiError>,
 ) -> Result<WriteResponse, ApiError> {
-    run_write(db, actor, options, async |tx| {
+    run_write(connection, actor, options, async |tx| {
         let after = match lock(tx, actor, sid, sql::lock::<R>()).await? {
             Some(row) => {
                 options.precondition.check(row.stored.version, row.if_match_required)?;
@@ -269,7 +273,7 @@ async fn execute<R: Resource>(
     for (row, entry) in rows {
         batch.add(row.version - 1, row, std::slice::from_ref(entry));
     }
-    match (batch.execute(connection, &write::<R>(kind, false)).await, rows.first()) {
+    match (batch.execute(connection, write::<R>(kind, false).into()).await, rows.first()) {
         (Ok(written), _) if written.len() == rows.len() => Ok(()),
         (Ok(written), _) => {
             let (written, expected, table) = (written.len(), rows.len(), R::TABLE);

@@ -15,7 +15,6 @@ use anyhow::Context;
 use prometheus::{
     HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TEXT_FORMAT, TextEncoder,
 };
-use sqlx::PgPool;
 
 use crate::shutdown::Shutdown;
 
@@ -25,6 +24,21 @@ const SECONDS: &[f64] = &[
     2.5, 5.0, 7.5, 10.0,
 ];
 
+/// The state of one part of the connections to the database.
+pub struct Usage {
+    /// The name of the part.
+    pub part: &'static str,
+    /// The most connections.
+    pub max: u32,
+    /// The open connections that are not in use.
+    pub idle: u32,
+    /// The open connections.
+    pub open: u32,
+}
+
+/// Returns the state of each part.
+pub type UsageSource = Box<dyn Fn() -> Vec<Usage> + Send + Sync>;
+
 /// What the service has measured since it started.
 pub struct Metrics {
     registry: Registry,
@@ -32,7 +46,7 @@ pub struct Metrics {
     active_requests: IntGauge,
     connections: IntGaugeVec,
     shutdown: Shutdown,
-    db: PgPool,
+    usage: UsageSource,
 }
 
 impl Metrics {
@@ -40,7 +54,7 @@ impl Metrics {
     ///
     /// # Errors
     /// Where two measurements are of one name: our own mistake.
-    pub fn new(db: PgPool, shutdown: Shutdown) -> prometheus::Result<Self> {
+    pub fn new(usage: UsageSource, shutdown: Shutdown) -> prometheus::Result<Self> {
         let duration = HistogramOpts::new(
             "http_server_request_duration_seconds",
             "Time from the head of a request to the head of its answer.",
@@ -51,17 +65,16 @@ impl Metrics {
         )?;
         let active_requests = IntGauge::new("http_server_active_requests", "Requests in flight.")?;
         let connections = IntGaugeVec::new(
-            Opts::new(
-                "db_client_connection_count",
-                "Connections of the pool that are open: those of the lanes are beside it.",
-            ),
-            &["state"],
+            Opts::new("db_client_connection_count", "Open connections to the database."),
+            &["pool", "state"],
         )?;
-        let connections_max = IntGauge::new(
-            "db_client_connection_max",
-            "Connections of the pool that may be open at a time.",
+        let connections_max = IntGaugeVec::new(
+            Opts::new("db_client_connection_max", "The most connections that can be open."),
+            &["pool"],
         )?;
-        connections_max.set(db.options().get_max_connections().into());
+        for part in usage() {
+            connections_max.with_label_values(&[part.part]).set(part.max.into());
+        }
         let build = Opts::new("shortline_build_info", "Always 1; the label says which build.");
         let build = IntGauge::with_opts(build.const_label("version", env!("CARGO_PKG_VERSION")))?;
         build.set(1);
@@ -74,7 +87,7 @@ impl Metrics {
         registry.register(Box::new(build))?;
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        Ok(Self { registry, requests, active_requests, connections, shutdown, db })
+        Ok(Self { registry, requests, active_requests, connections, shutdown, usage })
     }
 
     /// Counts a request that was answered. `route` is the pattern of its path, never the path; empty where none matched.
@@ -87,10 +100,10 @@ impl Metrics {
 
     fn text(&self) -> prometheus::Result<String> {
         self.active_requests.set(self.shutdown.in_flight() as i64);
-        let (open, idle) = (i64::from(self.db.size()), self.db.num_idle() as i64);
-        // They are not read at the same moment.
-        for (state, count) in [("idle", idle), ("used", (open - idle).max(0))] {
-            self.connections.with_label_values(&[state]).set(count);
+        for Usage { part, idle, open, .. } in (self.usage)() {
+            for (state, count) in [("idle", idle), ("used", open - idle)] {
+                self.connections.with_label_values(&[part, state]).set(count.into());
+            }
         }
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }

@@ -1,30 +1,37 @@
-//! Batches concurrent reads and writes of one resource into shared statements, without a timer.
+//! Batches concurrent reads and writes of one resource into shared statements, without delaying a
+//! request that arrives alone.
 //!
-//! Each thread of the service has a reader and a writer for each batched resource, and each of them
-//! has a connection of its own. An idle worker takes every queued request, at most
-//! [`MAX_BATCH_SIZE`], and serves them with shared statements. A request that arrives alone is a
-//! batch of one; under load the batches grow by themselves.
+//! Each thread of the service has a reader and a writer for each batched resource. An idle worker
+//! takes the waiting requests, at most [`MAX_BATCH_SIZE`], and runs a *round*: it serves them with
+//! shared statements. A request that arrives alone is a batch of one; under load the batches grow by
+//! themselves.
 //!
-//! Start with `writer`, which tells the life of a request; `plan` is its part in memory, `reader` the
-//! same for reads, and `session` the connection of a worker. A worker ends when its [`Batcher`] is
-//! dropped: when its thread stops, after the last request in flight.
+//! Start with `writer`, which describes the life of a request; `plan` is its part in memory, `reader`
+//! the same for reads, `queue` holds the waiting requests, and `session` is the connection of a
+//! worker.
+//!
+//! At shutdown the service closes its listener and waits for the requests in flight, so their rounds
+//! run to the end. A worker ends when its thread drops the [`Batcher`]: no request waits then, since
+//! each one borrows it.
 
 mod plan;
+mod queue;
 mod reader;
 mod request;
 mod session;
 mod writer;
 
 use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use self::reader::read;
-use self::request::{ReadRequest, WriteRequest};
-use self::session::Session;
+use self::queue::{Queue, Queued};
+use self::reader::Reader;
+use self::request::{Leftover, ReadRequest, Worker, WriteRequest};
 use self::writer::Writer;
 use super::database::Database;
 use super::options::{WriteOptions, WriteResponse};
@@ -35,57 +42,44 @@ use crate::error::ApiError;
 
 /// The most requests in one batch.
 const MAX_BATCH_SIZE: usize = 64;
-/// How often a worker looks for more requests before it runs a batch.
+/// How often a worker looks for more requests before it runs a round.
 const MAX_REFILLS: usize = 2;
-/// The most requests that wait for a worker. Further requests are rejected with 503.
-const QUEUE_CAPACITY: usize = 1_024;
-/// The longest time that a batch takes: longer than any statement, unless the database hangs.
-const BATCH_TIMEOUT: Duration = Duration::from_secs(12);
+/// The longest time that a round takes: longer than its statements, unless the database hangs.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a worker keeps a connection that it does not use.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The workers of one thread for one resource.
 pub(super) struct Batcher<R> {
-    reads: mpsc::Sender<ReadRequest<R>>,
-    writes: mpsc::Sender<WriteRequest<R>>,
+    reads: Rc<Queue<ReadRequest<R>>>,
+    writes: Rc<Queue<WriteRequest<R>>>,
+}
+
+impl<R> Batcher<R> {
+    /// The number of workers of one thread for one resource.
+    pub const WORKERS: u32 = 2;
 }
 
 impl<R: Resource> Batcher<R> {
     /// Starts the workers on this thread.
     pub fn start(database: &Database) -> Self {
-        let (reads, queue) = mpsc::channel(QUEUE_CAPACITY);
-        let mut session = Session::new::<R>(database);
-        actix_web::rt::spawn(run_batches(
-            queue,
-            database.staleness().clone(),
-            async move |batch| match batch {
-                Some(batch) => read(&mut session, batch).await,
-                None => session.close(),
-            },
-        ));
-        let (writes, queue) = mpsc::channel(QUEUE_CAPACITY);
-        let mut writer = Writer::new::<R>(database);
-        actix_web::rt::spawn(run_batches(
-            queue,
-            database.staleness().clone(),
-            async move |batch| match batch {
-                Some(batch) => writer.run(batch).await,
-                None => writer.close(),
-            },
-        ));
+        let (reads, writes) = (Rc::new(Queue::default()), Rc::new(Queue::default()));
+        let staleness = || database.staleness().clone();
+        actix_web::rt::spawn(run_rounds(reads.clone(), Reader::new(database), staleness()));
+        actix_web::rt::spawn(run_rounds(writes.clone(), Writer::new(database), staleness()));
         Self { reads, writes }
     }
 
-    /// Returns the object of that sid.
+    /// Returns the object with that sid.
     pub async fn get(&self, actor: &Actor, sid: Uuid) -> Result<Stored<R>, ApiError> {
         let (reply, response) = oneshot::channel();
-        let request =
-            ReadRequest { visibility: actor.visibility(), sid, reply, queued: Instant::now() };
-        self.reads.try_send(request).map_err(|_| ApiError::Unavailable(None))?;
+        let (partner_sid, visibility) = (actor.partner_sid(), actor.visibility());
+        let queued = Instant::now();
+        self.reads.push(ReadRequest { partner_sid, visibility, sid, reply, queued })?;
         response.await.unwrap_or(Err(ApiError::Unavailable(None)))
     }
 
-    /// Changes the object of that sid.
+    /// Changes the object with that sid. A dry run must not be batched.
     pub async fn update(
         &self,
         actor: &Actor,
@@ -93,62 +87,74 @@ impl<R: Resource> Batcher<R> {
         options: WriteOptions,
         change: impl Fn(&mut R) -> Result<(), ApiError> + 'static,
     ) -> Result<WriteResponse, ApiError> {
+        debug_assert!(!options.validate_only, "a dry run was batched");
+        if options.key.is_some() {
+            // A key belongs to a partner.
+            actor.own_partner_sid()?;
+        }
         let (reply, response) = oneshot::channel();
         let (actor, change, queued) = (actor.clone(), Box::new(change), Instant::now());
-        let request = WriteRequest { actor, sid, options, change, reply, queued };
-        self.writes.try_send(request).map_err(|_| ApiError::Unavailable(None))?;
+        self.writes.push(WriteRequest { actor, sid, options, change, reply, queued })?;
         response.await.unwrap_or(Err(ApiError::Unavailable(None)))
     }
 }
 
-/// Runs batches until the queue is closed. `run(None)` closes the worker's connection: after an idle
-/// minute, and after a batch that panicked or hung, whose requests then get 503 because their reply
-/// channels are dropped.
-async fn run_batches<T>(
-    mut queue: mpsc::Receiver<T>,
-    staleness: Staleness,
-    mut run: impl AsyncFnMut(Option<Vec<T>>),
-) {
-    let mut last_size = 0;
-    loop {
-        let mut batch = Vec::new();
-        match tokio::time::timeout(IDLE_TIMEOUT, queue.recv_many(&mut batch, MAX_BATCH_SIZE)).await
-        {
-            Ok(0) => return,
-            Ok(_) => {
-                refill(&mut queue, &mut batch, last_size).await;
-                last_size = batch.len();
-                let running = AssertUnwindSafe(run(Some(batch))).catch_unwind();
-                match tokio::time::timeout(BATCH_TIMEOUT, running).await {
-                    Ok(Ok(())) => continue,
-                    Ok(Err(_)) => tracing::error!("a batch panicked"),
-                    Err(_) => {
-                        tracing::error!("the database did not answer within {BATCH_TIMEOUT:?}");
-                        staleness.mark_all_stale();
-                    }
-                }
-            }
-            Err(_) => {}
-        }
-        run(None).await;
+impl<R> Drop for Batcher<R> {
+    fn drop(&mut self) {
+        self.reads.close();
+        self.writes.close();
     }
 }
 
-/// Adds requests that arrive while this thread runs its other tasks, as long as the batch is smaller
-/// than the last one: clients that have just been answered are likely to send again, and half a batch
-/// costs nearly as much as a whole one. It yields but never sleeps, so that a request that arrives
-/// alone does not wait.
-async fn refill<T>(queue: &mut mpsc::Receiver<T>, batch: &mut Vec<T>, last_size: usize) {
+/// Runs rounds until the queue is closed and empty.
+///
+/// A round that panics or hangs closes the worker's connection, and its requests get 503 because
+/// their reply channels are dropped.
+async fn run_rounds<W: Worker>(queue: Rc<Queue<W::Request>>, mut worker: W, staleness: Staleness) {
+    let (mut batch, mut last_size) = (Vec::new(), 0);
+    loop {
+        if batch.is_empty() {
+            match tokio::time::timeout(IDLE_TIMEOUT, queue.wait()).await {
+                Ok(true) => refill(&queue, &mut batch, last_size).await,
+                Ok(false) => return,
+                Err(_) => {
+                    worker.close();
+                    continue;
+                }
+            }
+            last_size = batch.len();
+        }
+        let round = AssertUnwindSafe(worker.run(std::mem::take(&mut batch))).catch_unwind();
+        match tokio::time::timeout(ROUND_TIMEOUT, round).await {
+            Ok(Ok(Leftover { now, later })) => {
+                queue.put_back(later);
+                batch = now;
+            }
+            Ok(Err(_)) => {
+                tracing::error!("a batch panicked");
+                worker.close();
+            }
+            Err(_) => {
+                tracing::error!("the database did not answer within {ROUND_TIMEOUT:?}");
+                staleness.mark_all_stale();
+                worker.close();
+            }
+        }
+    }
+}
+
+/// Fills the batch. If it is smaller than the last one, adds the requests that arrive while this
+/// thread runs its other tasks: clients that have just been answered are likely to send again, and
+/// half a batch costs nearly as much as a whole one. It yields but never sleeps, so that a request
+/// that arrives alone does not wait.
+async fn refill<T: Queued>(queue: &Queue<T>, batch: &mut Vec<T>, last_size: usize) {
+    queue.fill(batch, MAX_BATCH_SIZE);
     for _ in 0..MAX_REFILLS {
         if batch.len() >= last_size {
             return;
         }
         tokio::task::yield_now().await;
-        while batch.len() < MAX_BATCH_SIZE
-            && let Ok(more) = queue.try_recv()
-        {
-            batch.push(more);
-        }
+        queue.fill(batch, MAX_BATCH_SIZE);
     }
 }
 
@@ -156,25 +162,35 @@ async fn refill<T>(queue: &mut mpsc::Receiver<T>, batch: &mut Vec<T>, last_size:
 mod tests {
     use super::*;
 
+    struct Request;
+
+    impl Queued for Request {
+        fn partner_sid(&self) -> Option<Uuid> {
+            None
+        }
+    }
+
     #[actix_web::test]
-    async fn a_batch_is_refilled_until_it_is_as_large_as_the_last_one() {
-        for (last_size, expected) in [(3, vec![0, 1, 2]), (2, vec![0, 1, 2]), (1, vec![0])] {
-            let (sender, mut queue) = mpsc::channel(QUEUE_CAPACITY);
-            actix_web::rt::spawn(async move { (sender.try_send(1), sender.try_send(2)) });
-            let mut batch = vec![0];
-            refill(&mut queue, &mut batch, last_size).await;
-            assert_eq!(batch, expected, "after a batch of {last_size}");
+    async fn a_batch_smaller_than_the_last_one_is_refilled() {
+        for (last_size, expected) in [(3, 3), (2, 3), (1, 1)] {
+            let queue = Rc::new(Queue::default());
+            queue.push(Request).unwrap();
+            let sender = queue.clone();
+            actix_web::rt::spawn(async move { (sender.push(Request), sender.push(Request)) });
+            let mut batch = Vec::new();
+            refill(&queue, &mut batch, last_size).await;
+            assert_eq!(batch.len(), expected, "after a batch of {last_size}");
         }
     }
 
     #[actix_web::test]
     async fn a_batch_is_limited() {
-        let (sender, mut queue) = mpsc::channel(QUEUE_CAPACITY);
-        for number in 1..=MAX_BATCH_SIZE {
-            sender.try_send(number).unwrap();
+        let queue = Queue::default();
+        for _ in 0..=MAX_BATCH_SIZE {
+            queue.push(Request).unwrap();
         }
-        let mut batch = vec![0];
-        refill(&mut queue, &mut batch, QUEUE_CAPACITY).await;
-        assert_eq!((batch.len(), queue.len()), (MAX_BATCH_SIZE, 1));
+        let mut batch = Vec::new();
+        refill(&queue, &mut batch, queue::CAPACITY).await;
+        assert_eq!(batch.len(), MAX_BATCH_SIZE);
     }
 }

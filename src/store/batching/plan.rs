@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::mem;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
@@ -16,13 +16,17 @@ use crate::store::history::{Action, Changes, Entry};
 use crate::store::options::WriteResponse;
 use crate::store::resource::{Resource, Stored};
 
+/// How long changes are applied before other tasks of the thread run: a change of large attributes
+/// takes milliseconds, and a batch has many.
+const TURN: Duration = Duration::from_millis(1);
+
 /// What a round does with its requests.
 pub(super) struct Plan<R> {
-    /// The rows to write, ordered by sid, so that no two statements can deadlock.
+    /// The rows to write, ordered by sid, which makes deadlocks between statements rare.
     pub rows: Vec<PlannedRow<R>>,
-    /// The requests that write nothing, and their outcomes.
+    /// The requests whose outcomes do not depend on a row that is yet to be written.
     pub replies: Vec<(WriteRequest<R>, Outcome)>,
-    /// The requests that wait for the next round.
+    /// The requests that wait for another round.
     pub deferred: Vec<WriteRequest<R>>,
 }
 
@@ -32,43 +36,63 @@ pub(super) struct PlannedRow<R> {
     pub read_version: i64,
     /// The row as it is to be written.
     pub stored: Stored<R>,
-    /// A snapshot of its object.
-    snapshot: Box<RawValue>,
-    now: OffsetDateTime,
     /// Whether a reference changed.
     pub reference_changed: bool,
-    /// Whether further changes wait for the next round.
-    is_closed: bool,
     pub entries: Vec<Entry>,
     /// The requests that wait for the row to be written, and the outcomes that they get then.
     pub outcomes: Vec<(WriteRequest<R>, Outcome)>,
+    /// A snapshot of its object.
+    snapshot: Box<RawValue>,
+    now: OffsetDateTime,
+    /// Whether all further requests wait for another round.
+    defers: bool,
 }
 
-/// Applies the changes in memory, in the order in which the requests arrived.
-pub(super) fn plan<R: Resource>(
+/// What became of a request for a row.
+enum Applied {
+    Response(WriteResponse),
+    Deferred,
+}
+
+/// Applies the changes in memory, in the order of the requests.
+pub(super) async fn plan<R: Resource>(
     batch: Vec<WriteRequest<R>>,
     loaded: Vec<Option<Rc<Loaded<R>>>>,
 ) -> Plan<R> {
     let (mut replies, mut deferred) = (Vec::new(), Vec::new());
     let mut rows: HashMap<Uuid, PlannedRow<R>> = HashMap::new();
+    let mut turn = Instant::now();
     for (request, loaded) in batch.into_iter().zip(loaded) {
+        if turn.elapsed() > TURN {
+            tokio::task::yield_now().await;
+            turn = Instant::now();
+        }
         let Some(loaded) = loaded else {
             replies.push((request, Err(ApiError::NoItem)));
             continue;
         };
         let row = match rows.entry(request.sid) {
-            Slot::Occupied(row) => Ok(row.into_mut()),
-            Slot::Vacant(slot) => PlannedRow::new(&loaded).map(|row| slot.insert(row)),
+            Slot::Occupied(row) => row.into_mut(),
+            Slot::Vacant(slot) => match PlannedRow::new(&loaded) {
+                Ok(row) => slot.insert(row),
+                Err(error) => {
+                    replies.push((request, Err(error)));
+                    continue;
+                }
+            },
         };
-        let outcome = row.and_then(|row| row.change(&request, loaded.if_match_required));
-        let Some(outcome) = outcome.transpose() else {
-            deferred.push(request);
-            continue;
+        let outcome = match row.change(&request, loaded.if_match_required) {
+            Ok(Applied::Deferred) => {
+                deferred.push(request);
+                continue;
+            }
+            Ok(Applied::Response(response)) => Ok(response),
+            Err(error) => Err(error),
         };
-        match rows.get_mut(&request.sid).filter(|row| row.is_changed()) {
-            // Its outcome rests on changes that are yet to be written.
-            Some(row) => row.outcomes.push((request, outcome)),
-            None => replies.push((request, outcome)),
+        if row.is_changed() {
+            row.outcomes.push((request, outcome));
+        } else {
+            replies.push((request, outcome));
         }
     }
     let mut rows: Vec<_> = rows.into_values().filter(PlannedRow::is_changed).collect();
@@ -85,7 +109,7 @@ impl<R: Resource> PlannedRow<R> {
             stored,
             now: loaded.now,
             reference_changed: false,
-            is_closed: false,
+            defers: false,
             entries: Vec::new(),
             outcomes: Vec::new(),
         })
@@ -100,36 +124,41 @@ impl<R: Resource> PlannedRow<R> {
         self.outcomes.into_iter().map(|(request, _)| request)
     }
 
-    /// Applies the change of a request and returns its response; `None` if it waits for the next
-    /// round.
+    /// Applies the change of a request.
     ///
-    /// Only the last version of a round is written to the table. The database must check each value of
-    /// a reference, so a reference changes at most once in a round: the second change of one, and all
-    /// requests after it, wait.
+    /// Only the last version of a round is written to the table. Each reference must be checked by the
+    /// database, so at most one request of a round changes references of a row: the second one, and
+    /// all requests after it, wait. Other constraints hold for every value that a change can set,
+    /// because the types of the members do not hold any other.
     fn change(
         &mut self,
         request: &WriteRequest<R>,
         if_match_required: bool,
-    ) -> Result<Option<WriteResponse>, ApiError> {
-        if self.is_closed {
-            return Ok(None);
+    ) -> Result<Applied, ApiError> {
+        if self.defers {
+            return Ok(Applied::Deferred);
         }
         request.options.precondition.check(self.stored.version, if_match_required)?;
         let mut object = self.stored.object.clone();
         (request.change)(&mut object)?;
         let snapshot = object.snapshot()?;
-        if snapshot.get() != self.snapshot.get() {
-            let changes = Changes::between(Some(&self.snapshot), Some(&snapshot))?;
-            if R::REFERENCES.iter().any(|name| changes.has(name)) {
-                self.is_closed = mem::replace(&mut self.reference_changed, true);
-            }
-            if self.is_closed {
-                return Ok(None);
-            }
-            let mut after = self.stored.next(object, self.now);
-            self.entries.push(after.record(&request.actor, Action::Update, &changes)?);
-            (self.stored, self.snapshot) = (after, snapshot);
+        if snapshot.get() == self.snapshot.get() {
+            let Stored { object, version, .. } = &self.stored;
+            return WriteResponse::of(object, *version).map(Applied::Response);
         }
-        WriteResponse::of(&self.stored.object, self.stored.version).map(Some)
+        let changes = Changes::between(Some(&self.snapshot), Some(&snapshot))?;
+        let changes_reference = R::REFERENCES.iter().any(|name| changes.has(name));
+        if changes_reference && self.reference_changed {
+            self.defers = true;
+            return Ok(Applied::Deferred);
+        }
+        let mut after = self.stored.next(object, self.now);
+        let entry = after.record(&request.actor, Action::Update, &changes)?;
+        let response = WriteResponse::of(&after.object, after.version)?;
+        // From here on nothing fails: the row changes if and only if the request gets its response.
+        self.reference_changed |= changes_reference;
+        self.entries.push(entry);
+        (self.stored, self.snapshot) = (after, snapshot);
+        Ok(Applied::Response(response))
     }
 }

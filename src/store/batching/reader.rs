@@ -2,38 +2,60 @@
 
 use std::mem;
 
-use super::request::ReadRequest;
+use super::request::{Leftover, ReadRequest, Worker};
 use super::session::{BatchQuery, Loaded, Session, fail_all};
 use crate::error::ApiError;
+use crate::store::database::Database;
 use crate::store::resource::Resource;
 use crate::store::statement::Mode;
 
-/// Serves a batch. Requests whose client has gone away, or that waited too long, are dropped.
-pub(super) async fn read<R: Resource>(session: &mut Session, mut batch: Vec<ReadRequest<R>>) {
-    batch.retain(ReadRequest::is_waiting);
-    let mut query = BatchQuery::default();
-    let mut waiting: Vec<Vec<ReadRequest<R>>> = Vec::new();
-    for request in batch {
-        let index = query.add(request.sid, request.visibility);
-        waiting.resize_with(query.len(), Vec::new);
-        waiting[index].push(request);
+/// The worker that reads.
+pub(super) struct Reader<R>(Session<R>);
+
+impl<R: Resource> Reader<R> {
+    pub fn new(database: &Database) -> Self {
+        Self(Session::new(database))
     }
-    if waiting.is_empty() {
-        return;
-    }
-    let rows = match session.load::<R>(&query, Mode::Optimistic).await {
-        Ok(rows) => rows,
-        Err(error) => {
-            session.close();
-            return fail_all(waiting.into_iter().flatten().map(|request| request.reply), error);
+}
+
+impl<R: Resource> Worker for Reader<R> {
+    type Request = ReadRequest<R>;
+
+    async fn run(&mut self, mut batch: Vec<ReadRequest<R>>) -> Leftover<ReadRequest<R>> {
+        let Self(session) = self;
+        batch.retain(ReadRequest::is_live);
+        let mut query = BatchQuery::default();
+        let mut waiting: Vec<Vec<ReadRequest<R>>> = Vec::new();
+        for request in batch {
+            let index = query.add(request.sid, request.visibility);
+            waiting.resize_with(query.len(), Vec::new);
+            waiting[index].push(request);
         }
-    };
-    for Loaded { index, stored, .. } in rows {
-        for request in mem::take(&mut waiting[index as usize]) {
-            let _ = request.reply.send(Ok(stored.clone()));
+        if waiting.is_empty() {
+            return Leftover::default();
         }
+        let rows = session.load(&query, Mode::Optimistic).await;
+        session.release();
+        match rows {
+            Ok(rows) => {
+                for Loaded { index, stored, .. } in rows {
+                    for request in mem::take(&mut waiting[index as usize]) {
+                        let _ = request.reply.send(Ok(stored.clone()));
+                    }
+                }
+                for request in waiting.into_iter().flatten() {
+                    let _ = request.reply.send(Err(ApiError::NoItem));
+                }
+            }
+            Err(error) => {
+                session.close();
+                fail_all(waiting.into_iter().flatten().map(|request| request.reply), error);
+            }
+        }
+        Leftover::default()
     }
-    for request in waiting.into_iter().flatten() {
-        let _ = request.reply.send(Err(ApiError::NoItem));
+
+    fn close(&mut self) {
+        self.0.close();
     }
 }

@@ -1,30 +1,73 @@
-//! The requests that wait in the queues of the workers.
+//! The requests that wait in the queues, and the workers that serve them.
 
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::queue::Queued;
 use crate::auth::{Actor, Visibility};
 use crate::error::ApiError;
 use crate::store::options::{WriteOptions, WriteResponse};
 use crate::store::resource::Stored;
 
-/// The longest time that a request waits for a worker. It is then rejected with 503.
+/// The longest time that a request waits for its last round to begin. It is then rejected with 503.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A request for the object of a sid.
+/// A worker: serves batches of requests.
+pub(super) trait Worker {
+    /// What it serves.
+    type Request: Queued;
+
+    /// Runs a round, and returns the requests that need another one.
+    async fn run(&mut self, batch: Vec<Self::Request>) -> Leftover<Self::Request>;
+
+    /// Closes the connection. The next round opens another one.
+    fn close(&mut self);
+}
+
+/// The requests that a round has not served.
+pub(super) struct Leftover<T> {
+    /// Run in a round of their own, at once.
+    pub now: Vec<T>,
+    /// Go back into the queue, before the requests of their partners that have not been taken.
+    pub later: Vec<T>,
+}
+
+impl<T> Default for Leftover<T> {
+    fn default() -> Self {
+        Self { now: Vec::new(), later: Vec::new() }
+    }
+}
+
+/// Where the reply of a request goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, ApiError>>;
+
+/// Whether the client of a request is still there, and the request has not waited too long. Other
+/// requests are dropped, which answers 503.
+fn is_live<T>(reply: &Reply<T>, queued: Instant) -> bool {
+    !reply.is_closed() && queued.elapsed() <= QUEUE_TIMEOUT
+}
+
+/// A request for the object with a sid.
 pub(super) struct ReadRequest<R> {
+    pub partner_sid: Option<Uuid>,
     pub visibility: Visibility,
     pub sid: Uuid,
-    pub reply: oneshot::Sender<Result<Stored<R>, ApiError>>,
+    pub reply: Reply<Stored<R>>,
     pub queued: Instant,
 }
 
 impl<R> ReadRequest<R> {
-    /// Whether its client is still there and it has not waited too long.
-    pub fn is_waiting(&self) -> bool {
-        !self.reply.is_closed() && self.queued.elapsed() <= QUEUE_TIMEOUT
+    /// Whether it still needs a response.
+    pub fn is_live(&self) -> bool {
+        is_live(&self.reply, self.queued)
+    }
+}
+
+impl<R> Queued for ReadRequest<R> {
+    fn partner_sid(&self) -> Option<Uuid> {
+        self.partner_sid
     }
 }
 
@@ -34,25 +77,31 @@ pub(super) type Outcome = Result<WriteResponse, ApiError>;
 /// A change of an object in memory.
 pub(super) type Change<R> = Box<dyn Fn(&mut R) -> Result<(), ApiError>>;
 
-/// A request to change the object of a sid.
+/// A request to change the object with a sid.
 pub(super) struct WriteRequest<R> {
     pub actor: Actor,
     pub sid: Uuid,
     pub options: WriteOptions,
-    /// Runs again if another session has changed the row meanwhile.
+    /// Runs again in each round that the request needs.
     pub change: Change<R>,
-    pub reply: oneshot::Sender<Outcome>,
+    pub reply: Reply<WriteResponse>,
     pub queued: Instant,
 }
 
 impl<R> WriteRequest<R> {
-    /// Whether its client is still there and it has not waited too long.
-    pub fn is_waiting(&self) -> bool {
-        !self.reply.is_closed() && self.queued.elapsed() <= QUEUE_TIMEOUT
+    /// Whether it still needs a response.
+    pub fn is_live(&self) -> bool {
+        is_live(&self.reply, self.queued)
     }
 
     /// The idempotency key, together with the partner that it belongs to.
     pub fn key(&self) -> Option<(Uuid, String)> {
         Some((self.actor.partner_sid()?, self.options.key.as_ref()?.text().to_owned()))
+    }
+}
+
+impl<R> Queued for WriteRequest<R> {
+    fn partner_sid(&self) -> Option<Uuid> {
+        self.actor.partner_sid()
     }
 }

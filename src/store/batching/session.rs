@@ -1,32 +1,34 @@
 //! The connection of a worker, and the rows that it loads.
 
 use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Instant;
 
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use time::OffsetDateTime;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::request::Reply;
 use crate::auth::Visibility;
 use crate::error::ApiError;
-use crate::store::database::Database;
+use crate::store::database::{BatchConnection, Database};
 use crate::store::resource::{Resource, Stored};
 use crate::store::statement::{self, Mode, Write};
 
 /// The connection of a worker, opened when it is needed, and the texts of its statements.
-pub(super) struct Session {
+pub(super) struct Session<R> {
     database: Database,
-    open: Option<(PgConnection, Instant)>,
+    open: Option<(BatchConnection, Instant)>,
     load: Arc<str>,
     load_locked: Arc<str>,
     update: Arc<str>,
     update_with_responses: Arc<str>,
+    of: PhantomData<R>,
 }
 
-impl Session {
-    pub fn new<R: Resource>(database: &Database) -> Self {
+impl<R: Resource> Session<R> {
+    pub fn new(database: &Database) -> Self {
         Self {
             database: database.clone(),
             open: None,
@@ -34,6 +36,7 @@ impl Session {
             load_locked: statement::load::<R>(Mode::Locked).into(),
             update: statement::write::<R>(Write::Update, false).into(),
             update_with_responses: statement::write::<R>(Write::Update, true).into(),
+            of: PhantomData,
         }
     }
 
@@ -42,28 +45,31 @@ impl Session {
         self.open = None;
     }
 
+    /// Returns the connection to the other workers, if it is shared.
+    pub fn release(&mut self) {
+        if matches!(self.open, Some((BatchConnection::Shared(_), _))) {
+            self.open = None;
+        }
+    }
+
     /// The connection, replaced if it is stale.
     pub async fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
         let is_fresh =
             |(_, since): &(_, Instant)| !self.database.staleness().is_stale(since.elapsed());
-        let (connection, since) = match self.open.take().filter(is_fresh) {
+        let open = match self.open.take().filter(is_fresh) {
             Some(open) => open,
             None => {
                 let since = Instant::now();
-                let mut connection = self.database.connect().await?;
-                // The plan is the same for arrays of any length, and costs more than the execution.
-                let generic = sqlx::raw_sql("set plan_cache_mode = force_generic_plan");
-                generic.execute(&mut connection).await?;
-                (connection, since)
+                (self.database.batch_connection().await?, since)
             }
         };
-        Ok(&mut self.open.insert((connection, since)).0)
+        Ok(self.open.insert(open).0.as_mut())
     }
 
     /// Rolls back a transaction that has written nothing.
     pub async fn roll_back(&mut self) {
         if let Some((connection, _)) = &mut self.open
-            && sqlx::raw_sql("rollback").execute(connection).await.is_err()
+            && sqlx::raw_sql("rollback").execute(connection.as_mut()).await.is_err()
         {
             self.close();
         }
@@ -74,8 +80,9 @@ impl Session {
         if with_responses { self.update_with_responses.clone() } else { self.update.clone() }
     }
 
-    /// Loads the rows of a query that are visible. [`Mode::Locked`] begins a transaction.
-    pub async fn load<R: Resource>(
+    /// Loads the visible rows of a query. [`Mode::Locked`] begins a transaction, which holds the
+    /// locks.
+    pub async fn load(
         &mut self,
         query: &BatchQuery,
         mode: Mode,
@@ -110,7 +117,8 @@ pub(super) struct Loaded<T> {
     pub stored: Stored<T>,
     /// The database's clock, in milliseconds.
     pub now: OffsetDateTime,
-    /// Whether the owner requires `If-Match` and is another partner than the caller's.
+    /// Whether the owner requires `If-Match` and is another partner than the caller's, whose own
+    /// requirement was checked with its token.
     pub if_match_required: bool,
 }
 
@@ -136,12 +144,9 @@ impl BatchQuery {
     }
 }
 
-/// Fails all of these requests. The first that still has a client gets the cause, which is logged with
-/// its response; without any client it is logged here.
-pub(super) fn fail_all<T>(
-    replies: impl Iterator<Item = oneshot::Sender<Result<T, ApiError>>>,
-    error: sqlx::Error,
-) {
+/// Fails all of these requests. The first one whose client is still there gets the cause, which is
+/// logged with its response; if there is none, the cause is logged here.
+pub(super) fn fail_all<T>(replies: impl Iterator<Item = Reply<T>>, error: sqlx::Error) {
     let mut cause = Some(ApiError::from(error));
     for reply in replies {
         let error = cause.take().unwrap_or(ApiError::Unavailable(None));
@@ -149,7 +154,14 @@ pub(super) fn fail_all<T>(
             cause = Some(undelivered);
         }
     }
-    if let Some(cause) = cause.as_ref().and_then(ApiError::internal_cause) {
-        tracing::error!(error = cause, "a batch failed after its clients had gone away");
+    if let Some(cause) = cause {
+        log_undelivered(&cause);
+    }
+}
+
+/// Logs the cause of an error that no client is left to receive.
+pub(super) fn log_undelivered(error: &ApiError) {
+    if let Some(cause) = error.internal_cause() {
+        tracing::error!(error = cause, "a request failed after its client had gone away");
     }
 }

@@ -1,126 +1,128 @@
-//! The writer: serves a batch of updates with two statements.
+//! The writer: serves a batch of updates with shared statements.
 //!
 //! The life of a request:
 //!
 //! 1. **Queued** by `Batcher::update` as a [`WriteRequest`]: the sid, the options, and the change as
 //!    a closure that can run again.
-//! 2. **Taken** with all other queued requests by [`Writer::run`], which runs rounds until every
-//!    request has its reply. A request whose client has gone away by then is dropped: nothing is
-//!    written. Once planned, it is written, and only its reply is lost.
-//! 3. **Replayed** by [`replay_stored`] if a response is stored under its idempotency key. Of several
-//!    requests with one key, one takes part in the round, and the others wait for the next.
+//! 2. **Taken** into a round, together with requests of all waiting partners. At the start of each of
+//!    its rounds, a request whose client has gone away, or that has waited too long, is dropped: it
+//!    writes nothing. If its client goes away later, it is written all the same and only its reply is
+//!    lost.
+//! 3. **Replayed** by [`replay_stored`] if a response is stored under its idempotency key. If the key
+//!    has none and is repeated within the round, the first request takes part and the others wait for
+//!    another round.
 //! 4. **Planned** by [`plan`]: its row is loaded, the precondition is checked, and the change runs on
-//!    the object in memory, after those of the requests before it. A request that changes nothing or
-//!    fails has its reply now; the others wait for the statement.
+//!    the object in memory, after those of the requests before it. If the row is still unchanged then,
+//!    the outcome (an error, or that nothing changes) is final; otherwise it waits for the statement.
 //! 5. **Applied** by [`apply`]: one statement writes every changed row whose version is still the one
-//!    that was loaded, with its history entries and the responses to store. The statement is a
-//!    transaction; a reply is sent after its commit.
+//!    that was loaded, with its history entries and the responses to store. Replies are sent after the
+//!    commit.
 //! 6. **Settled** by [`Writer::settle`]: requests of written rows get their reply. A row that another
-//!    session changed meanwhile is *contended*: its requests go to the next round, which locks the row
-//!    ([`Mode::Locked`]). Rounds lock the row for a second after each lost race.
+//!    session changed meanwhile is *contended*: its requests go into another round. For a second after
+//!    such a lost race, every round locks the row from the loading to the commit ([`Mode::Locked`]).
 //!
-//! If the statement fails because of one of its rows (a constraint, a lock held elsewhere), it wrote
-//! nothing, and [`apply_individually`] runs the suspect requests one by one, each in a transaction
-//! of its own outside the worker, so that an error reaches only the request that caused it. After
-//! any other error the outcome is unknown, and every request of the round gets 503.
+//! If the statement fails because of one of its rows (a constraint, a lock that is held elsewhere, a
+//! key that is in use elsewhere), nothing was written. [`Writer::recover`] then runs the requests of
+//! the rows that can be the cause one by one, each in a transaction of its own outside the worker, so
+//! that an error reaches only the request that caused it; the other requests run again at once. After
+//! any other error it is not known whether the statement committed, and its requests get 503.
 //!
-//! At shutdown the service stops accepting requests and waits for those in flight; a worker ends
-//! when its queue is closed and empty.
+//! A request with a key always stores its response with the change. If its outcome would not be
+//! stored (an error, or that nothing changes), it runs individually instead: that waits for another
+//! request that holds the key, on any instance, and replays its response.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use sqlx::PgPool;
 use sqlx::error::DatabaseError;
 use uuid::Uuid;
 
 use super::plan::{Plan, PlannedRow, plan};
-use super::request::{Outcome, WriteRequest};
-use super::session::{BatchQuery, Loaded, Session, fail_all};
+use super::request::{Leftover, Outcome, Worker, WriteRequest};
+use super::session::{BatchQuery, Loaded, Session, fail_all, log_undelivered};
 use crate::error::ApiError;
 use crate::store::database::Database;
 use crate::store::idempotency::find_stored;
 use crate::store::resource::Resource;
 use crate::store::statement::{Batch, KeyedResponse, Mode};
-use crate::store::write::update_in_transaction;
+use crate::store::write::update_individually;
 
 /// How long a row counts as contended after a lost race.
 const CONTENDED_FOR: Duration = Duration::from_secs(1);
 
 /// The worker that writes.
-pub(super) struct Writer {
-    session: Session,
-    /// For requests that are applied individually.
-    pool: PgPool,
+pub(super) struct Writer<R> {
+    session: Session<R>,
+    /// For requests that run individually.
+    database: Database,
     /// The rows that lost a race, and when.
     contended: HashMap<Uuid, Instant>,
 }
 
-impl Writer {
-    pub fn new<R: Resource>(database: &Database) -> Self {
+impl<R: Resource> Writer<R> {
+    pub fn new(database: &Database) -> Self {
         Self {
-            session: Session::new::<R>(database),
-            pool: database.pool().clone(),
+            session: Session::new(database),
+            database: database.clone(),
             contended: HashMap::new(),
         }
     }
+}
 
-    /// Closes the connection.
-    pub fn close(&mut self) {
+impl<R: Resource> Worker for Writer<R> {
+    type Request = WriteRequest<R>;
+
+    async fn run(&mut self, mut batch: Vec<WriteRequest<R>>) -> Leftover<WriteRequest<R>> {
+        let mut leftover = Leftover::default();
+        self.contended.retain(|_, since| since.elapsed() < CONTENDED_FOR);
+        let is_contended =
+            |request: &mut WriteRequest<R>| self.contended.contains_key(&request.sid);
+        let contended: Vec<_> = batch.extract_if(.., is_contended).collect();
+        self.run_round(batch, Mode::Optimistic, &mut leftover).await;
+        self.run_round(contended, Mode::Locked, &mut leftover).await;
+        self.session.release();
+        leftover
+    }
+
+    fn close(&mut self) {
         self.session.close();
     }
+}
 
-    /// Serves the requests, round by round, until each has its reply.
-    pub async fn run<R: Resource>(&mut self, requests: Vec<WriteRequest<R>>) {
-        let mut waiting = requests;
-        while !waiting.is_empty() {
-            self.contended.retain(|_, since| since.elapsed() < CONTENDED_FOR);
-            let is_contended =
-                |request: &mut WriteRequest<R>| self.contended.contains_key(&request.sid);
-            let contended: Vec<_> = waiting.extract_if(.., is_contended).collect();
-            waiting = self.run_round(waiting, Mode::Optimistic).await;
-            waiting.extend(self.run_round(contended, Mode::Locked).await);
-        }
-    }
-
-    /// Serves the requests, and returns those that wait for the next round.
-    async fn run_round<R: Resource>(
+impl<R: Resource> Writer<R> {
+    async fn run_round(
         &mut self,
         mut batch: Vec<WriteRequest<R>>,
         mode: Mode,
-    ) -> Vec<WriteRequest<R>> {
-        let mut next_round = Vec::new();
-        batch.retain(WriteRequest::is_waiting);
-        if let Err(error) = replay_stored(&mut self.session, &mut batch, &mut next_round).await {
-            self.fail(batch, error, mode).await;
-            return next_round;
+        leftover: &mut Leftover<WriteRequest<R>>,
+    ) {
+        batch.retain(WriteRequest::is_live);
+        if let Err(error) = replay_stored(&mut self.session, &mut batch, leftover).await {
+            return self.rerun_or_fail(batch, error, mode).await;
         }
         if batch.is_empty() {
-            return next_round;
+            return;
         }
         let loaded = match load(&mut self.session, &batch, mode).await {
             Ok(loaded) => loaded,
-            Err(error) => {
-                self.fail(batch, error, mode).await;
-                return next_round;
-            }
+            Err(error) => return self.rerun_or_fail(batch, error, mode).await,
         };
-        let Plan { rows, replies, deferred } = plan(batch, loaded);
-        next_round.extend(deferred);
+        let Plan { rows, replies, deferred } = plan(batch, loaded).await;
+        leftover.later.extend(deferred);
         for (request, outcome) in replies {
-            self.reply_unstored(request, outcome);
+            self.reply_or_rerun(request, outcome);
         }
         match apply(&mut self.session, &rows, mode).await {
-            Ok(written) => next_round.extend(self.settle(rows, &written)),
-            Err(error) => next_round.extend(self.recover(rows, error, mode).await),
+            Ok(written) => leftover.later.extend(self.settle(rows, &written)),
+            Err(error) => leftover.now.extend(self.recover(rows, error, mode).await),
         }
-        next_round
     }
 
-    /// Replies to the requests of the rows that were written, and returns those of contended rows.
-    fn settle<R: Resource>(
+    /// Replies to the requests of the rows that were written, marks the other rows as contended, and
+    /// returns their requests.
+    fn settle(
         &mut self,
         rows: Vec<PlannedRow<R>>,
         written: &HashSet<Uuid>,
@@ -134,44 +136,47 @@ impl Writer {
                 continue;
             }
             for (request, outcome) in row.outcomes {
-                match outcome {
-                    // Stored with the row, if the request has a key.
-                    Ok(response) => drop(request.reply.send(Ok(response))),
-                    Err(error) => self.reply_unstored(request, Err(error)),
+                if outcome.is_ok() {
+                    // It is stored with the row, if the request has a key.
+                    let _ = request.reply.send(outcome);
+                } else {
+                    self.reply_or_rerun(request, outcome);
                 }
             }
         }
         contended
     }
 
-    /// Handles a statement that failed and wrote nothing. Returns the requests that cannot be the
-    /// cause.
-    async fn recover<R: Resource>(
+    /// Handles a statement that failed. Returns the requests that cannot be the cause.
+    async fn recover(
         &mut self,
         rows: Vec<PlannedRow<R>>,
         error: sqlx::Error,
         mode: Mode,
     ) -> Vec<WriteRequest<R>> {
-        // Only a row whose reference changed can violate a foreign key.
-        let is_reference = error.as_database_error().is_some_and(|error| {
-            error.is_foreign_key_violation() && rows.iter().any(|row| row.reference_changed)
-        });
-        let (suspects, others): (Vec<_>, Vec<_>) =
-            rows.into_iter().partition(|row| !is_reference || row.reference_changed);
+        // A foreign key is violated by a row whose reference changed.
+        let is_reference =
+            error.as_database_error().is_some_and(DatabaseError::is_foreign_key_violation);
+        let has_suspect = rows.iter().any(|row| row.reference_changed);
+        let (suspects, others): (Vec<_>, Vec<_>) = if is_reference && has_suspect {
+            rows.into_iter().partition(|row| row.reference_changed)
+        } else {
+            (rows, Vec::new())
+        };
         let suspects = suspects.into_iter().flat_map(PlannedRow::requests).collect();
-        self.fail(suspects, error, mode).await;
+        self.rerun_or_fail(suspects, error, mode).await;
         others.into_iter().flat_map(PlannedRow::requests).collect()
     }
 
     /// Handles requests whose statement failed: runs them individually if one of the rows is the
-    /// cause. Otherwise the outcome is unknown, and all of them fail.
-    async fn fail<R: Resource>(
+    /// cause and nothing was written. Otherwise all of them fail.
+    async fn rerun_or_fail(
         &mut self,
         requests: Vec<WriteRequest<R>>,
         error: sqlx::Error,
         mode: Mode,
     ) {
-        if !is_row_error(&error) {
+        if !wrote_nothing(&error) {
             self.session.close();
             return fail_all(requests.into_iter().map(|request| request.reply), error);
         }
@@ -185,9 +190,8 @@ impl Writer {
         rows.into_values().for_each(|requests| self.spawn_individually(requests));
     }
 
-    /// Replies with an outcome that is not stored. A request with a key runs individually instead,
-    /// which waits for other requests with the key and finds the response that they stored.
-    fn reply_unstored<R: Resource>(&self, request: WriteRequest<R>, outcome: Outcome) {
+    /// Replies with an outcome that is not stored. A request with a key runs individually instead.
+    fn reply_or_rerun(&self, request: WriteRequest<R>, outcome: Outcome) {
         if request.options.key.is_some() {
             self.spawn_individually(vec![request]);
         } else {
@@ -195,35 +199,37 @@ impl Writer {
         }
     }
 
-    fn spawn_individually<R: Resource>(&self, requests: Vec<WriteRequest<R>>) {
-        actix_web::rt::spawn(apply_individually(self.pool.clone(), requests));
+    fn spawn_individually(&self, requests: Vec<WriteRequest<R>>) {
+        actix_web::rt::spawn(run_individually(self.database.clone(), requests));
     }
 }
 
-/// Replies to the requests under whose key a response is stored. Of several requests with one key, all
-/// but the first are moved to `next_round`.
+/// Replies to the requests under whose key a response is stored. Of the others with the same key, all
+/// but the first are left over.
 async fn replay_stored<R: Resource>(
-    session: &mut Session,
+    session: &mut Session<R>,
     batch: &mut Vec<WriteRequest<R>>,
-    next_round: &mut Vec<WriteRequest<R>>,
+    leftover: &mut Leftover<WriteRequest<R>>,
 ) -> Result<(), sqlx::Error> {
-    let mut seen = HashSet::new();
-    let is_repeated =
-        |request: &mut WriteRequest<R>| request.key().is_some_and(|key| !seen.insert(key));
-    next_round.extend(batch.extract_if(.., is_repeated));
-    if seen.is_empty() {
+    let keys: HashSet<_> = batch.iter().filter_map(WriteRequest::key).collect();
+    if keys.is_empty() {
         return Ok(());
     }
-    let keys: Vec<_> = seen.into_iter().collect();
-    let mut stored = find_stored(session.connection().await?, &keys).await?;
+    let keys: Vec<_> = keys.into_iter().collect();
+    let stored = find_stored(session.connection().await?, &keys).await?;
+    let mut taken = HashSet::new();
     for request in mem::take(batch) {
-        let response = request.key().and_then(|key| stored.remove(&key));
-        match (response, &request.options.key) {
-            (Some(response), Some(key)) => {
-                let outcome = response.replay(key, &request.actor);
-                let _ = request.reply.send(outcome);
-            }
-            _ => batch.push(request),
+        let Some((id, key)) = request.key().zip(request.options.key.as_ref()) else {
+            batch.push(request);
+            continue;
+        };
+        if let Some(response) = stored.get(&id) {
+            let outcome = response.replay(key, &request.actor);
+            let _ = request.reply.send(outcome);
+        } else if taken.insert(id) {
+            batch.push(request);
+        } else {
+            leftover.later.push(request);
         }
     }
     Ok(())
@@ -231,7 +237,7 @@ async fn replay_stored<R: Resource>(
 
 /// Loads the row of each request; `None` if no such row is visible to its actor.
 async fn load<R: Resource>(
-    session: &mut Session,
+    session: &mut Session<R>,
     batch: &[WriteRequest<R>],
     mode: Mode,
 ) -> Result<Vec<Option<Rc<Loaded<R>>>>, sqlx::Error> {
@@ -239,7 +245,7 @@ async fn load<R: Resource>(
     let indexes: Vec<_> =
         batch.iter().map(|request| query.add(request.sid, request.actor.visibility())).collect();
     let mut rows = vec![None; query.len()];
-    for row in session.load::<R>(&query, mode).await? {
+    for row in session.load(&query, mode).await? {
         let index = row.index as usize;
         rows[index] = Some(Rc::new(row));
     }
@@ -248,7 +254,7 @@ async fn load<R: Resource>(
 
 /// Writes the rows whose version is still the one that was loaded, and returns their sids.
 async fn apply<R: Resource>(
-    session: &mut Session,
+    session: &mut Session<R>,
     rows: &[PlannedRow<R>],
     mode: Mode,
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
@@ -271,34 +277,37 @@ async fn apply<R: Resource>(
         }
     }
     let statement = session.update_statement(batch.has_responses());
-    // The same connection for the statement and its commit.
+    // The same connection for the statement and its commit. Should it have been replaced since the
+    // rows were locked, the comparison of versions still holds.
     let connection = session.connection().await?;
-    let written = batch.execute(connection, &statement).await?;
+    let written = batch.execute(connection, statement).await?;
     if mode == Mode::Locked {
         sqlx::raw_sql("commit").execute(connection).await?;
     }
     Ok(written.into_iter().collect())
 }
 
-/// Whether a statement failed because of one of its rows and wrote nothing: invalid data, a violated
-/// constraint, a deadlock, or a row that is locked elsewhere.
-fn is_row_error(error: &sqlx::Error) -> bool {
+/// Whether a statement failed because of one of its rows, and certainly wrote nothing: invalid data, a
+/// violated constraint, a deadlock, or a row that is locked elsewhere.
+fn wrote_nothing(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| {
         code.starts_with("22") || code.starts_with("23") || ["40P01", "55P03"].contains(&&*code)
     })
 }
 
-/// Runs requests for one row in their order, each in a transaction of its own. Once the row is locked
-/// elsewhere for too long, the rest get 503 at once.
-async fn apply_individually<R: Resource>(pool: PgPool, requests: Vec<WriteRequest<R>>) {
-    let mut is_locked = false;
-    for WriteRequest { actor, sid, options, change, reply, .. } in requests {
-        if reply.is_closed() || is_locked {
-            continue;
+/// Runs requests for one row in their order, each in a transaction of its own. Once one of them gets
+/// 503, the others get it too: the row is locked elsewhere, or the database is not available.
+async fn run_individually<R: Resource>(database: Database, requests: Vec<WriteRequest<R>>) {
+    for request in requests.into_iter().filter(WriteRequest::is_live) {
+        let WriteRequest { actor, sid, options, change, reply, .. } = request;
+        let outcome = update_individually(&database, &actor, sid, &options, change).await;
+        let gives_up = matches!(outcome, Err(ApiError::Unavailable(_)));
+        if let Err(Err(undelivered)) = reply.send(outcome) {
+            log_undelivered(&undelivered);
         }
-        let outcome = update_in_transaction(&pool, &actor, sid, &options, change).await;
-        is_locked = matches!(outcome, Err(ApiError::Unavailable(_)));
-        let _ = reply.send(outcome);
+        if gives_up {
+            return;
+        }
     }
 }

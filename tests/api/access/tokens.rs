@@ -207,10 +207,7 @@ fn unusable_keys_prevent_startup() {
         ),
         (vec!["--jwt-keys", &junk], "no public key of RSA, P-256 or Ed25519"),
         (vec!["--jwt-keys", "/nonexistent"], "cannot read /nonexistent"),
-        (
-            vec!["--jwt-secret-file", &junk],
-            "both SHORTLINE_JWT_SECRET and SHORTLINE_JWT_SECRET_FILE",
-        ),
+        (vec!["--jwt-secret-file", &junk], "SHORTLINE_JWT_SECRET_FILE` are both set; unset one"),
     ] {
         let rejected = shortline::auth::Keys::from_settings(&crate::support::settings(&flags));
         let message = format!("{:#}", rejected.err().unwrap());

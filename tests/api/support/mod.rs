@@ -79,7 +79,7 @@ pub fn settings(flags: &[&str]) -> Settings {
         "--listen",
         "127.0.0.1:0",
         "--database-connections",
-        "8",
+        "16",
         "--jwt-secret",
         SECRET,
     ];

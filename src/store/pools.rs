@@ -1,0 +1,168 @@
+//! The connections of an instance, divided by what they are for, so that no kind of work and no
+//! partner can take those of another.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::ensure;
+use sqlx::pool::PoolConnection;
+use sqlx::{PgPool, Postgres};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
+
+use crate::auth::Actor;
+use crate::error::ApiError;
+
+/// The longest time that a request waits for a connection.
+pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The most requests of one partner that wait for a connection. Further requests are rejected with
+/// 429.
+const MAX_WAITING: usize = 64;
+
+/// How the connections of an instance are divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Division {
+    /// For `/readyz` and the watchdog.
+    pub probe: u32,
+    /// For the periodic work.
+    pub maintenance: u32,
+    /// For the look-up of tokens.
+    pub authentication: u32,
+    /// For lists, histories and past objects.
+    pub lists: u32,
+    /// For everything that runs in a transaction of its own.
+    pub transactions: u32,
+    /// For batched reads and updates.
+    pub batches: u32,
+}
+
+impl Division {
+    /// The fewest connections that can be divided.
+    pub const MIN: u32 = 8;
+
+    /// Divides `total` connections.
+    ///
+    /// # Errors
+    /// If there are fewer than [`Self::MIN`].
+    pub fn of(total: u32) -> anyhow::Result<Self> {
+        ensure!(
+            total >= Self::MIN,
+            "SHORTLINE_DATABASE_CONNECTIONS is {total}; expected at least {}",
+            Self::MIN
+        );
+        let (probe, maintenance) = (1, 1);
+        let (authentication, lists) = (total / 8, (total / 8).max(2));
+        let transactions = (total / 4).max(2);
+        let batches = total - probe - maintenance - authentication - lists - transactions;
+        Ok(Self { probe, maintenance, authentication, lists, transactions, batches })
+    }
+}
+
+/// A pool of which one partner gets at most half of the connections.
+#[derive(Debug)]
+pub struct SharedPool {
+    pool: PgPool,
+    share: usize,
+    partners: Mutex<HashMap<Uuid, Arc<Share>>>,
+}
+
+/// The share of one partner, and how many of its requests use it or wait for it.
+#[derive(Debug)]
+struct Share {
+    connections: Arc<Semaphore>,
+    requests: AtomicUsize,
+}
+
+/// A connection of a [`SharedPool`]. Dropping it returns it.
+pub struct Lease {
+    /// The connection.
+    pub connection: PoolConnection<Postgres>,
+    _turn: Option<Turn>,
+}
+
+/// A request that uses its partner's share, or waits for it.
+struct Turn {
+    share: Arc<Share>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.share.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl SharedPool {
+    /// Divides the pool, which has at most `max` connections.
+    pub fn new(pool: PgPool, max: u32) -> Self {
+        let share = (max as usize / 2).max(1);
+        Self { pool, share, partners: Mutex::default() }
+    }
+
+    /// The pool, for work that belongs to no partner.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Returns a connection for a request of the actor, which waits for at most [`ACQUIRE_TIMEOUT`].
+    ///
+    /// # Errors
+    /// [`ApiError::TooManyRequests`] if other requests of the partner use its whole share;
+    /// [`ApiError::Unavailable`] if the database is not available or the pool is in use.
+    pub async fn acquire(&self, actor: &Actor) -> Result<Lease, ApiError> {
+        let turn = match actor.partner_sid() {
+            Some(partner_sid) => Some(self.turn(partner_sid).await?),
+            None => None,
+        };
+        Ok(Lease { connection: self.pool.acquire().await?, _turn: turn })
+    }
+
+    async fn turn(&self, partner_sid: Uuid) -> Result<Turn, ApiError> {
+        let share = self.share_of(partner_sid);
+        let requests = share.requests.fetch_add(1, Ordering::Relaxed);
+        let mut turn = Turn { share: share.clone(), permit: None };
+        if requests < self.share + MAX_WAITING {
+            let permit = share.connections.clone().acquire_owned();
+            let permit = tokio::time::timeout(ACQUIRE_TIMEOUT, permit).await;
+            turn.permit = permit.ok().and_then(Result::ok);
+        }
+        if turn.permit.is_some() {
+            Ok(turn)
+        } else {
+            Err(ApiError::TooManyRequests { retry_after: 1 })
+        }
+    }
+
+    fn share_of(&self, partner_sid: Uuid) -> Arc<Share> {
+        const CAPACITY: usize = 1_000;
+        let mut partners = self.partners.lock().unwrap_or_else(PoisonError::into_inner);
+        if partners.len() >= CAPACITY {
+            partners.retain(|_, share| Arc::strong_count(share) > 1);
+        }
+        let new = || {
+            let connections = Arc::new(Semaphore::new(self.share));
+            Arc::new(Share { connections, requests: AtomicUsize::new(0) })
+        };
+        partners.entry(partner_sid).or_insert_with(new).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_connection_is_divided() {
+        assert!(Division::of(7).unwrap_err().to_string().contains("at least 8"));
+        for total in 8..200 {
+            let division = Division::of(total).unwrap();
+            let Division { probe, maintenance, authentication, lists, transactions, batches } =
+                division;
+            let parts = [probe, maintenance, authentication, lists, transactions, batches];
+            assert_eq!(parts.iter().sum::<u32>(), total, "{division:?}");
+            assert!(!parts.contains(&0) && lists >= 2 && transactions >= 2, "{division:?}");
+        }
+    }
+}
