@@ -101,18 +101,21 @@ fn issued_tokens_work_until_they_are_revoked() {
         let database = &app.database;
         let partner = json_of(database, &["partner", "create", "--name", "Acme"]);
         let issue = ["token", "issue", "--partner", sid(&partner["partner_sid"])];
-        for arguments in [&issue[..], &[&issue[..], &["--opaque"]].concat()] {
-            let token = json_of(database, arguments);
+        let kinds = [&issue[..], &[&issue[..], &["--opaque"]].concat()];
+        let issued = kinds.map(|arguments| json_of(database, arguments));
+        let status = async |token: &Value| {
+            let secret = token["access_token"].as_str().unwrap();
+            let get = app.anonymous(Method::GET, "/core/v2/oauth/whoami").bearer_auth(secret);
+            Answer::to(get).await.status
+        };
+        for token in &issued {
             assert_eq!(token["scopes"], partner["available_scopes"]);
             assert_eq!(token["token_type"], "bearer");
-            let secret = token["access_token"].as_str().unwrap();
-            let status = async || {
-                let get = app.anonymous(Method::GET, "/core/v2/oauth/whoami").bearer_auth(secret);
-                Answer::to(get).await.status
-            };
-            assert_eq!(status().await, 200);
+            assert_eq!(status(token).await, 200);
             json_of(database, &["token", "revoke", sid(&token["token_sid"])]);
-            wait_until("the token is rejected", async || status().await == 401).await;
+        }
+        for token in &issued {
+            wait_until("the token is rejected", async || status(token).await == 401).await;
         }
         let tokens = json_of(database, &["token", "list"]);
         // Each of the three tenants has one token.

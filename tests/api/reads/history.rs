@@ -15,6 +15,11 @@ async fn execute(app: &App, statement: &str) {
     sqlx::query(statement).execute(&mut app.connection().await).await.unwrap();
 }
 
+/// Waits for the clock to advance: dates in the history have milliseconds.
+async fn next_millisecond() {
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+}
+
 #[test]
 fn history_records_who_changed_what_and_when() {
     check(async |app| {
@@ -100,7 +105,7 @@ fn past_states_can_be_read() {
         let mut pasts = Vec::new();
         for name in ["second", "third"] {
             pasts.push((OffsetDateTime::now_utc(), app.get(&path).await.expect(200)));
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            next_millisecond().await;
             app.patch(&path, &json!({"name": name, "attributes": {"exact": 1.10}}))
                 .await
                 .expect(200);
@@ -198,7 +203,7 @@ fn a_deleted_object_keeps_its_history_and_can_be_restored() {
         app.patch(&path, &json!({"name": "second"})).await.expect(200);
         let whole = app.get(&path).await.expect(200);
         let alive = OffsetDateTime::now_utc();
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        next_millisecond().await;
         assert_eq!(app.delete(&path).await.status, 204);
         app.get(&path).await.expect(404);
         let history = app.get(&format!("{path}/history")).await.expect(200);
