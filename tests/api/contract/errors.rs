@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 
 use super::document::{Document, Operation, Targets};
-use crate::support::{Answer, App, CODES, JSON, check, check_with, code_path};
+use crate::support::{Answer, App, CODES, JSON, check, check_with, code_path, indented};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -177,7 +177,7 @@ async fn rendered(request: RequestBuilder) -> String {
         }
     }
     let body: Value = serde_json::from_str(&answer.text).unwrap();
-    text + &serde_json::to_string_pretty(&body).unwrap() + "\n\n"
+    text + &indented(&body, 0) + "\n\n"
 }
 
 #[test]

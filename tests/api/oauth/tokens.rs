@@ -11,7 +11,7 @@ use super::{
     CLIENT_CREDENTIALS, TOKEN, access_token, client, error, form, grant, oauth_error,
     update_partner, whoami,
 };
-use crate::support::{Answer, check, wait_at_most};
+use crate::support::{Answer, check, snapshot, wait_at_most};
 
 #[test]
 fn a_partner_issues_tokens_only_for_its_descendants() {
@@ -26,14 +26,23 @@ fn a_partner_issues_tokens_only_for_its_descendants() {
             ("access_token_expires_in", "60"),
         ];
         let token = make(&app.token, app.child.sid, &fields).await.expect(200);
-        assert_eq!(
-            (&token["partner_sid"], &token["name"]),
-            (&json!(app.child.sid), &json!("for the child"))
-        );
-        assert_eq!(
-            (&token["scopes"], &token["client_id"]),
-            (&json!(["phonenumber.read"]), &Value::Null)
-        );
+        insta::assert_snapshot!(snapshot(app, &token), @r#"
+        {
+          "access_token": "[jwt]",
+          "client_id": null,
+          "date_created": "[date]",
+          "date_expiration_access_token": "[date]",
+          "date_expiration_refresh_token": null,
+          "date_last_accessed": null,
+          "ip_last_accessed": null,
+          "name": "for the child",
+          "partner_sid": "0000000a-0000-4000-8000-000000000002",
+          "refresh_token": null,
+          "scopes": ["phonenumber.read"],
+          "token_sid": "[sid]",
+          "token_type": "bearer"
+        }
+        "#);
         let me = whoami(app, access_token(&token)).await.expect(200);
         assert_eq!(me["partner"]["partner_sid"], json!(app.child.sid));
         for sid in [app.partner.sid, app.unrelated.sid, Uuid::new_v4()] {
