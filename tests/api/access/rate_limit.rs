@@ -125,6 +125,7 @@ fn a_request_after_retry_after_is_accepted() {
             answer.expect(200);
         };
         assert_eq!(rejected.header("retry-after"), Some("1"));
+        // The time that `Retry-After` asks for must pass.
         tokio::time::sleep(Duration::from_secs(1)).await;
         app.get(&path).await.expect(200);
     });

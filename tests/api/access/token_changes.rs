@@ -1,7 +1,8 @@
 //! Changes to a token or to its partner take effect within seconds.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 use shortline::auth::{Actor, Scope};
@@ -12,7 +13,7 @@ use shortline::store;
 use uuid::Uuid;
 
 use super::{claims, hs256, now, status};
-use crate::support::{Answer, App, check};
+use crate::support::{Answer, App, check, wait_at_most, wait_until};
 
 /// Issues a token with a row and returns its sid and secret.
 async fn issue(app: &App, format: TokenFormat) -> (Uuid, String) {
@@ -28,11 +29,9 @@ async fn issue(app: &App, format: TokenFormat) -> (Uuid, String) {
 
 /// Waits until a request with the token has the expected status, at most 5 seconds.
 async fn wait_for_status(app: &App, token: &str, expected: u16) {
-    let started = Instant::now();
-    while status(app, token).await != expected {
-        assert!(started.elapsed() < Duration::from_secs(5), "not {expected} within 5 seconds");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let condition = format!("the status is {expected}");
+    let holds = async || status(app, token).await == expected;
+    wait_at_most(Duration::from_secs(5), &condition, holds).await;
 }
 
 async fn set_status(app: &App, sid: Uuid, status: Status) {
@@ -46,7 +45,8 @@ async fn set_status(app: &App, sid: Uuid, status: Status) {
 #[test]
 fn revocation_takes_effect_within_5_seconds() {
     check(async |app| {
-        for format in [TokenFormat::Jwt, TokenFormat::Opaque] {
+        let formats = [TokenFormat::Jwt, TokenFormat::Opaque];
+        join_all(formats.map(async |format| {
             let (token_sid, secret) = issue(app, format).await;
             assert_eq!(status(app, &secret).await, 200, "{format:?}");
             let revoke = |token: &mut OauthToken| {
@@ -62,7 +62,8 @@ fn revocation_takes_effect_within_5_seconds() {
             .await
             .unwrap();
             wait_for_status(app, &secret, 401).await;
-        }
+        }))
+        .await;
     });
 }
 
@@ -155,10 +156,12 @@ fn tokens_are_stored_only_as_hashes() {
 fn a_cached_token_expires_on_time() {
     check(async |app| {
         let mut claims = claims(app);
-        claims["exp"] = json!(now() + 2);
+        let expires = now() + 2;
+        claims["exp"] = json!(expires);
         let token = hs256(&claims);
         assert_eq!(status(app, &token).await, 200);
-        tokio::time::sleep(Duration::from_millis(2_100)).await;
+        // The clock must reach `exp`, which has whole seconds; a cached token would live for 3 seconds.
+        wait_until("the token has expired", async || now() >= expires).await;
         assert_eq!(status(app, &token).await, 401);
     });
 }

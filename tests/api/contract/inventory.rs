@@ -120,10 +120,12 @@ fn undocumented_paths_are_404() {
             assert!(!documented.contains_key(probe), "{probe}");
             for method in ["GET", "POST"] {
                 // Sent raw: an HTTP client would normalize the path.
-                let answer = send_raw(app, format!(
-                    "{method} {probe} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                let head = format!(
+                    "{method} {probe} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
+                     Content-Length: 0\r\nConnection: close\r\n\r\n",
                     app.token
-                ).as_bytes());
+                );
+                let answer = send_raw(app, head.as_bytes()).await;
                 let rejected = answer.starts_with("HTTP/1.1 404 ")
                     && answer.contains(r#"{"message":"not found""#);
                 assert!(rejected, "{method} {probe}: {answer}");

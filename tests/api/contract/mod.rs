@@ -1,6 +1,8 @@
 //! The contract: the OpenAPI document, HTTP, and clients that depend on both.
 
 mod client;
+mod document;
+mod errors;
 mod http;
 mod inventory;
 mod openapi;

@@ -4,31 +4,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Answer, App, GROUPS, check, group_path};
-
-async fn document(app: &App) -> Value {
-    Answer::to(app.anonymous(Method::GET, "/openapi.json")).await.expect(200)
-}
-
-/// Every operation with its method and path.
-fn operations(document: &Value) -> Vec<(String, &Value)> {
-    let paths = document["paths"].as_object().unwrap();
-    let operations = paths.iter().flat_map(|(path, item)| {
-        item.as_object()
-            .unwrap()
-            .iter()
-            .map(move |(method, operation)| (format!("{method} {path}"), operation))
-    });
-    operations.collect()
-}
-
-/// The target of a reference; any other value itself.
-fn resolved<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
-    match value["$ref"].as_str() {
-        Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
-        None => value,
-    }
-}
+use super::document::Document;
+use crate::support::{Answer, GROUPS, check, group_path};
 
 fn names(value: &Value) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
@@ -37,40 +14,41 @@ fn names(value: &Value) -> Vec<&str> {
 #[test]
 fn every_operation_documents_its_errors() {
     check(async |app| {
-        let document = document(app).await;
-        for (called, operation) in operations(&document) {
+        let document = Document::fetch(app).await;
+        for operation in document.operations() {
+            let described = operation.described;
             let mut statuses = vec!["405"];
-            let security = operation["security"].as_array().map_or(&[][..], Vec::as_slice);
+            let security = described["security"].as_array().map_or(&[][..], Vec::as_slice);
             if !security.is_empty() {
                 statuses.extend(["400", "401", "503"]);
             }
             if security.iter().any(|scheme| scheme["bearer"][0].is_string()) {
                 statuses.push("403");
             }
-            if called.contains('{') {
+            if operation.names_an_object() {
                 statuses.push("404");
             }
-            if operation["requestBody"].is_object() {
+            if described["requestBody"].is_object() {
                 statuses.extend(["408", "413", "415"]);
             }
-            if operation["requestBody"]["content"]["application/json"].is_object() {
+            if described["requestBody"]["content"]["application/json"].is_object() {
                 statuses.push("422");
             }
             for status in statuses {
-                let answer = resolved(&document, &operation["responses"][status]);
+                let answer = document.resolved(&described["responses"][status]);
                 let content = &answer["content"];
                 assert_eq!(names(content), ["application/json", "application/problem+json"]);
-                assert!(answer["headers"]["X-Request-Id"].is_object(), "{called} {status}");
-                assert_ne!(answer["description"], "", "{called} {status}");
+                assert!(answer["headers"]["X-Request-Id"].is_object(), "{operation} {status}");
+                assert_ne!(answer["description"], "", "{operation} {status}");
             }
-            for (status, answer) in operation["responses"].as_object().unwrap() {
-                let described = resolved(&document, answer)["description"].as_str();
-                assert!(described.is_some_and(|text| !text.is_empty()), "{called} {status}");
-                let schema = &resolved(&document, answer)["content"]["application/json"]["schema"];
+            for (status, answer) in described["responses"].as_object().unwrap() {
+                let description = document.resolved(answer)["description"].as_str();
+                assert!(description.is_some_and(|text| !text.is_empty()), "{operation} {status}");
+                let schema = &document.resolved(answer)["content"]["application/json"]["schema"];
                 assert_eq!(
                     schema.is_object(),
                     !["204", "304"].contains(&status.as_str()),
-                    "{called} {status}"
+                    "{operation} {status}"
                 );
             }
         }
@@ -80,7 +58,7 @@ fn every_operation_documents_its_errors() {
 #[test]
 fn documented_errors_match_real_errors() {
     check(async |app| {
-        let document = document(app).await;
+        let document = Document::fetch(app).await;
         let unknown = group_path(Uuid::now_v7());
         let sent = [
             ("Unauthorized", app.anonymous(Method::GET, &unknown).bearer_auth("no token of ours")),
@@ -91,7 +69,7 @@ fn documented_errors_match_real_errors() {
             ),
         ];
         for (name, request) in sent {
-            let documented = &document["components"]["responses"][name];
+            let documented = &document.0["components"]["responses"][name];
             let example = &documented["content"]["application/json"]["example"];
             let answer = Answer::to(request).await;
             for header in names(&documented["headers"]) {
@@ -108,8 +86,8 @@ fn documented_errors_match_real_errors() {
 #[test]
 fn schemas_have_the_members_of_real_responses() {
     check(async |app| {
-        let document = document(app).await;
-        let schemas = &document["components"]["schemas"];
+        let document = Document::fetch(app).await;
+        let schemas = &document.0["components"]["schemas"];
         let list = app.get(GROUPS).await.expect(200);
         let error = app.get(&group_path(Uuid::now_v7())).await.expect(404);
         let related = app.get(&format!("{}?with_related=true", app.partner.code_path())).await;
@@ -143,8 +121,8 @@ fn schemas_have_the_members_of_real_responses() {
 #[test]
 fn patch_requires_no_member_and_put_every_writable_one() {
     check(async |app| {
-        let document = document(app).await;
-        let schemas = &document["components"]["schemas"];
+        let document = Document::fetch(app).await;
+        let schemas = &document.0["components"]["schemas"];
         for (noun, writable) in [
             ("DidGroup", json!(["callback_url", "name"])),
             (
@@ -178,7 +156,7 @@ fn patch_requires_no_member_and_put_every_writable_one() {
 #[test]
 fn the_examples_are_the_samples_of_carrierx() {
     check(async |app| {
-        let document = document(app).await;
+        let document = Document::fetch(app).await;
         for (path, sent, returned) in [
             (
                 "did_groups/{did_group_sid}",
@@ -210,7 +188,7 @@ fn the_examples_are_the_samples_of_carrierx() {
                 }),
             ),
         ] {
-            let item = &document["paths"][format!("/core/v2/phonenumber/{path}")];
+            let item = &document.0["paths"][format!("/core/v2/phonenumber/{path}")];
             for kind in ["application/json", "application/merge-patch+json"] {
                 assert_eq!(item["patch"]["requestBody"]["content"][kind]["example"], sent);
             }
@@ -238,6 +216,6 @@ fn the_documentation_page_loads_nothing_from_other_hosts() {
         let answer = Answer::to(app.anonymous(Method::POST, "/docs")).await;
         assert_eq!(answer.header("allow"), Some("GET, HEAD, OPTIONS"));
         answer.expect_error(405, "method not allowed");
-        assert_eq!(document(app).await["paths"]["/docs"], Value::Null);
+        assert_eq!(Document::fetch(app).await.0["paths"]["/docs"], Value::Null);
     });
 }

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use shortline::auth::Scope;
 
 use super::{
-    BY_PASSWORD, access_token, client, error, grant, login, oauth_error, refresh,
-    wait_until_rejected, whoami,
+    BY_PASSWORD, access_token, client, error, expect_revoked, grant, login, oauth_error, refresh,
+    whoami,
 };
 use crate::support::check;
 
@@ -26,9 +26,7 @@ fn reusing_a_refresh_token_revokes_its_family() {
         }
         let stolen = refresh(app, &client, &first).await;
         assert_eq!(oauth_error(stolen), error(400, "invalid_grant", "refresh_token"));
-        for token in [&first, &second, &third] {
-            wait_until_rejected(app, access_token(token)).await;
-        }
+        expect_revoked(app, &[&first, &second, &third]).await;
         let ended = refresh(app, &client, &third).await;
         assert_eq!(oauth_error(ended), error(400, "invalid_grant", "refresh_token"));
         // Another login starts another family.
@@ -52,7 +50,7 @@ fn at_most_one_of_two_concurrent_refreshes_succeeds() {
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 400]);
         let fresh = if one.status == 200 { one } else { two }.expect(200);
-        wait_until_rejected(app, access_token(&fresh)).await;
+        expect_revoked(app, &[&fresh]).await;
     });
 }
 

@@ -10,8 +10,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    BY_PASSWORD, CLIENT_CREDENTIALS, REVOKE, access_token, client, error, form, grant, login,
-    oauth_error, refresh, revoke, wait_until_rejected, whoami,
+    BY_PASSWORD, CLIENT_CREDENTIALS, REVOKE, access_token, client, error, expect_revoked, form,
+    grant, login, oauth_error, refresh, revoke, wait_until_rejected, whoami,
 };
 use crate::support::{Answer, SECRET, check};
 
@@ -30,7 +30,7 @@ fn a_token_is_revoked_only_by_callers_that_can_see_it() {
         whoami(app, access_token(&child)).await.expect(200);
         let answer = revoke(app, &app.token, &hint).await;
         assert_eq!((answer.status, &*answer.text), (204, ""));
-        wait_until_rejected(app, access_token(&child)).await;
+        expect_revoked(app, &[&child]).await;
         // Revoking a token twice or an unknown token succeeds.
         for token in [access_token(&child), "x", "a.b.c", &Uuid::new_v4().to_string()] {
             assert_eq!(revoke(app, &app.token, &[("token", token)]).await.status, 204);
@@ -39,7 +39,7 @@ fn a_token_is_revoked_only_by_callers_that_can_see_it() {
         let own = fresh().await;
         let request = app.anonymous(Method::POST, REVOKE).bearer_auth(access_token(&own));
         assert_eq!(Answer::to(request).await.status, 204);
-        wait_until_rejected(app, access_token(&own)).await;
+        expect_revoked(app, &[&own]).await;
         let poor = app.token(app.child.sid, &[Scope::OauthCreate]);
         revoke(app, &poor, &[]).await.expect_error(403, "forbidden");
     });
@@ -55,8 +55,7 @@ fn revoking_a_refresh_token_revokes_its_family() {
         let other = grant(app, &client, &BY_PASSWORD).await.expect(200);
         let fields = [("token", second["refresh_token"].as_str().unwrap())];
         assert_eq!(revoke(app, &app.token, &fields).await.status, 204);
-        wait_until_rejected(app, access_token(&first)).await;
-        wait_until_rejected(app, access_token(&second)).await;
+        expect_revoked(app, &[&first, &second]).await;
         whoami(app, access_token(&other)).await.expect(200);
         let answer = refresh(app, &client, &second).await;
         assert_eq!(oauth_error(answer), error(400, "invalid_grant", "refresh_token"));
@@ -79,10 +78,10 @@ fn a_client_revokes_its_own_tokens_without_a_scope() {
         assert_eq!(by(&other, &fields).await.status, 204);
         whoami(app, access_token(&token)).await.expect(200);
         assert_eq!(by(&own, &fields).await.status, 204);
-        wait_until_rejected(app, access_token(&token)).await;
+        expect_revoked(app, &[&token]).await;
         let token = fresh().await;
         assert_eq!(by(&manager, &[("token", access_token(&token))]).await.status, 204);
-        wait_until_rejected(app, access_token(&token)).await;
+        expect_revoked(app, &[&token]).await;
         let wrong = (own.0.clone(), "wrong".to_owned());
         assert_eq!(oauth_error(by(&wrong, &fields).await), error(401, "invalid_client", ""));
         assert_eq!(oauth_error(by(&own, &[]).await), error(400, "invalid_request", "token"));

@@ -11,7 +11,9 @@ use shortline::store;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::support::{Answer, App, Contents, SECRET, check, check_database, url, wait_until};
+use crate::support::{
+    Answer, App, Contents, SECRET, check, check_database, snapshot, url, wait_until,
+};
 
 fn shortline(database: &PgConnectOptions, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shortline"));
@@ -72,10 +74,22 @@ fn an_operator_sets_up_a_partner() {
         let database = &app.database;
         let partner = json_of(database, &["partner", "create", "--name", "Acme"]);
         let partner_sid = sid(&partner["partner_sid"]);
-        let scopes = json!(["oauth.manage", "partners.manage", "phonenumber.manage"]);
-        assert_eq!(partner["available_scopes"], scopes);
-        assert_eq!((&partner["status"], &partner["name"]), (&json!("active"), &json!("Acme")));
-        assert!(partner["display_id"].as_str().unwrap().starts_with("CX0000"));
+        insta::assert_snapshot!(snapshot(app, &partner), @r#"
+        {
+          "attributes": {},
+          "available_scopes": ["oauth.manage", "partners.manage", "phonenumber.manage"],
+          "callbacks": {},
+          "company_name": null,
+          "country_code": null,
+          "date_created": "[date]",
+          "display_id": "CX00000004",
+          "login": null,
+          "name": "Acme",
+          "parent_sid": null,
+          "partner_sid": "[sid]",
+          "status": "active"
+        }
+        "#);
         let child = ["partner", "create", "--name", "Sub", "--parent", partner_sid];
         let child = json_of(database, &[&child[..], &["--scope", "phonenumber.read"]].concat());
         assert_eq!(child["parent_sid"], partner["partner_sid"]);
@@ -83,7 +97,23 @@ fn an_operator_sets_up_a_partner() {
 
         let create = ["short-code", "create", "--partner", partner_sid, "--short-code", "26399"];
         let code = json_of(database, &[&create[..], &["--state", "IL"]].concat());
-        assert_eq!((&code["country_code"], &code["name"]), (&json!("USA"), &json!("N/A")));
+        insta::assert_snapshot!(snapshot(app, &code), @r#"
+        {
+          "attributes": {},
+          "callback_url": null,
+          "country_code": "USA",
+          "did_group_sid": null,
+          "locality": null,
+          "lrn_sid": null,
+          "name": "N/A",
+          "partner_sid": "[sid]",
+          "short_code": "26399",
+          "short_code_sid": "[sid]",
+          "state": "IL",
+          "string_key_1": null,
+          "string_key_2": null
+        }
+        "#);
         let taken = error_of(database, &create);
         assert_eq!(taken, "shortline: short_code: 26399 is taken in USA\n");
 
@@ -101,18 +131,21 @@ fn issued_tokens_work_until_they_are_revoked() {
         let database = &app.database;
         let partner = json_of(database, &["partner", "create", "--name", "Acme"]);
         let issue = ["token", "issue", "--partner", sid(&partner["partner_sid"])];
-        for arguments in [&issue[..], &[&issue[..], &["--opaque"]].concat()] {
-            let token = json_of(database, arguments);
+        let kinds = [&issue[..], &[&issue[..], &["--opaque"]].concat()];
+        let issued = kinds.map(|arguments| json_of(database, arguments));
+        let status = async |token: &Value| {
+            let secret = token["access_token"].as_str().unwrap();
+            let get = app.anonymous(Method::GET, "/core/v2/oauth/whoami").bearer_auth(secret);
+            Answer::to(get).await.status
+        };
+        for token in &issued {
             assert_eq!(token["scopes"], partner["available_scopes"]);
             assert_eq!(token["token_type"], "bearer");
-            let secret = token["access_token"].as_str().unwrap();
-            let status = async || {
-                let get = app.anonymous(Method::GET, "/core/v2/oauth/whoami").bearer_auth(secret);
-                Answer::to(get).await.status
-            };
-            assert_eq!(status().await, 200);
+            assert_eq!(status(token).await, 200);
             json_of(database, &["token", "revoke", sid(&token["token_sid"])]);
-            wait_until("the token is rejected", async || status().await == 401).await;
+        }
+        for token in &issued {
+            wait_until("the token is rejected", async || status(token).await == 401).await;
         }
         let tokens = json_of(database, &["token", "list"]);
         // Each of the three tenants has one token.

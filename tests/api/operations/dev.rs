@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::start_timer;
+use crate::support::{place_files_in_memory, start_timer};
 
 /// A running `shortline dev`.
 pub struct Dev {
@@ -24,7 +24,6 @@ impl Dev {
     }
 
     fn spawn(command: &mut Command) -> Self {
-        start_timer();
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
@@ -43,7 +42,10 @@ impl Dev {
     }
 
     fn command(flags: &[&str]) -> Command {
+        start_timer();
+        place_files_in_memory();
         let mut command = Command::new(env!("CARGO_BIN_EXE_shortline"));
+        command.env("TMPDIR", tempfile::env::temp_dir());
         command.args(["dev", "--listen", "127.0.0.1:0"]).args(flags).stderr(Stdio::null());
         command
     }
@@ -105,6 +107,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// A folder that the user of the server can enter.
 fn data_folder() -> tempfile::TempDir {
+    place_files_in_memory();
     tempfile::Builder::new().prefix("shortline-dev-").tempdir().unwrap()
 }
 

@@ -61,6 +61,7 @@ fn writes_fail_in_bounded_time_while_locks_hold_every_connection() {
                 let started = Instant::now();
                 Answer::to(app.anonymous(Method::GET, "/healthz")).await.expect(200);
                 assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+                // Probes like a balancer, at intervals, while the writes wait.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };

@@ -1,13 +1,12 @@
 //! The log: one line for each request, without secrets.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 use crate::operations::lifecycle::free_port;
-use crate::support::{App, SECRET, check, url};
+use crate::support::{App, SECRET, check, url, wait_until};
 
 /// Runs another instance for the requests and returns the lines of its log.
 pub async fn log_of(app: &App, filter: &str, requests: impl AsyncFnOnce(&str)) -> Vec<Value> {
@@ -20,10 +19,8 @@ pub async fn log_of(app: &App, filter: &str, requests: impl AsyncFnOnce(&str)) -
         .spawn()
         .unwrap();
     let (base, client) = (format!("http://{listen}"), Client::new());
-    let ready = async || client.get(format!("{base}/readyz")).send().await.is_ok();
-    while !ready().await {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let is_ready = async || client.get(format!("{base}/readyz")).send().await.is_ok();
+    wait_until("the instance is ready", is_ready).await;
     requests(&base).await;
     let kill = Command::new("kill").args(["-TERM", &process.id().to_string()]).status();
     assert!(kill.unwrap().success());

@@ -1,7 +1,6 @@
 //! Metrics.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
@@ -9,7 +8,7 @@ use shortline::auth::Scope;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::{Answer, App, check, check_with};
+use crate::support::{Answer, App, check, check_with, wait_until};
 
 const LISTEN: [&str; 2] = ["--metrics-listen", "127.0.0.1:0"];
 
@@ -122,13 +121,10 @@ fn requests_in_flight_are_counted() {
             app.token
         );
         connection.write_all(head.as_bytes()).await.unwrap();
-        while value(&scrape(app).await, ACTIVE) < 1.0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let active = async || value(&scrape(app).await, ACTIVE);
+        wait_until("a request is in flight", async || active().await >= 1.0).await;
         connection.write_all(b"{}").await.unwrap();
-        while value(&scrape(app).await, ACTIVE) > 0.0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        wait_until("no request is in flight", async || active().await == 0.0).await;
     });
 }
 

@@ -1,12 +1,13 @@
 //! Responses.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use reqwest::RequestBuilder;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::App;
 
@@ -58,12 +59,12 @@ impl Answer {
 }
 
 /// Sends raw bytes and returns everything up to the end of the connection, which may be nothing.
-pub fn send_raw(app: &App, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(app.base.strip_prefix("http://").unwrap()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+pub async fn send_raw(app: &App, bytes: &[u8]) -> String {
+    let host = app.base.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(host).await.unwrap();
     // The service may respond and close the connection before it has read everything.
-    let _ = stream.write_all(bytes);
+    let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
+    let _ = timeout(Duration::from_secs(2), stream.read_to_end(&mut answer)).await;
     String::from_utf8_lossy(&answer).into_owned()
 }

@@ -1,8 +1,10 @@
 //! The PostgreSQL server that all tests share.
 
+use std::path::Path;
+use std::process::Command;
 use std::str::FromStr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Once, OnceLock};
 
 use actix_web::rt::System;
 use shortline::dev::PrivateServer;
@@ -11,6 +13,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use super::tenants::create_tenants;
+use super::wait_until;
 
 /// The initial contents of a database.
 #[derive(Clone, Copy)]
@@ -68,6 +71,7 @@ impl Cluster {
             let maintenance = PgConnectOptions::from_str(&url).expect("DATABASE_URL is a URL");
             return Self { maintenance, own: None };
         }
+        place_files_in_memory();
         let server = PrivateServer::ephemeral().await.unwrap();
         let maintenance = server.database("postgres").await.unwrap();
         let cluster = Self { maintenance, own: Some(server) };
@@ -95,12 +99,44 @@ impl Cluster {
     }
 
     async fn create_database(&self, name: &str, template: &str) {
-        self.execute(format!("create database {name} template {template}")).await;
-    }
-
-    pub(super) async fn execute(&self, statement: String) {
+        // Copying files costs half of what the default costs, which logs every page.
+        let create = format!("create database {name} template {template} strategy file_copy");
         let mut connection = self.maintenance.connect().await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
     }
+
+    /// Drops the database of a test and ends the connections to it.
+    pub(super) async fn drop(&self, database: &PgConnectOptions) {
+        let name = database.get_database().unwrap();
+        let mut connection = self.maintenance.connect().await.unwrap();
+        let end =
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = $1";
+        // `drop database` would wait for them in steps of 100 ms.
+        wait_until("the connections have ended", async || {
+            let ended = sqlx::query_scalar::<_, i64>(end).bind(name);
+            ended.fetch_one(&mut connection).await.unwrap() == 0
+        })
+        .await;
+        let drop = format!("drop database {name} with (force)");
+        sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+}
+
+/// Places temporary files, and with them the data of PostgreSQL, in memory where there is enough of
+/// it. Copying a database there takes 10 ms, on some disks 300 ms.
+pub fn place_files_in_memory() {
+    const MEMORY: &str = "/dev/shm";
+    const ENOUGH_KIB: u64 = 1024 * 1024;
+    static PLACED: Once = Once::new();
+    PLACED.call_once(|| {
+        let df = Command::new("df").args(["--output=avail", "-k", MEMORY]).output();
+        let available = df.ok().and_then(|output| {
+            String::from_utf8(output.stdout).ok()?.lines().last()?.trim().parse::<u64>().ok()
+        });
+        if available.is_some_and(|available| available >= ENOUGH_KIB) {
+            tempfile::env::override_temp_dir(Path::new(MEMORY)).unwrap();
+        }
+    });
 }

@@ -3,6 +3,7 @@
 mod answer;
 mod app;
 mod cluster;
+mod snapshot;
 mod tenants;
 mod timer;
 
@@ -20,7 +21,8 @@ use sqlx::postgres::PgConnectOptions;
 
 pub use answer::{Answer, send_raw};
 pub use app::App;
-pub use cluster::Contents;
+pub use cluster::{Contents, place_files_in_memory};
+pub use snapshot::{indented, snapshot};
 pub use tenants::{CHILD, PARTNER, Tenant, UNRELATED, code_path, group_path};
 pub use timer::start_timer;
 
@@ -58,13 +60,9 @@ pub fn check_database(contents: Contents, test: impl AsyncFnOnce(&PgConnectOptio
         let cluster = Cluster::shared();
         let database = cluster.create(contents).await;
         let outcome = AssertUnwindSafe(test(&database)).catch_unwind().await;
-        cluster.execute(format!("drop database {} with (force)", name(&database))).await;
+        cluster.drop(&database).await;
         outcome.unwrap_or_else(|panic| resume_unwind(panic));
     });
-}
-
-fn name(database: &PgConnectOptions) -> &str {
-    database.get_database().unwrap_or_default()
 }
 
 /// The URL of the database, for the command line.
@@ -96,6 +94,6 @@ pub async fn wait_at_most(limit: Duration, condition: &str, mut holds: impl Asyn
     let started = Instant::now();
     while !holds().await {
         assert!(started.elapsed() < limit, "not within {limit:?}: {condition}");
-        sleep(Duration::from_millis(20)).await;
+        sleep(Duration::from_millis(5)).await;
     }
 }

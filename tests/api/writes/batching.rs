@@ -294,6 +294,7 @@ fn acknowledged_writes_survive_dying_connections() {
                 let statement = "select pg_terminate_backend(pid) from pg_stat_activity
                                  where datname = current_database() and pid <> pg_backend_pid()";
                 sqlx::query(statement).execute(&mut admin).await.unwrap();
+                // Time for both instances to reconnect and write again.
                 tokio::time::sleep(std::time::Duration::from_millis(40)).await;
             }
         });

@@ -212,7 +212,7 @@ fn a_body_of_exactly_256_kib_is_accepted_and_a_byte_more_is_not() {
             app.token
         );
         let started = Instant::now();
-        assert!(send_raw(app, head.as_bytes()).starts_with("HTTP/1.1 413 "));
+        assert!(send_raw(app, head.as_bytes()).await.starts_with("HTTP/1.1 413 "));
         assert!(started.elapsed() < Duration::from_secs(10));
     });
 }

@@ -1,13 +1,11 @@
 //! `Idempotency-Key`: a retry never writes twice.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
-use crate::support::{Answer, App, GROUPS, check, group_path};
+use crate::support::{Answer, App, GROUPS, check, group_path, wait_until};
 
 async fn send(app: &App, method: Method, path: &str, key: &str, body: &Value) -> Answer {
     Answer::to(app.request(method, path).header("Idempotency-Key", key).json(body)).await
@@ -227,11 +225,27 @@ fn a_disconnected_client_can_retry_safely() {
             let request = app.request(Method::PATCH, &path).header("Idempotency-Key", "k");
             request.json(&json!({"name": "stored"}))
         };
-        // The client disconnects while the row is locked.
-        patch().timeout(Duration::from_millis(100)).send().await.unwrap_err();
+        // The client disconnects while its request waits for the lock.
+        let request = actix_web::rt::spawn(patch().send());
+        let mut observer = app.connection().await;
+        wait_until("the request waits for the lock", async || {
+            let waiting = "select exists (select from pg_stat_activity
+                           where datname = current_database() and wait_event_type = 'Lock')";
+            sqlx::query_scalar(waiting).fetch_one(&mut observer).await.unwrap()
+        })
+        .await;
+        request.abort();
+        request.await.unwrap_err();
         tx.rollback().await.unwrap();
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let again = Answer::to(patch()).await;
+        let mut again = Answer::to(patch()).await;
+        // The first request may still be in flight.
+        wait_until("a retry succeeds", async || {
+            if again.status == 409 {
+                again = Answer::to(patch()).await;
+            }
+            again.status != 409
+        })
+        .await;
         assert_eq!(again.expect(200)["name"], "stored");
         assert_eq!(app.version(app.partner.code_sid).await, 2);
     });

@@ -6,14 +6,20 @@ use shortline::auth::Scope;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::support::{Answer, App, CODES, GROUPS, check, code_path, group_path};
+use crate::support::{Answer, App, CODES, GROUPS, check, code_path, group_path, snapshot};
 
 #[test]
 fn a_group_is_created_with_defaults_or_given_members() {
     check(async |app| {
         let group = app.post(GROUPS, &json!({})).await.expect(200);
-        assert_eq!((&group["name"], &group["callback_url"]), (&json!("N/A"), &Value::Null));
-        assert_eq!(group["partner_sid"], json!(app.partner.sid));
+        insta::assert_snapshot!(snapshot(app, &group), @r#"
+        {
+          "callback_url": null,
+          "did_group_sid": "[sid]",
+          "name": "N/A",
+          "partner_sid": "0000000a-0000-4000-8000-000000000001"
+        }
+        "#);
         assert_eq!(
             app.get(&group_path(group["did_group_sid"].as_str().unwrap())).await.expect(200),
             group
@@ -86,7 +92,23 @@ fn short_codes_are_created_and_deleted() {
         }
         let minimal = json!({"partner_sid": app.partner.sid, "short_code": "26399"});
         let code = app.post(CODES, &minimal).await.expect(200);
-        assert_eq!((&code["country_code"], &code["name"]), (&json!("USA"), &json!("N/A")));
+        insta::assert_snapshot!(snapshot(app, &code), @r#"
+        {
+          "attributes": {},
+          "callback_url": null,
+          "country_code": "USA",
+          "did_group_sid": null,
+          "locality": null,
+          "lrn_sid": null,
+          "name": "N/A",
+          "partner_sid": "0000000a-0000-4000-8000-000000000001",
+          "short_code": "26399",
+          "short_code_sid": "[sid]",
+          "state": null,
+          "string_key_1": null,
+          "string_key_2": null
+        }
+        "#);
 
         let sid = code["short_code_sid"].as_str().unwrap();
         let deleted = app.delete(&code_path(sid)).await;
