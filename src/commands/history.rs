@@ -3,23 +3,25 @@
 use anyhow::ensure;
 use clap::Subcommand;
 use sqlx::{Connection, PgConnection};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use super::{Output, TABLES};
+use crate::did_groups::DidGroup;
 use crate::input::date;
-use crate::store;
-
-/// Longer than any write takes: what an entry dated before this was going to be, it is.
-const SETTLED: Duration = Duration::minutes(1);
+use crate::oauth::{OauthClient, OauthToken, PartnerLogin};
+use crate::partners::Partner;
+use crate::short_codes::ShortCode;
+use crate::store::{self, IntegrityReport};
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Compute every hash of the history anew, and fail where an entry was altered or removed
+    /// Verify every hash of the history, and every object against its newest entry
     ///
-    /// Prints a head over all entries until a minute ago. Keep it elsewhere: as long as no later retention has dropped
-    /// entries from before that time, `--as-of` with the same time must print the same head again.
+    /// Prints a head over all entries until the date `as_of`, once the transactions that can still add
+    /// some have ended. Store it elsewhere: until retention prunes entries from before that date,
+    /// `--as-of` with the same date must print the same head again.
     Verify {
-        /// The time up to which entries are in the head, ISO 8601 [default: a minute ago]
+        /// The date up to which entries are part of the head, ISO 8601 [default: 20 seconds ago]
         #[arg(long, value_name = "DATE", value_parser = date::parse)]
         as_of: Option<OffsetDateTime>,
     },
@@ -31,12 +33,31 @@ pub async fn run(
     output: Output,
 ) -> anyhow::Result<()> {
     let Command::Verify { as_of } = command;
-    let as_of = as_of.unwrap_or_else(|| date::now() - SETTLED);
+    let is_waiting = || eprintln!("waiting for transactions that began before the verification");
+    let settled = store::settled_date(connection, is_waiting).await?;
     let mut tx = connection.begin_with("begin isolation level repeatable read read only").await?;
-    let verified = store::verify(&mut tx, &TABLES, as_of).await?;
+    let report = verify(&mut tx, as_of.unwrap_or(settled)).await?;
     tx.commit().await?;
-    output.value(&verified)?;
-    let broken = verified.violations.len();
-    ensure!(broken == 0, "the history is broken in {broken} places or more");
+    output.value(&report)?;
+    let violations = report.violations.len();
+    ensure!(violations == 0, "violations found: {violations}");
     Ok(())
+}
+
+/// Verifies the history of all types of objects, with a head over the entries until that date.
+///
+/// # Errors
+/// If the database is not available.
+pub async fn verify(
+    connection: &mut PgConnection,
+    as_of: OffsetDateTime,
+) -> anyhow::Result<IntegrityReport> {
+    let mut report = store::verify_chains(connection, &TABLES, as_of).await?;
+    store::verify_objects::<Partner>(connection, &mut report).await?;
+    store::verify_objects::<OauthClient>(connection, &mut report).await?;
+    store::verify_objects::<OauthToken>(connection, &mut report).await?;
+    store::verify_objects::<PartnerLogin>(connection, &mut report).await?;
+    store::verify_objects::<DidGroup>(connection, &mut report).await?;
+    store::verify_objects::<ShortCode>(connection, &mut report).await?;
+    Ok(report)
 }

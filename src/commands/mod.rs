@@ -9,6 +9,8 @@ mod partner;
 mod short_code;
 mod token;
 
+pub use history::verify as verify_history;
+
 use std::io::{ErrorKind, Write, stdout};
 use std::path::PathBuf;
 

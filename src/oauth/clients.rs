@@ -1,6 +1,7 @@
 //! OAuth clients: the programs of a partner that ask for tokens.
 
 use serde::Serialize;
+use serde_json::Value;
 use sqlx::FromRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -76,5 +77,9 @@ impl Resource for OauthClient {
 
     fn partner_sid(&self) -> Uuid {
         self.partner_sid
+    }
+
+    fn hidden(&self) -> Option<Value> {
+        Some(Value::from(&*self.secret_hash))
     }
 }

@@ -2,6 +2,7 @@
 
 use anyhow::ensure;
 use serde::Serialize;
+use serde_json::Value;
 use sqlx::FromRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -107,6 +108,10 @@ impl Resource for PartnerLogin {
 
     fn partner_sid(&self) -> Uuid {
         self.partner_sid
+    }
+
+    fn hidden(&self) -> Option<Value> {
+        Some(Value::from(&*self.password_hash))
     }
 
     fn constraint_error(&self, constraint: &str) -> Option<ApiError> {

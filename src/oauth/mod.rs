@@ -10,6 +10,7 @@ mod revocation;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 use sqlx::FromRow;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -243,6 +244,7 @@ impl Resource for OauthToken {
     const TABLE: &'static str = "oauth_tokens";
     const SID: &'static str = "token_sid";
     const UNSTORED: &'static [&'static str] = &["access_token", "refresh_token", "token_type"];
+    const UNVERSIONED: &'static [&'static str] = &["date_last_accessed", "ip_last_accessed"];
     const COLUMNS: &'static [Column<Self>] = &[
         Column::hidden("access_hash", "bytea", |to, rows| {
             bind(to, rows, |token| &*token.access_hash)
@@ -282,5 +284,10 @@ impl Resource for OauthToken {
 
     fn partner_sid(&self) -> Uuid {
         self.partner_sid
+    }
+
+    fn hidden(&self) -> Option<Value> {
+        let Self { access_hash, family_sid, refresh_hash, refresh_spent, .. } = self;
+        Some(json!([access_hash, family_sid, refresh_hash, refresh_spent]))
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -87,6 +87,9 @@ struct Text<'a> {
     changes: &'a BTreeMap<&'a str, Change<'a>>,
     #[serde(with = "date")]
     date: OffsetDateTime,
+    /// The digest of the columns that are no members.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden: Option<String>,
     ip: Option<IpAddr>,
     kind: &'static str,
     /// The object after the change, or before its deletion.
@@ -120,6 +123,7 @@ impl<R: Resource> Stored<R> {
             action,
             changes: &changes.members,
             date,
+            hidden: hidden_digest(&self.object),
             ip: actor.ip(),
             kind: R::KIND,
             object: changes.object,
@@ -135,6 +139,12 @@ impl<R: Resource> Stored<R> {
         self.chain_hash = hash.to_vec();
         Ok(Entry { version, date, hash: self.chain_hash.clone(), text })
     }
+}
+
+/// The SHA-256 of the object's hidden columns, in hexadecimal digits.
+pub(super) fn hidden_digest<R: Resource>(object: &R) -> Option<String> {
+    let hidden = object.hidden()?.to_string();
+    Some(Sha256::digest(hidden).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The entry that was the newest at some date.
@@ -262,7 +272,7 @@ pub(super) async fn history<R: Resource>(
 fn shown(entry: &str) -> Result<Map<String, Value>, ApiError> {
     let mut entry: Map<String, Value> = parse(entry)?;
     // The path names the object, and `at` shows it.
-    entry.retain(|name, _| !["kind", "object", "sid"].contains(&name.as_str()));
+    entry.retain(|name, _| !["hidden", "kind", "object", "sid"].contains(&name.as_str()));
     Ok(entry)
 }
 
@@ -295,50 +305,4 @@ pub async fn prune(
         )
         select count(*) from dropped";
     sqlx::query_scalar(statement).bind(date).bind(limit).fetch_one(connection).await
-}
-
-/// A fault in the history of an object.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow, Serialize)]
-pub struct Violation {
-    /// The object.
-    pub sid: Uuid,
-    /// The version at which the fault was found.
-    pub version: i64,
-    /// What is wrong.
-    pub problem: String,
-}
-
-/// The result of a verification.
-#[derive(Debug, Serialize)]
-pub struct IntegrityReport {
-    /// The date up to which entries are part of the head.
-    #[serde(with = "date")]
-    pub as_of: OffsetDateTime,
-    /// The first hundred violations.
-    #[serde(rename = "broken")]
-    pub violations: Vec<Violation>,
-    /// The number of entries.
-    pub entries: i64,
-    /// The SHA-256 over the newest hash of every object until then, in the order of their sids, in
-    /// hexadecimal digits.
-    pub head: String,
-    /// The number of objects, including deleted ones.
-    pub objects: i64,
-}
-
-/// Verifies the whole history: computes every hash again and compares it with the objects in
-/// `tables`.
-///
-/// # Errors
-/// If the database is not available.
-pub async fn verify(
-    connection: &mut PgConnection,
-    tables: &[&str],
-    as_of: OffsetDateTime,
-) -> Result<IntegrityReport, sqlx::Error> {
-    let violations = sqlx::query_as(AssertSqlSafe(sql::integrity_violations(tables)));
-    let violations: Vec<Violation> = violations.fetch_all(&mut *connection).await?;
-    let (entries, objects, head): (i64, i64, String) =
-        sqlx::query_as(sql::HEAD).bind(as_of).fetch_one(connection).await?;
-    Ok(IntegrityReport { as_of, violations, entries, head, objects })
 }

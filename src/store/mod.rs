@@ -13,6 +13,7 @@ mod batching;
 mod database;
 mod history;
 mod idempotency;
+mod integrity;
 pub mod list;
 pub mod migrations;
 mod options;
@@ -31,8 +32,9 @@ use uuid::Uuid;
 
 use batching::Batcher;
 pub use database::{Database, connect, within_limit};
-pub use history::{Action, HistoryPage, IntegrityReport, Violation, prune, verify};
+pub use history::{Action, HistoryPage, prune};
 pub use idempotency::purge_expired;
+pub use integrity::{IntegrityReport, Violation, settled_date, verify_chains, verify_objects};
 pub use options::{IdempotencyKey, Precondition, WriteOptions, WriteResponse};
 pub use read::{all, get, get_many};
 pub use resource::{Column, Kind, Reference, Representation, Resource, Stored, bind};

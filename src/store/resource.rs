@@ -35,6 +35,8 @@ pub trait Resource:
     const SID: &'static str;
     /// Members that are shown but not stored.
     const UNSTORED: &'static [&'static str] = &[];
+    /// Members that are written without a new version.
+    const UNVERSIONED: &'static [&'static str] = &[];
     /// The columns besides `sid`, the owner and those that every table has.
     const COLUMNS: &'static [Column<Self>];
 
@@ -83,6 +85,12 @@ pub trait Resource:
     /// [`ApiError::Internal`] if it cannot be serialized.
     fn snapshot(&self) -> Result<Box<RawValue>, ApiError> {
         to_raw_value(self).map_err(|error| ApiError::Internal(error.into()))
+    }
+
+    /// The values of the columns that are no members and not in [`Self::snapshot`]. The history holds
+    /// a digest of them. `None` if there are none.
+    fn hidden(&self) -> Option<Value> {
+        None
     }
 
     /// The object as the API shows it.

@@ -138,6 +138,16 @@ pub fn integrity_violations(tables: &[&str]) -> String {
     )
 }
 
+/// Reads all objects, each with the text of its newest entry.
+pub fn recorded_objects<R: Resource>() -> String {
+    let (table, columns) = (R::TABLE, columns::<R>());
+    format!(
+        "select object.*, history.entry
+         from (select {columns}, version, changed_at, head from {table}) as object
+         left join history on (history.sid, history.version) = (object.sid, object.version)"
+    )
+}
+
 /// Counts the entries and their objects up to date `$1`, and hashes the newest entry of each object.
 pub const HEAD: &str = "
     select coalesce(sum(entries), 0)::bigint, count(*),

@@ -104,8 +104,7 @@ fn an_invalid_body_is_422_as_documented() {
 #[test]
 fn a_write_without_if_match_is_428_as_documented_where_it_is_mandatory() {
     check(async |app| {
-        let statement = "update partners set requires_if_match = true";
-        sqlx::query(statement).execute(&mut app.connection().await).await.unwrap();
+        app.require_if_match(&[app.partner.sid, app.child.sid, app.unrelated.sid]).await;
         provoke(app, 428, 11, |_, request| Some(request)).await;
     });
 }

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use actix_web::dev::ServerHandle;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
-use shortline::auth::{Claims, Keys, Scope};
+use shortline::auth::{Actor, Claims, Keys, Scope};
+use shortline::partners::Partner;
 use shortline::settings::Settings;
 use shortline::startup::Application;
 use shortline::store::{self, Violation};
@@ -61,6 +62,19 @@ impl App {
 
     pub(super) async fn stop(self) {
         self.server.stop(false).await;
+    }
+
+    /// Makes `If-Match` mandatory for the objects of these partners, as the operator does.
+    pub async fn require_if_match(&self, partner_sids: &[Uuid]) {
+        for sid in partner_sids {
+            let change = |partner: &mut Partner| {
+                partner.requires_if_match = true;
+                Ok(())
+            };
+            let mut connection = self.connection().await;
+            let operator = Actor::operator();
+            store::update_within(&mut connection, &operator, *sid, change).await.unwrap();
+        }
     }
 
     pub async fn connection(&self) -> PgConnection {
@@ -128,8 +142,8 @@ impl App {
     /// The violations that a check of the whole history finds.
     pub async fn violations(&self) -> Vec<Violation> {
         let mut connection = self.connection().await;
-        let tables = shortline::commands::TABLES;
-        store::verify(&mut connection, &tables, OffsetDateTime::now_utc()).await.unwrap().violations
+        let now = OffsetDateTime::now_utc();
+        shortline::commands::verify_history(&mut connection, now).await.unwrap().violations
     }
 
     /// Checks that every object has an entry for each of its versions, in an unbroken hash chain.

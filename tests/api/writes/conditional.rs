@@ -11,11 +11,6 @@ async fn send(app: &App, method: Method, path: &str, tag: &str, body: Value) -> 
     Answer::to(app.request(method, path).header("If-Match", tag).json(&body)).await
 }
 
-async fn require_if_match(app: &App, partner_sid: Uuid) {
-    let statement = "update partners set requires_if_match = true where sid = $1";
-    sqlx::query(statement).bind(partner_sid).execute(&mut app.connection().await).await.unwrap();
-}
-
 #[test]
 fn every_object_has_an_etag() {
     check(async |app| {
@@ -134,7 +129,7 @@ fn one_of_two_concurrent_conditional_writes_wins() {
 #[test]
 fn if_match_can_be_mandatory_for_a_partner() {
     check(async |app| {
-        require_if_match(app, app.partner.sid).await;
+        app.require_if_match(&[app.partner.sid]).await;
         let path = app.partner.code_path();
         let rejected = app.patch(&path, &json!({"name": "x"})).await.expect(428);
         assert_eq!(rejected["message"], "precondition required");
@@ -153,7 +148,7 @@ fn if_match_can_be_mandatory_for_a_partner() {
 #[test]
 fn mandatory_if_match_depends_on_the_owner_and_not_on_the_caller() {
     check(async |app| {
-        require_if_match(app, app.child.sid).await;
+        app.require_if_match(&[app.child.sid]).await;
         let token = app.token(
             app.partner.sid,
             &[Scope::PhonenumberManage, Scope::PhonenumberManageDescendant],
