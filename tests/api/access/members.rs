@@ -52,9 +52,10 @@ fn internal_columns_cannot_be_set_or_queried() {
         let group = app.post(GROUPS, &owned).await.expect(200);
         assert_eq!(group["partner_sid"], json!(app.partner.sid));
         assert_ne!(group["did_group_sid"], json!(app.unrelated.group_sid));
-        app.patch(&path, &json!({"partner_sid": app.unrelated.sid, "short_code_sid": Uuid::new_v4(), "short_code": "1"}))
-            .await
-            .expect(200);
+        let read_only = json!({
+            "partner_sid": app.unrelated.sid, "short_code_sid": Uuid::new_v4(), "short_code": "1"
+        });
+        app.patch(&path, &read_only).await.expect(200);
         assert_eq!(stored().await, before);
     });
 }

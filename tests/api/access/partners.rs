@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use shortline::auth::Scope;
 use uuid::Uuid;
 
-use crate::support::{Answer, App, check, snapshot};
+use crate::support::{Answer, App, JSON, check, snapshot};
 
 const INVALID: &str = "object validation error";
 
@@ -136,7 +136,8 @@ fn a_new_partner_gets_no_scope_that_its_parent_lacks() {
 fn a_partner_updates_its_own_members() {
     check(async |app| {
         let changes = json!({
-            "attributes": {"a": 1}, "callbacks": {"sms": "https://example.com/1", "call": "http://b"},
+            "attributes": {"a": 1},
+            "callbacks": {"sms": "https://example.com/1", "call": "http://b"},
             "company_name": "Acme", "country_code": "USA", "name": "after",
         });
         let changed = patch_own(app, changes.clone()).await.expect(200);
@@ -240,7 +241,7 @@ fn read_only_members_are_ignored_unless_handling_is_strict() {
         let echo = json!({"login": "x", "display_id": "CX1", "parent_sid": app.unrelated.sid});
         app.patch(&path(app.child.sid), &echo).await.expect(200);
         assert_eq!(app.version(app.child.sid).await, 1);
-        let headers = [("content-type", "application/json"), ("prefer", "handling=strict")];
+        let headers = [JSON, ("prefer", "handling=strict")];
         let answer = app.patch_text(&path(app.child.sid), echo.to_string(), &headers).await;
         assert_eq!(answer.expect_error(422, INVALID), ["display_id", "login", "parent_sid"]);
     });

@@ -108,7 +108,8 @@ fn references_to_invisible_objects_look_like_unknown_sids() {
             app.put(&app.partner.code_path(), &whole).await
         };
         let post = async |group: Uuid| {
-            let code = json!({"partner_sid": app.partner.sid, "short_code": "778", "did_group_sid": group});
+            let owner = app.partner.sid;
+            let code = json!({"partner_sid": owner, "short_code": "778", "did_group_sid": group});
             app.post(CODES, &code).await
         };
         let rejected = (put(unknown).await.status, post(unknown).await.status);

@@ -106,8 +106,9 @@ fn a_token_loses_scopes_that_its_partner_or_an_ancestor_lacks() {
                 .bearer_auth(&token)
                 .json(&json!({}));
             let answer = Answer::to(write).await;
-            let challenge = r#"Bearer error="insufficient_scope", scope="phonenumber.manage phonenumber.update""#;
-            assert_eq!(answer.header("www-authenticate"), Some(challenge));
+            let scopes = "phonenumber.manage phonenumber.update";
+            let challenge = format!(r#"Bearer error="insufficient_scope", scope="{scopes}""#);
+            assert_eq!(answer.header("www-authenticate"), Some(&*challenge));
             assert!(
                 answer.text.contains("phonenumber.manage, phonenumber.update"),
                 "{}",
@@ -140,7 +141,8 @@ fn tokens_are_stored_only_as_hashes() {
         for format in [TokenFormat::Jwt, TokenFormat::Opaque] {
             let (token_sid, secret) = issue(app, format).await;
             let stored: String = sqlx::query_scalar(
-                "select (select row_to_json(t)::text from oauth_tokens t where sid = $1) || string_agg(entry, '')
+                "select (select row_to_json(t)::text from oauth_tokens t where sid = $1)
+                     || string_agg(entry, '')
                  from history where sid = $1",
             )
             .bind(token_sid)
@@ -160,7 +162,7 @@ fn a_cached_token_expires_on_time() {
         claims["exp"] = json!(expires);
         let token = hs256(&claims);
         assert_eq!(status(app, &token).await, 200);
-        // The clock must reach `exp`, which has whole seconds; a cached token would live for 3 seconds.
+        // The clock must reach `exp`, before the 3 seconds of the cache are over.
         wait_until("the token has expired", async || now() >= expires).await;
         assert_eq!(status(app, &token).await, 401);
     });

@@ -5,7 +5,6 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use reqwest::Method;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{claims, hs256, key_file, now, status};
@@ -245,10 +244,8 @@ fn issuer_and_audience_must_match_when_configured() {
 
 #[test]
 fn the_jwt_header_cannot_choose_a_key_or_an_algorithm() {
-    let rsa = format!("{}/tests/api/keys/rsa.pub.pem", env!("CARGO_MANIFEST_DIR"));
-    check_with(&["--jwt-keys", &rsa], async |app| {
-        let now = OffsetDateTime::now_utc().unix_timestamp();
-        let claims = json!({"sub": app.partner.sid, "scope": "phonenumber.manage", "iat": now, "exp": now + 60});
+    check_with(&["--jwt-keys", &key_file("rsa.pub.pem")], async |app| {
+        let claims = claims(app);
         let whoami = async |token: &str| {
             let request = app.anonymous(Method::GET, "/core/v2/oauth/whoami").bearer_auth(token);
             Answer::to(request).await.status

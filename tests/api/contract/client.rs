@@ -15,8 +15,8 @@ enum Failure {
     Other(u16),
 }
 
-/// Sends a request as the library does: always with a JSON content type. The message of a failure is
-/// that of the first entry in `errors`.
+/// Sends a request as the library does: always with a JSON content type. The message of a failure
+/// is that of the first entry in `errors`.
 async fn call(
     app: &App,
     method: Method,

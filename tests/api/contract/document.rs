@@ -101,7 +101,7 @@ impl Operation<'_> {
         parameters.into_iter().any(|parameter| parameter["name"] == argument)
     }
 
-    /// Checks that an error is documented, with the message, the shape and the headers of the example.
+    /// Checks that an error is documented, with the message, shape and headers of the example.
     #[track_caller]
     pub fn expect_documented(&self, answer: &Answer) {
         let status = answer.status.to_string();

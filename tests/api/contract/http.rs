@@ -8,7 +8,8 @@ use crate::support::{Answer, App, CODES, check, check_with};
 #[test]
 fn a_preflight_needs_no_token() {
     check(async |app| {
-        let headers = "authorization,content-type,if-match,if-none-match,idempotency-key,prefer,x-request-id,accept";
+        let headers = "authorization,content-type,if-match,if-none-match,idempotency-key,prefer,\
+                       x-request-id,accept";
         let preflight = app
             .anonymous(Method::OPTIONS, &app.partner.code_path())
             .header("origin", "https://app.example")

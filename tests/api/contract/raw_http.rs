@@ -100,7 +100,9 @@ fn trace_and_connect_are_rejected_and_not_echoed() {
 fn a_forged_host_header_changes_only_the_host_of_links() {
     let next = async |app: &App, host: &str| {
         let head = format!(
-            "GET {CODES}?limit=1 HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\nX-Forwarded-Host: forged.example\r\nForwarded: host=forged.example\r\nX-Forwarded-Prefix: /forged\r\nX-Original-URL: /forged\r\nConnection: close\r\n\r\n",
+            "GET {CODES}?limit=1 HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\n\
+             X-Forwarded-Host: forged.example\r\nForwarded: host=forged.example\r\n\
+             X-Forwarded-Prefix: /forged\r\nX-Original-URL: /forged\r\nConnection: close\r\n\r\n",
             app.token
         );
         let answer = send_raw(app, head.as_bytes()).await;

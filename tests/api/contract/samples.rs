@@ -17,8 +17,8 @@ fn carrierx_samples_work_when_only_the_host_changes() {
     });
     assert_eq!(dev.run_sample(page), expected);
 
-    // The request of the page has "new shortcode name" and its response "new short code name". Shortline
-    // returns the name that was sent.
+    // The request of the page has "new shortcode name" and its response "new short code name".
+    // Shortline returns the name that was sent.
     let page = include_str!("../samples/update-short-code.sh");
     let expected = json!({
         "attributes": {},

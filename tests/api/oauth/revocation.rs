@@ -96,7 +96,9 @@ fn a_jwt_of_another_system_stays_revoked_until_it_expires() {
         let now = OffsetDateTime::now_utc().unix_timestamp();
         let key = EncodingKey::from_secret(SECRET.as_bytes());
         let foreign = |sub: Uuid, jti: &str, exp: i64| {
-            let claims = json!({"sub": sub, "scope": "phonenumber.read", "iat": now, "exp": exp, "jti": jti});
+            let claims = json!({
+                "sub": sub, "scope": "phonenumber.read", "iat": now, "exp": exp, "jti": jti
+            });
             encode(&Header::default(), &claims, &key).unwrap()
         };
         let (far, jti) = (9_000_000_000_000, Uuid::new_v4().to_string());

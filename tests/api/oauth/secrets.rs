@@ -55,7 +55,8 @@ fn secrets_are_neither_stored_nor_returned_again() {
             assert!(!history.contains(trace), "{trace}");
         }
         let hashes: Vec<String> = sqlx::query_scalar(
-            "select secret_hash from oauth_clients union all select password_hash from partner_logins",
+            "select secret_hash from oauth_clients
+             union all select password_hash from partner_logins",
         )
         .fetch_all(&mut app.connection().await)
         .await

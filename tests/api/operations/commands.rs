@@ -226,7 +226,9 @@ fn csv_and_ndjson_are_imported() {
     check(async |app: &App| {
         let (database, partner) = (&app.database, app.partner.sid.to_string());
         let csv = file(&format!(
-            "short_code,name,attributes,did_group_sid\r\n20001,\"One, \"\"two\"\"\",\"{{\"\"a\"\": 1e2}}\",{}\r\n20002,,,\r\n",
+            "short_code,name,attributes,did_group_sid\r\n\
+             20001,\"One, \"\"two\"\"\",\"{{\"\"a\"\": 1e2}}\",{}\r\n\
+             20002,,,\r\n",
             app.partner.group_sid
         ));
         let path = csv.path().to_str().unwrap();
@@ -235,7 +237,8 @@ fn csv_and_ndjson_are_imported() {
             json!({"created": 2})
         );
         let ndjson = file(&format!(
-            "{{\"short_code\":\"20003\",\"attributes\":{{\"b\":[1]}}}}\n\n{{\"short_code\":\"20003\",\"country_code\":\"CAN\",\"partner_sid\":\"{}\"}}\n",
+            "{{\"short_code\":\"20003\",\"attributes\":{{\"b\":[1]}}}}\n\n\
+             {{\"short_code\":\"20003\",\"country_code\":\"CAN\",\"partner_sid\":\"{}\"}}\n",
             app.unrelated.sid
         ));
         let path = ndjson.path().to_str().unwrap();
@@ -245,7 +248,8 @@ fn csv_and_ndjson_are_imported() {
         );
 
         let imported: Vec<(String, String, String, String)> = sqlx::query_as(
-            "select short_code, country_code, name, attributes::text from short_codes where short_code >= '2' order by ordinal",
+            "select short_code, country_code, name, attributes::text from short_codes
+             where short_code >= '2' order by ordinal",
         )
         .fetch_all(&mut app.connection().await)
         .await

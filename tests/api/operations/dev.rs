@@ -45,7 +45,7 @@ impl Dev {
         start_timer();
         place_files_in_memory();
         let mut command = Command::new(env!("CARGO_BIN_EXE_shortline"));
-        command.env("TMPDIR", tempfile::env::temp_dir());
+        command.env("TMPDIR", tempfile::env::temp_dir()).env_remove("DATABASE_URL");
         command.args(["dev", "--listen", "127.0.0.1:0"]).args(flags).stderr(Stdio::null());
         command
     }

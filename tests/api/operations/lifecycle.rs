@@ -6,7 +6,9 @@ use serde_json::json;
 use shortline::startup::Application;
 use sqlx::ConnectOptions;
 
-use crate::support::{Answer, Contents, SECRET, check, check_database, settings, url, wait_until};
+use crate::support::{
+    Answer, Contents, JSON, SECRET, check, check_database, settings, url, wait_until,
+};
 
 #[test]
 fn probes_need_no_token() {
@@ -37,10 +39,7 @@ fn a_valid_request_id_is_returned_and_an_invalid_one_is_replaced() {
 #[test]
 fn forwarded_addresses_are_used_only_from_trusted_proxies() {
     let ip_of_change = async |app: &crate::support::App| {
-        let headers = [
-            ("content-type", "application/json"),
-            ("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.1.2.3"),
-        ];
+        let headers = [JSON, ("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.1.2.3")];
         app.patch_text(&app.partner.group_path(), r#"{"name":"after"}"#, &headers)
             .await
             .expect(200);
@@ -143,7 +142,8 @@ fn writes_recover_after_connections_die() {
 fn a_release_starts_on_a_newer_schema() {
     check_database(Contents::Migrated, async |database| {
         let mut connection = sqlx::ConnectOptions::connect(database).await.unwrap();
-        let newer = "insert into refinery_schema_history select max(version) + 1, 'next', max(applied_on), '1'
+        let newer = "insert into refinery_schema_history
+                     select max(version) + 1, 'next', max(applied_on), '1'
                      from refinery_schema_history";
         sqlx::raw_sql(newer).execute(&mut connection).await.unwrap();
         assert!(Application::build(&settings(&[]), database.clone()).await.is_ok());

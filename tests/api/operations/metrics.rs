@@ -34,7 +34,8 @@ fn value(text: &str, series: &str) -> f64 {
 
 fn count(method: &str, route: &str, status: u16) -> String {
     format!(
-        "http_server_request_duration_seconds_count{{http_request_method=\"{method}\",http_response_status_code=\"{status}\",http_route=\"{route}\"}}"
+        "http_server_request_duration_seconds_count{{http_request_method=\"{method}\",\
+         http_response_status_code=\"{status}\",http_route=\"{route}\"}}"
     )
 }
 
@@ -116,7 +117,8 @@ fn requests_in_flight_are_counted() {
         let mut connection = TcpStream::connect(host).await.unwrap();
         // The body follows later.
         let head = format!(
-            "PATCH {} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n",
+            "PATCH {} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\n\
+             content-type: application/json\r\ncontent-length: 2\r\n\r\n",
             app.partner.code_path(),
             app.token
         );

@@ -167,7 +167,9 @@ fn a_revert_creates_a_new_version() {
     check(async |app| {
         let path = app.partner.code_path();
         let first = app.get(&path).await.expect(200);
-        let changes = json!({"name": "second", "attributes": null, "callback_url": null, "did_group_sid": null});
+        let changes = json!({
+            "name": "second", "attributes": null, "callback_url": null, "did_group_sid": null
+        });
         app.patch(&path, &changes).await.expect(200);
         let reverted = app.post(&format!("{path}/revert"), &json!({"version": 1})).await;
         assert_eq!(reverted.header("etag"), Some("\"3\""));
@@ -324,7 +326,8 @@ fn pruned_history_stays_verifiable() {
             app.patch(&path, &json!({"name": name})).await.expect(200);
         }
         let mut connection = app.connection().await;
-        execute(app, &format!("update history set date = date - interval '2 months' where sid = '{sid}' and version < 3")).await;
+        let age = "update history set date = date - interval '2 months'";
+        execute(app, &format!("{age} where sid = '{sid}' and version < 3")).await;
         let month_ago = OffsetDateTime::now_utc() - Duration::days(30);
         assert_eq!(store::prune(&mut connection, month_ago, 1).await.unwrap(), 1);
         store::prune(&mut connection, month_ago, 1_000).await.unwrap();
@@ -335,7 +338,7 @@ fn pruned_history_stays_verifiable() {
         app.post(&format!("{path}/revert"), &json!({"version": 3})).await.expect(200);
 
         // Prunes the whole history.
-        execute(app, "update history set date = date - interval '2 months'").await;
+        execute(app, age).await;
         while store::prune(&mut connection, month_ago, 2).await.unwrap() > 0 {}
         let history = app.get(&format!("{path}/history")).await.expect(200);
         assert_eq!((&history["total"], &history["items"]), (&json!(0), &json!([])));
@@ -347,8 +350,8 @@ fn pruned_history_stays_verifiable() {
     });
 }
 
-/// Statements that damage the history of the short code $code or of the deleted group $group, and the
-/// versions that a check reports.
+/// Statements that damage the history of the short code $code or of the deleted group $group, and
+/// the versions that a check reports.
 const DAMAGES: [(&str, &[i64]); 12] = [
     ("update history set entry = replace(entry, 'second', 'twoth') where sid = $code", &[2, 3]),
     ("update history set entry = 'no JSON' where sid = $code and version = 4", &[4]),

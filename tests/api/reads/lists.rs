@@ -26,7 +26,10 @@ async fn rejected(app: &App, query: &[(&str, &str)]) -> (String, String) {
 /// Creates the short codes 20000, 20001, ... of the partner, which already has 10001.
 async fn add_numbered(app: &App, count: u32) {
     let codes: Vec<_> = (0..count)
-        .map(|number| json!({"short_code": format!("{}", 20_000 + number), "string_key_1": format!("k{}", number % 3)}))
+        .map(|number| {
+            let key = format!("k{}", number % 3);
+            json!({"short_code": (20_000 + number).to_string(), "string_key_1": key})
+        })
         .collect();
     app.partner.add_codes(app, &codes).await;
 }
@@ -186,11 +189,23 @@ fn paging_arguments_are_validated() {
 /// Creates three short codes that differ in every member that a filter can name.
 async fn add_varied(app: &App) {
     app.partner
-        .add_codes(app, &[
-            json!({"short_code": "20001", "name": "Ärger %", "string_key_1": "a", "attributes": {"n": 10, "t": "10", "b": true}}),
-            json!({"short_code": "20002", "name": "zebra", "attributes": {"n": 9.5, "t": "9", "deep": {"x": null, "y": "z"}}}),
-            json!({"short_code": "20003", "name": "o'Neill \"x\" \\", "string_key_1": "B", "attributes": {"n": "text", "b": false}}),
-        ])
+        .add_codes(
+            app,
+            &[
+                json!({
+                    "short_code": "20001", "name": "Ärger %", "string_key_1": "a",
+                    "attributes": {"n": 10, "t": "10", "b": true}
+                }),
+                json!({
+                    "short_code": "20002", "name": "zebra",
+                    "attributes": {"n": 9.5, "t": "9", "deep": {"x": null, "y": "z"}}
+                }),
+                json!({
+                    "short_code": "20003", "name": "o'Neill \"x\" \\", "string_key_1": "B",
+                    "attributes": {"n": "text", "b": false}
+                }),
+            ],
+        )
         .await;
 }
 

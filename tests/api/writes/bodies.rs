@@ -32,7 +32,8 @@ fn malformed_json_is_400_with_line_and_column() {
             &array,
             &objects,
             r#"{"attributes":{"$serde_json::private::Number":"1e9"}}"#,
-            r#"{"attributes":{"o":{"longer than the marker, so that it comes first":1,"$serde_json::private::RawValue":"junk"}}}"#,
+            r#"{"attributes":{"o":{"longer than the marker, so that it comes first":1,
+                "$serde_json::private::RawValue":"junk"}}}"#,
         ] {
             let answer = app.patch_text(&app.partner.code_path(), body.to_owned(), &[JSON]).await;
             assert!(
@@ -132,7 +133,8 @@ fn nul_characters_are_rejected_everywhere() {
 fn all_invalid_members_are_reported_at_once() {
     check(async |app| {
         let body = json!({
-            "attributes": 1, "callback_url": "ftp://x", "did_group_sid": app.unrelated.sid.simple().to_string(),
+            "attributes": 1, "callback_url": "ftp://x",
+            "did_group_sid": app.unrelated.sid.simple().to_string(),
             "name": "a\u{7}", "string_key_1": "x".repeat(256), "string_key_2": 5
         });
         let rejected = app.patch(&app.partner.code_path(), &body).await;
@@ -208,7 +210,8 @@ fn a_body_of_exactly_256_kib_is_accepted_and_a_byte_more_is_not() {
         answer.expect_error(413, "payload too large");
         // An excessive Content-Length is rejected before the body arrives.
         let head = format!(
-            "PATCH {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n",
+            "PATCH {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
+             Content-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n",
             app.token
         );
         let started = Instant::now();

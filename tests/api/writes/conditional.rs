@@ -3,7 +3,6 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use shortline::auth::Scope;
-use uuid::Uuid;
 
 use crate::support::{Answer, App, GROUPS, check, code_path, group_path};
 

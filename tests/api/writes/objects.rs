@@ -25,7 +25,10 @@ fn a_group_is_created_with_defaults_or_given_members() {
             group
         );
 
-        let body = json!({"name": "n", "callback_url": "http://a/", "partner_sid": app.unrelated.sid, "did_group_sid": null});
+        let body = json!({
+            "name": "n", "callback_url": "http://a/", "partner_sid": app.unrelated.sid,
+            "did_group_sid": null
+        });
         let group = app.post(GROUPS, &body).await.expect(200);
         assert_eq!((&group["name"], &group["partner_sid"]), (&json!("n"), &json!(app.partner.sid)));
 
@@ -83,8 +86,9 @@ async fn expect_deletion_on_record(app: &App, sid: Uuid, version: i64) {
 fn short_codes_are_created_and_deleted() {
     check(async |app| {
         let body = json!({
-            "partner_sid": app.child.sid, "short_code": "26399", "country_code": "CAN", "state": "ON",
-            "attributes": {"a": null}, "did_group_sid": app.child.group_sid, "name": "new"
+            "partner_sid": app.child.sid, "short_code": "26399", "country_code": "CAN",
+            "state": "ON", "attributes": {"a": null}, "did_group_sid": app.child.group_sid,
+            "name": "new"
         });
         let code = app.post(CODES, &body).await.expect(200);
         for (member, value) in body.as_object().unwrap() {
@@ -128,7 +132,9 @@ fn all_problems_of_a_new_short_code_are_reported_at_once() {
             rejected.expect_error(422, "object validation error"),
             ["partner_sid", "short_code"]
         );
-        let body = json!({"partner_sid": "x", "short_code": "12", "country_code": "us", "lrn_sid": 1, "state": ""});
+        let body = json!({
+            "partner_sid": "x", "short_code": "12", "country_code": "us", "lrn_sid": 1, "state": ""
+        });
         assert_eq!(
             app.post(CODES, &body).await.expect_error(422, "object validation error"),
             ["partner_sid", "short_code", "country_code", "lrn_sid", "state"]

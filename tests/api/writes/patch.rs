@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{App, check};
+use crate::support::{App, JSON, check};
 
 /// A member, a valid value, a value of the wrong type, and whether it is nullable.
 type Row = (&'static str, Value, Value, bool);
@@ -128,16 +128,19 @@ fn an_empty_callback_url_is_stored_as_null() {
 fn numbers_in_attributes_keep_value_and_digits() {
     check(async |app| {
         let path = app.partner.code_path();
-        let body = r#"{"attributes":{"big":9007199254740993,"digits":1.10,"e":1e3,"zero":-0,"deep":[{"x":-1.50E-2}]}}"#;
-        let stored = r#""big":9007199254740993,"deep":[{"x":-0.0150}],"digits":1.10,"e":1000,"n":5,"zero":0}"#;
-        let json = [("content-type", "application/json")];
-        let patched = app.patch_text(&path, body, &json).await;
+        let body = r#"{"attributes":{"big":9007199254740993,"digits":1.10,"e":1e3,"zero":-0,
+                       "deep":[{"x":-1.50E-2}]}}"#;
+        let stored = concat!(
+            r#""big":9007199254740993,"deep":[{"x":-0.0150}],"digits":1.10,"#,
+            r#""e":1000,"n":5,"zero":0}"#
+        );
+        let patched = app.patch_text(&path, body, &[JSON]).await;
         assert_eq!(patched.status, 200);
         assert!(patched.text.contains(stored), "{}", patched.text);
         assert_eq!(app.get(&path).await.text, patched.text);
         // Sending the same body again changes nothing.
         let version = app.version(app.partner.code_sid).await;
-        assert_eq!(app.patch_text(&path, body, &json).await.text, patched.text);
+        assert_eq!(app.patch_text(&path, body, &[JSON]).await.text, patched.text);
         assert_eq!(app.version(app.partner.code_sid).await, version);
     });
 }
@@ -162,11 +165,11 @@ fn an_update_without_changes_creates_no_version() {
 fn an_update_stores_the_caller_the_changes_and_the_object() {
     check(async |app| {
         let sid = app.partner.code_sid;
-        let json = [("content-type", "application/json"), ("x-request-id", "call-7")];
+        let headers = [JSON, ("x-request-id", "call-7")];
         app.patch_text(
             &app.partner.code_path(),
             r#"{"name":"after","string_key_1":"before"}"#,
-            &json,
+            &headers,
         )
         .await
         .expect(200);
@@ -193,17 +196,17 @@ fn read_only_members_are_ignored_unless_handling_is_strict() {
         let path = app.partner.code_path();
         let object = app.get(&path).await.expect(200);
         let echo = json!({
-            "country_code": "CAN", "locality": 5, "lrn_sid": "x", "name": "after", "partner_sid": app.unrelated.sid,
-            "short_code": "999", "short_code_sid": null, "state": {}
+            "country_code": "CAN", "locality": 5, "lrn_sid": "x", "name": "after",
+            "partner_sid": app.unrelated.sid, "short_code": "999", "short_code_sid": null,
+            "state": {}
         })
         .to_string();
-        let json = ("content-type", "application/json");
         let mut expected = object.clone();
         expected["name"] = json!("after");
-        assert_eq!(app.patch_text(&path, echo.clone(), &[json]).await.expect(200), expected);
+        assert_eq!(app.patch_text(&path, echo.clone(), &[JSON]).await.expect(200), expected);
 
         let strict =
-            [json, ("prefer", "respond-async, handling=\"strict\"; x=1, handling=lenient")];
+            [JSON, ("prefer", "respond-async, handling=\"strict\"; x=1, handling=lenient")];
         let rejected =
             app.patch_text(&path, echo, &strict).await.expect_error(422, "object validation error");
         let read_only = [
@@ -221,7 +224,7 @@ fn read_only_members_are_ignored_unless_handling_is_strict() {
         let rejected = app.patch_text(&path, r#"{"state": "il"}"#, &strict).await;
         assert_eq!(rejected.expect_error(422, "object validation error"), ["state"]);
         // The first of several `handling` preferences counts, even an unknown one.
-        let other = [json, ("prefer", "handling=other, handling=strict")];
+        let other = [JSON, ("prefer", "handling=other, handling=strict")];
         app.patch_text(&path, r#"{"state": "il"}"#, &other).await.expect(200);
 
         let mut same = expected.clone();
@@ -237,13 +240,12 @@ fn unknown_members_are_rejected_with_a_hint_unless_handling_is_lenient() {
     check(async |app| {
         let path = app.partner.code_path();
         let body = r#"{"nmae": 1, "string_key_3": null, "name": "after"}"#;
-        let json = ("content-type", "application/json");
-        let rejected = app.patch_text(&path, body, &[json]).await;
+        let rejected = app.patch_text(&path, body, &[JSON]).await;
         assert!(rejected.text.contains("did you mean `name`?"), "{}", rejected.text);
         assert_eq!(rejected.expect_error(422, "object validation error"), ["nmae", "string_key_3"]);
         assert_eq!(app.get(&path).await.expect(200)["name"], "before");
 
-        let lenient = app.patch_text(&path, body, &[json, ("prefer", "handling=lenient")]).await;
+        let lenient = app.patch_text(&path, body, &[JSON, ("prefer", "handling=lenient")]).await;
         assert_eq!(lenient.header("preference-applied"), Some("handling=lenient"));
         assert_eq!(lenient.expect(200)["name"], "after");
     });
