@@ -17,12 +17,13 @@ SECRET = secrets.token_hex(32)
 def program():
     """The binary under test: $SHORTLINE, by default the one that cargo built last."""
     if "SHORTLINE" in os.environ:
-        return str(pathlib.Path(os.environ["SHORTLINE"]).resolve(strict=True))
-    built = [TARGET / profile / "shortline" for profile in ("debug", "release")]
-    built = [path for path in built if path.exists()]
-    if not built:
-        raise Failure(f"no shortline in {TARGET}; run `cargo build`, or set SHORTLINE")
-    return str(max(built, key=lambda path: path.stat().st_mtime))
+        built = [pathlib.Path(os.environ["SHORTLINE"]).resolve()]
+    else:
+        built = [TARGET / profile / "shortline" for profile in ("debug", "release")]
+    found = [path for path in built if path.exists()]
+    if not found:
+        raise Failure(f"{built[0]} does not exist; run `cargo build`, or set SHORTLINE")
+    return str(max(found, key=lambda path: path.stat().st_mtime))
 
 
 class Shortline:
@@ -95,15 +96,16 @@ class Instance(Process):
 class Dev(Process):
     """A running `shortline dev --ephemeral`: the service with its own database and demo data."""
 
-    def __init__(self, workspace, **settings):
+    def __init__(self, workspace, port=0, **settings):
         environment = Shortline(workspace, **settings).environment()
-        command = [program(), "dev", "--ephemeral", "--listen=127.0.0.1:0"]
+        command = [program(), "dev", "--ephemeral", f"--listen=127.0.0.1:{port}"]
         greeting = workspace.path / "dev.out"
         with open(greeting, "wb") as out:
             super().__init__(workspace, "dev", command, env=environment, stdout=out)
+        # Printed when the service is ready.
         eventually(lambda: greeting.stat().st_size or not self.is_running(), 30)
-        # The first line names the address and the folder of the data.
-        found = re.search(r"(http://[\d.:]+).*\bdata in ([^;)]+)", greeting.read_text())
+        self.greeting = greeting.read_text()
+        found = re.search(r"(http://[\d.:]+).*\bdata in ([^;)]+)", self.greeting)
         if not found:
             raise Failure("`shortline dev` does not start")
         self.url = found[1]

@@ -1,27 +1,47 @@
-"""Tools from PyPI and npm, in pinned versions, installed below `target`."""
+"""Tools from PyPI and npm, in pinned versions, installed below `target` when a version changes."""
+
+import pathlib
+import shutil
 
 from testbed import TARGET, output
 
 
-def python_environment(name, *requirements):
-    """Installs packages into a virtual environment and returns its folder of programs."""
-    programs = TARGET / name / "bin"
-    stamp = TARGET / name / "requirements"
-    if not stamp.exists() or stamp.read_text() != repr(requirements):
-        output(["python3", "-m", "venv", "--clear", str(TARGET / name)])
-        pip = [str(programs / "pip"), "install", "--quiet", "--disable-pip-version-check"]
-        output([*pip, *requirements])
-        stamp.write_text(repr(requirements))
+def python_environment(name, requirements, *options):
+    """Installs requirements into a virtual environment; returns its folder of programs."""
+    programs, installed = TARGET / name / "bin", TARGET / name / "requirements.txt"
+    if not is_installed(installed, requirements):
+        output(["python3", "-m", "venv", "--clear", TARGET / name])
+        wanted = installed.with_suffix(".new")
+        wanted.write_text(requirements)
+        pip = [programs / "pip", "install", "--quiet", "--disable-pip-version-check", *options]
+        output([*pip, f"--requirement={wanted}"])
+        wanted.rename(installed)
     return programs
 
 
-def node_modules(name, *packages):
-    """Installs npm packages and returns the folder `node_modules`."""
+def node_modules(name, package):
+    """Installs an npm package; returns the folder `node_modules`."""
+    return npm(TARGET / name, package, "install", package)
+
+
+def locked_node_modules(name, source):
+    """Installs the packages of a lock file; returns the folder `node_modules`."""
     folder = TARGET / name
-    stamp = folder / "packages"
-    if not stamp.exists() or stamp.read_text() != repr(packages):
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in ("package.json", "package-lock.json"):
+        shutil.copy(source / file, folder)
+    return npm(folder, (source / "package-lock.json").read_text(), "ci")
+
+
+def npm(folder, wanted, *command):
+    installed = folder / "installed"
+    if not is_installed(installed, wanted):
         folder.mkdir(parents=True, exist_ok=True)
-        npm = ["npm", "install", "--silent", "--no-audit", "--no-fund", f"--prefix={folder}"]
-        output([*npm, *packages])
-        stamp.write_text(repr(packages))
+        options = ["--silent", "--no-audit", "--no-fund", f"--prefix={folder}"]
+        output(["npm", *command, *options])
+        installed.write_text(wanted)
     return folder / "node_modules"
+
+
+def is_installed(installed: pathlib.Path, wanted):
+    return installed.exists() and installed.read_text() == wanted
