@@ -4,8 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shortline::store::list::{Filter, Target};
 use shortline::short_codes::ShortCode;
+use shortline::store::list::{Filter, Target};
 use sqlx::QueryBuilder;
 
 fuzz_target!(|text: &str| {

@@ -4,8 +4,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shortline::store::list::{Direction, Order};
 use shortline::short_codes::ShortCode;
+use shortline::store::list::{Direction, Order};
 
 fuzz_target!(|text: &str| {
     let Ok(order) = Order::parse::<ShortCode>(text) else { return };

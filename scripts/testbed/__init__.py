@@ -30,6 +30,9 @@ kill -TERM $pids
 sleep 0.3
 kill -KILL $pids
 for data in ./*/data; do
+    # A server that a test has frozen could not stop.
+    server=$(head -n 1 "$data/postmaster.pid")
+    kill -CONT $server $(cat /proc/$server/task/$server/children)
     $2 pg_ctl --pgdata="$data" --mode=immediate stop
 done
 cd / && rm -rf "$1"

