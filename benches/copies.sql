@@ -1,4 +1,4 @@
--- Copies of the tables for pgbench, so that the chain of hashes in the service's own history stays whole.
+-- Copies of the tables for pgbench, which would break the hash chain of the service's history.
 create table bench_short_codes (like short_codes including all);
 create table bench_history (like history including all);
 

@@ -2,8 +2,9 @@
 --
 --   wrk --script benches/load.lua URL -- WORK CODES TOKENS [ARGUMENT]
 --
--- WORK is patch, patch-one, get or path. Short code number n, from 0, belongs to partner n modulo the number of partners; line
--- n of the file TOKENS is the token of partner n. ARGUMENT is the number of the one short code (patch-one), or the path.
+-- WORK is patch, patch-one, get or path. CODES is the number of short codes. Short code n belongs
+-- to partner n modulo the number of partners; line n of the file TOKENS is the token of partner n.
+-- Both start at 0. ARGUMENT is the number of the one short code (patch-one), or the path.
 
 local SHORT_CODES = "/core/v2/phonenumber/short_codes/00000000-0000-7000-8000-"
 local CHANGES = '{"attributes":{"limits":{"day":%d}},"name":"Name %08d"}'
@@ -16,7 +17,7 @@ local function head_of(host, token)
 end
 
 local function patch(number)
-  -- Never what stands there already: that would be no change.
+  -- A name that the short code does not have yet, so that the write is a change.
   count = (count + 1) % 100000000
   local body = CHANGES:format(math.random(999), count)
   return ("PATCH %s%012d"):format(SHORT_CODES, number) .. heads[number % #heads + 1]
@@ -53,11 +54,14 @@ function init(arguments)
   request = works[arguments[1]](arguments[4])
 end
 
--- The last line, for the script to read.
+-- Prints the results as the last line, in JSON.
 function done(summary, latency)
   local errors = summary.errors
   local milliseconds = function(percentile) return latency:percentile(percentile) / 1000 end
-  print(('{"answers":%d,"seconds":%f,"refused":%d,"broken":%d,"p50":%f,"p99":%f,"max":%f}'):format(
-    summary.requests, summary.duration / 1e6, errors.status, errors.connect + errors.read + errors.write + errors.timeout,
+  local broken = errors.connect + errors.read + errors.write + errors.timeout
+  local result = '{"answers":%d,"seconds":%f,"rejected":%d,"broken":%d,'
+    .. '"p50":%f,"p99":%f,"max":%f}'
+  print(result:format(
+    summary.requests, summary.duration / 1e6, errors.status, broken,
     milliseconds(50), milliseconds(99), latency.max / 1000))
 end

@@ -1,4 +1,6 @@
-// What a reader of the documentation page does, and what must not happen meanwhile.
+// Uses the documentation page in a browser, for scripts/docs-page-test:
+//
+//   node docs-page-test.js URL PROFILE_FOLDER [SCREENSHOT]
 const assert = require("node:assert/strict");
 const { chromium } = require("playwright-core");
 
@@ -29,54 +31,55 @@ async function main() {
 }
 
 async function visit(page) {
-  const complaints = [];
-  const elsewhere = [];
+  const problems = [];
+  const foreign = [];
   page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) complaints.push(message.text());
+    if (["error", "warning"].includes(message.type())) problems.push(message.text());
   });
-  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("pageerror", (error) => problems.push(String(error)));
   page.on("request", (request) => {
     const url = request.url();
-    if (!url.startsWith(base + "/") && !url.startsWith("data:")) elsewhere.push(url);
+    if (!url.startsWith(base + "/") && !url.startsWith("data:")) foreign.push(url);
   });
 
   await page.goto(`${base}/docs`);
   await page.locator("#operations-DID_groups-patch_did_group").waitFor();
   const operations = await page.locator(".opblock").count();
   assert.ok(operations >= 12, `${operations} operations are shown`);
-  console.log(`ok: the page shows ${operations} operations`);
+  console.log(`ok: the page contains ${operations} operations`);
 
   await authorize(page);
-  const answer = await patch(page);
-  assert.equal(answer.status(), 200);
-  assert.equal((await answer.json()).name, "my_did_group");
-  console.log("ok: a PATCH of the sample DID group from the page answers 200");
+  const response = await patch(page);
+  assert.equal(response.status(), 200);
+  assert.equal((await response.json()).name, "my_did_group");
+  console.log("ok: a PATCH of the sample DID group from the page succeeds");
   if (screenshot) await page.screenshot({ path: screenshot });
 
-  assert.deepEqual(complaints, []);
+  assert.deepEqual(problems, []);
   console.log("ok: no error and no warning on the console");
-  assert.deepEqual(elsewhere, []);
+  assert.deepEqual(foreign, []);
   console.log("ok: no request leaves the server");
 }
 
 async function authorize(page) {
   await page.locator(".auth-wrapper .authorize").first().click();
-  // The other way, HTTP Basic, is a client's at two endpoints.
+  // The page also offers HTTP Basic, for clients at two endpoints.
   const bearer = page.locator(".auth-container").filter({ hasText: "bearer" });
   await bearer.locator("input").fill(TOKEN);
   await bearer.locator(".authorize").click();
   await bearer.locator(".btn-done").click();
 }
 
-// The values are the examples of the document: nothing has to be typed.
+// Sends the request of the example, without typing.
 async function patch(page) {
   const operation = page.locator("#operations-DID_groups-patch_did_group");
   await operation.locator(".opblock-summary-control").click();
-  assert.equal(await operation.locator("tr[data-param-name=did_group_sid] input").inputValue(), GROUP);
-  const answered = page.waitForResponse((response) => response.request().method() === "PATCH");
+  const sid = operation.locator("tr[data-param-name=did_group_sid] input");
+  assert.equal(await sid.inputValue(), GROUP);
+  const response = page.waitForResponse((response) => response.request().method() === "PATCH");
   await operation.locator(".execute").click();
   await operation.locator(".live-responses-table .response .response-col_status").waitFor();
-  return answered;
+  return response;
 }
 
 main().catch((error) => {

@@ -1,7 +1,8 @@
-"""What the contract says and an OpenAPI schema cannot: requests are brought to it before they are sent.
+"""Adapts the requests of scripts/schemathesis to rules that an OpenAPI schema cannot express.
 
-No check is left out and no operation; a value that a schema calls good, and that is good only beside others, is exchanged for one
-that is good here. The tests of `tests/api` send the values that are exchanged.
+The rules concern several values of a request, or the objects of the demo. Every operation is
+called, with every check. A value that a schema allows and a rule does not is replaced by a valid
+one; the tests in `tests/api` send the values that are replaced.
 """
 
 import os
@@ -14,11 +15,15 @@ GROUP = "9cf3c0aa-3f80-43f7-b8c2-8f88251ff562"
 CODE = "531f65b7-dff7-42b4-b638-597f91da9ccc"
 CARRIER = "c0ffee00-0000-4000-8000-000000000001"
 OWNER = "b9ba2c8b-2368-4a0b-9ba0-866ff2618417"
-# The demo data's token, by its sid.
+# The sid of the demo's token.
 TOKEN = os.environ["DEMO_TOKEN_SID"]
-# The fields of a form.
-FIELDS = {"access_token_expires_in", "client_id", "client_secret", "grant_type", "name", "password", "refresh_token", "scope", "token",
-          "token_type_hint", "username"}
+# The fields of all forms.
+FIELDS = {
+    "access_token_expires_in", "client_id", "client_secret", "grant_type", "name", "password",
+    "refresh_token", "scope", "token", "token_type_hint", "username",
+}
+# The query parameters whose types exclude the empty string.
+TYPED = ("after", "at", "before", "limit", "offset", "validate_only", "with_related")
 SID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
@@ -29,48 +34,46 @@ def is_sid(value):
 @schemathesis.hook
 def before_call(context, case, kwargs):
     if isinstance(case.query, dict):
-        mend_arguments(case.query, case.path)
+        adapt_query(case.query, case.path)
     if case.headers and case.meta is not None and case.meta.generation.mode.is_positive:
-        mend_headers(case.headers, case.path)
+        adapt_headers(case.headers, case.path)
     if isinstance(case.body, dict):
         if "/oauth/" in case.path and case.method == "POST":
-            mend_form(case.body, case.path)
+            adapt_form(case.body, case.path)
         else:
-            mend_body(case.body, case.method)
-            # A version that is there.
-            version = case.body.get("version")
-            if isinstance(version, (int, float)) and not isinstance(version, bool) and version >= 1 and version == int(version):
-                case.body["version"] = 1
-            # Nobody raises himself.
+            adapt_body(case.body, case.method)
+            # A partner cannot change its own scopes and status.
             if CARRIER in (case.path_parameters or {}).values():
                 case.body.pop("available_scopes", None)
                 case.body.pop("status", None)
-    # The token of this run must live on: by default the calling one is revoked.
+    # Without a body, this operation revokes the token of the run.
     if case.path.endswith("/oauth/revoke") and not isinstance(case.body, dict):
-        case.body, case.media_type = {"token": str(uuid.uuid4())}, "application/x-www-form-urlencoded"
-    # What the other requests refer to stays.
+        case.body = {"token": str(uuid.uuid4())}
+        case.media_type = "application/x-www-form-urlencoded"
+    # Other requests refer to these objects.
     if case.method == "DELETE":
         for name, sid in case.path_parameters.items():
             if sid in (GROUP, CODE):
                 case.path_parameters[name] = str(uuid.uuid4())
 
 
-def mend_headers(headers, path):
-    # What is to come back may be gone, and then has no version.
+def adapt_headers(headers, path):
+    # An object that was deleted does not have a version, and can be reverted.
     if path.endswith("/revert"):
         headers.pop("If-Match", None)
-    # Tags of what is there, and a key of no other request.
-    for name, value in (("If-Match", "*"), ("If-None-Match", '"0"'), ("Idempotency-Key", str(uuid.uuid4()))):
+    # Conditions that hold, and a key that no other request has.
+    key = str(uuid.uuid4())
+    for name, value in (("If-Match", "*"), ("If-None-Match", '"0"'), ("Idempotency-Key", key)):
         if name in headers:
             headers[name] = value
 
 
-def mend_arguments(arguments, path):
-    # An empty argument counts as absent, whatever its type; what is no number, sid or boolean is refused.
-    for name in ("after", "at", "before", "limit", "offset", "validate_only", "with_related"):
+def adapt_query(arguments, path):
+    # An empty argument counts as absent, although its type does not allow it.
+    for name in TYPED:
         if arguments.get(name) == "":
             arguments[name] = "nothing"
-    # Languages of their own: what the value is put into is good, the value stays.
+    # These have languages of their own; the generated value becomes a part of a valid one.
     if isinstance(arguments.get("filter"), str):
         text = arguments["filter"].replace("\\", "").replace('"', "").replace("\0", "")
         arguments["filter"] = f'name ne "{text[:1000]}"'
@@ -78,25 +81,27 @@ def mend_arguments(arguments, path):
         arguments["order"] = "name desc"
     for name in ("include_fields", "exclude_fields"):
         if isinstance(arguments.get(name), str):
-            arguments[name] = "version,changes" if path.endswith("/history") else "name,partner_sid"
-    # A page begins at an object that is there, and then neither at another one nor in another order.
+            history = path.endswith("/history")
+            arguments[name] = "version,changes" if history else "name,partner_sid"
+    # A page starts at an existing object, and only in the default order.
     for name, other in (("after", "before"), ("before", "after")):
         if is_sid(arguments.get(name)):
-            arguments[name] = there(path)
-            for needless in (other, "offset", "order"):
-                arguments.pop(needless, None)
+            arguments[name] = existing(path)
+            for excluded in (other, "offset", "order"):
+                arguments.pop(excluded, None)
 
 
-def there(path):
-    known = {"/did_groups": GROUP, "/short_codes": CODE, "/partners": CARRIER, "/tokens": TOKEN}
-    return next(sid for end, sid in known.items() if path.endswith(end))
+def existing(path):
+    """The sid of an object in a list."""
+    sids = {"/did_groups": GROUP, "/short_codes": CODE, "/partners": CARRIER, "/tokens": TOKEN}
+    return next(sid for end, sid in sids.items() if path.endswith(end))
 
 
-def mend_form(form, path):
-    # The names of scopes are words of ours; what is empty counts as absent, and then something else is needed.
+def adapt_form(form, path):
+    # The schema does not list the scopes. An empty field counts as absent.
     if "scope" in form:
         form["scope"] = "phonenumber.read phonenumber.update"
-    # Fields that nobody knows are ignored; no field is sent twice, as lists and objects would be.
+    # Unknown fields are ignored. A list or an object would repeat a field, which is an error.
     for name in form.keys() - FIELDS:
         value = form.pop(name)
         if not isinstance(value, (dict, list)):
@@ -109,18 +114,23 @@ def mend_form(form, path):
         form["refresh_token"] = str(uuid.uuid4())
 
 
-def mend_body(body, method):
-    # Another object must be there, and be the owner's.
+def adapt_body(body, method):
+    # Referenced objects must exist, and belong to the owner.
     if is_sid(body.get("did_group_sid")):
         body["did_group_sid"] = GROUP
     if is_sid(body.get("partner_sid")):
         body["partner_sid"] = OWNER
     if is_sid(body.get("parent_sid")):
         body["parent_sid"] = CARRIER
-    # Nobody gives what he does not have.
-    if isinstance(body.get("available_scopes"), list) and all(isinstance(name, str) and "." in name for name in body["available_scopes"]):
+    # Only an existing version can be restored.
+    version = body.get("version")
+    if type(version) in (int, float) and version >= 1 and version == int(version):
+        body["version"] = 1
+    # A partner cannot grant a scope that it does not have.
+    scopes = body.get("available_scopes")
+    if isinstance(scopes, list) and all(isinstance(n, str) and "." in n for n in scopes):
         body["available_scopes"] = ["phonenumber.manage"]
-    # Patterns keep U+0000 out of the members that have one; free-form and read-only members have none.
+    # The patterns of these members exclude U+0000. Other members do not have a pattern.
     patterned = {"callback_url", "name", "string_key_1", "string_key_2"}
     if method == "POST":
         patterned |= {"country_code", "locality", "short_code", "state"}
@@ -129,7 +139,7 @@ def mend_body(body, method):
 
 
 def plain(value):
-    """Without U+0000, which PostgreSQL's text does not hold, and without numbers of more than 40 characters."""
+    """A value without U+0000, which PostgreSQL cannot store, and without very long numbers."""
     match value:
         case str():
             return value.replace("\0", "")

@@ -1,4 +1,5 @@
-//! Merge patches (RFC 7396): twice is once, what a patch does not name stays, and what it names becomes what the RFC says.
+//! Merge patches (RFC 7396): a second application changes nothing, members that the patch does not
+//! name stay, and the result equals the one of the RFC's algorithm.
 
 #![no_main]
 
@@ -7,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};
 use shortline::input::merge::merge;
 
-/// Keys are few, so that they meet.
+/// Generates an object with few distinct keys, so that target and patch share some.
 fn object(input: &mut Unstructured, levels: u8) -> Result<Map<String, Value>> {
     let mut members = Map::new();
     for _ in 0..input.int_in_range(0..=4)? {
@@ -28,7 +29,7 @@ fn value(input: &mut Unstructured, levels: u8) -> Result<Value> {
     })
 }
 
-/// `MergePatch` of RFC 7396, section 2, word for word.
+/// `MergePatch` of RFC 7396, section 2, line by line.
 fn merge_patch(target: Option<Value>, patch: Value) -> Value {
     let Value::Object(patch) = patch else { return patch };
     let mut target = match target {
