@@ -14,6 +14,8 @@ use crate::store;
 const INTERVAL: Duration = Duration::from_secs(60);
 /// The longest time that one run takes. The next run continues with what is left.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest time that the last write takes.
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The number of history entries that one statement prunes, so that it holds its locks briefly.
 const PRUNE_BATCH: i64 = 1_000;
 
@@ -46,6 +48,20 @@ impl Maintenance {
         if let Err(error) = outcome.map_err(anyhow::Error::from).flatten() {
             let cause = &*error as &dyn std::error::Error;
             tracing::warn!(error = cause, "maintenance failed");
+        }
+    }
+
+    /// Writes what was deferred, before the process ends. A failure is logged.
+    pub async fn write_deferred(&self) {
+        let write = async {
+            let mut connection = store::connect(&self.database).await?;
+            self.authenticator.write_behind(&mut connection).await?;
+            Ok(connection.close().await?)
+        };
+        let outcome = tokio::time::timeout(LAST_WRITE_TIMEOUT, write).await;
+        if let Err(error) = outcome.map_err(anyhow::Error::from).flatten() {
+            let cause = &*error as &dyn std::error::Error;
+            tracing::warn!(error = cause, "the last accesses of tokens were not written");
         }
     }
 

@@ -15,7 +15,7 @@ use clap::ValueEnum;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
-use url::Url;
+use url::{Host, Url};
 
 /// The format of new tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -217,8 +217,18 @@ impl Settings {
     /// If no URL is set, or it is not valid.
     pub fn database(&self) -> anyhow::Result<PgConnectOptions> {
         let url = self.database_url()?;
-        let options = PgConnectOptions::from_str(url.expose_secret())
-            .context("DATABASE_URL is not a valid PostgreSQL URL")?;
+        // An error of the parsers is not passed on: it could show the password.
+        let parsed = Url::parse(url.expose_secret()).ok();
+        let parsed = parsed.filter(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+        let options = PgConnectOptions::from_str(url.expose_secret()).ok();
+        let (parsed, options) = parsed.zip(options).context(
+            "DATABASE_URL is not a valid PostgreSQL URL; expected \
+             `postgres://user:password@host/name`",
+        )?;
+        let options = match parsed.host() {
+            Some(Host::Ipv6(address)) => options.host(&address.to_string()),
+            _ => options,
+        };
         Ok(options.application_name("shortline"))
     }
 

@@ -1,5 +1,6 @@
 //! Builds the service from its settings, runs it and stops it.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -11,8 +12,10 @@ use actix_web::{App, HttpServer, web};
 use anyhow::{Context, ensure};
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
+use socket2::{Domain, Socket, Type};
 use sqlx::postgres::PgConnectOptions;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, timeout_at};
 use utoipa_actix_web::AppExt;
 
 use crate::auth::{Authenticator, Keys, RateLimit};
@@ -39,8 +42,20 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long connections that were made before the listener closes have to be accepted.
 #[cfg(target_os = "linux")]
 const ACCEPT_TIME: Duration = Duration::from_millis(200);
-/// The longest time, in seconds, that requests in flight have to end after the listener closed.
-const IN_FLIGHT_SECONDS: u64 = 10;
+/// The longest time that requests in flight have to end after the drain. Together with the drain and
+/// the last write of maintenance it must be shorter than the time after which an orchestrator kills
+/// the process: 25 s in the compose stack.
+const IN_FLIGHT: Duration = Duration::from_secs(10);
+/// How many connections the kernel completes before they are accepted.
+const BACKLOG: i32 = 1_024;
+
+/// Binds the address without listening, so that an address that is in use is reported early.
+fn bind(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
 
 /// The service, bound to its address.
 pub struct Application {
@@ -67,9 +82,8 @@ impl Application {
              at least 32 bytes (try `openssl rand -hex 32`)"
         );
         let rate_limit = Data::new(RateLimit::from_settings(settings)?);
-        let listener = TcpListener::bind(settings.listen)
+        let socket = bind(settings.listen)
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
-        let address = listener.local_addr()?;
         migrations::run(store::connect(&options).await?).await?;
         let threads = available_parallelism().map_or(1, usize::from);
         let workers = threads as u32 * (Store::<ShortCode>::WORKERS + Store::<DidGroup>::WORKERS);
@@ -97,6 +111,10 @@ impl Application {
             rate_limit: rate_limit.clone(),
             trusted_proxies: Data::new(TrustedProxies::new(settings.trusted_proxies.clone())),
         };
+        // Only now: a balancer must not send requests to an instance that waits for a migration.
+        socket.listen(BACKLOG)?;
+        let listener = TcpListener::from(socket);
+        let address = listener.local_addr()?;
         let server = serve(listener.try_clone()?, state, threads)?;
         let history_months = settings.history_months;
         let maintenance =
@@ -138,29 +156,35 @@ impl Application {
         let Self { metrics_server, shutdown, drain, .. } = self;
         let handle = server.handle();
         let mut signals = Signals::new()?;
-        tokio::spawn(async move {
+        let stop = async move {
             signals.stop().await;
             tracing::info!("stopping: draining for {drain:?}");
+            let deadline = Instant::now() + drain + IN_FLIGHT;
             shutdown.begin();
             if tokio::time::timeout(drain, signals.stop()).await.is_err() && !drain.is_zero() {
                 refuse_connections(&listener).await;
             }
             // A worker that stops closes its database connections, which other workers may be using.
-            let in_flight = Duration::from_secs(IN_FLIGHT_SECONDS);
-            let _ = tokio::time::timeout(in_flight, shutdown.wait_idle()).await;
-            handle.stop(true).await;
-        });
+            let is_idle = timeout_at(deadline, shutdown.wait_idle()).await.is_ok();
+            if !is_idle {
+                let requests = shutdown.in_flight();
+                tracing::warn!("{requests} requests in flight did not end in time");
+            }
+            handle.stop(is_idle).await;
+        };
         let metrics_handle = metrics_server.map(|(server, _)| {
             let handle = server.handle();
             tokio::spawn(server);
             handle
         });
+        let stopping = tokio::spawn(stop);
         tokio::select! {
             stopped = server => stopped?,
+            _ = stopping => {}
             () = maintenance.run() => {}
             () = database.watch() => {}
         }
-        maintenance.run_once().await;
+        maintenance.write_deferred().await;
         // Last, so that the drain can be observed.
         if let Some(handle) = metrics_handle {
             handle.stop(false).await;
@@ -256,7 +280,7 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
         .workers(threads)
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
-        .shutdown_timeout(IN_FLIGHT_SECONDS)
+        .shutdown_timeout(IN_FLIGHT.as_secs())
         .disable_signals()
         .listen(listener)?
         .run())

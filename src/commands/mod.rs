@@ -116,7 +116,8 @@ impl Cli {
     pub async fn run(self) -> anyhow::Result<()> {
         let Self { settings, json, command } = self;
         let output = Output { json };
-        telemetry::start(&settings)?;
+        // Until the command ends, so that its last lines are written.
+        let _log = telemetry::start(&settings)?;
         match command {
             Command::Dev { ephemeral, data } => dev::run(settings, ephemeral, data).await,
             Command::Serve => {

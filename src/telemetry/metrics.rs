@@ -45,6 +45,7 @@ pub struct Metrics {
     requests: HistogramVec,
     active_requests: IntGauge,
     connections: IntGaugeVec,
+    dropped_lines: IntGauge,
     shutdown: Shutdown,
     usage: UsageSource,
 }
@@ -75,6 +76,10 @@ impl Metrics {
         for part in usage() {
             connections_max.with_label_values(&[part.part]).set(part.max.into());
         }
+        let dropped_lines = IntGauge::new(
+            "shortline_log_lines_dropped",
+            "Log lines that were dropped because standard error was not read.",
+        )?;
         let build = Opts::new("shortline_build_info", "Always 1; the label says which build.");
         let build = IntGauge::with_opts(build.const_label("version", env!("CARGO_PKG_VERSION")))?;
         build.set(1);
@@ -84,10 +89,19 @@ impl Metrics {
         registry.register(Box::new(active_requests.clone()))?;
         registry.register(Box::new(connections.clone()))?;
         registry.register(Box::new(connections_max))?;
+        registry.register(Box::new(dropped_lines.clone()))?;
         registry.register(Box::new(build))?;
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        Ok(Self { registry, requests, active_requests, connections, shutdown, usage })
+        Ok(Self {
+            registry,
+            requests,
+            active_requests,
+            connections,
+            dropped_lines,
+            shutdown,
+            usage,
+        })
     }
 
     /// Counts a request that was answered. `route` is the pattern of its path, never the path; empty where none matched.
@@ -105,6 +119,7 @@ impl Metrics {
                 self.connections.with_label_values(&[part, state]).set(count.into());
             }
         }
+        self.dropped_lines.set(super::dropped_lines() as i64);
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }

@@ -1,27 +1,41 @@
-//! The log, on standard error: standard output belongs to the answers of commands.
+//! The log, on standard error: standard output is for the results of commands.
 
 pub mod metrics;
 
 use std::error::Error;
 use std::io::{IsTerminal, stderr};
 use std::iter::successors;
+use std::sync::OnceLock;
 
 use anyhow::Context;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use crate::settings::{LogFormat, Settings};
 
-/// Starts the log.
+/// The most lines that wait to be written. Further lines are dropped and counted.
+const CAPACITY: usize = 16_384;
+
+/// Counts the lines that were dropped.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Starts the log, and returns a guard that writes the waiting lines when it is dropped, for a second
+/// at most.
+///
+/// A thread of its own writes the lines: a standard error that nobody reads must not stop a request.
 ///
 /// # Errors
-/// Where the filter makes no sense.
-pub fn start(settings: &Settings) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&settings.log).context("RUST_LOG makes no sense")?;
+/// If the filter is not valid.
+pub fn start(settings: &Settings) -> anyhow::Result<WorkerGuard> {
+    let filter = EnvFilter::try_new(&settings.log).context("RUST_LOG is not a valid filter")?;
+    let (writer, guard) =
+        NonBlockingBuilder::default().buffered_lines_limit(CAPACITY).finish(stderr());
+    let _ = DROPPED.set(writer.error_counter());
     let log = tracing_subscriber::fmt()
-        .with_writer(stderr)
+        .with_writer(writer)
         .with_env_filter(filter)
         .with_target(false)
-        // It would complain on standard error that standard error is gone, and panic.
+        // Otherwise a failure of standard error would be reported on standard error, and panic.
         .log_internal_errors(false);
     let default = if stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
     match settings.log_format.unwrap_or(default) {
@@ -30,7 +44,12 @@ pub fn start(settings: &Settings) -> anyhow::Result<()> {
         }
         LogFormat::Text => log.with_ansi(stderr().is_terminal()).init(),
     }
-    Ok(())
+    Ok(guard)
+}
+
+/// The number of log lines that were dropped because standard error was not read.
+pub fn dropped_lines() -> usize {
+    DROPPED.get().map_or(0, ErrorCounter::dropped_lines)
 }
 
 /// An error and what caused it, in one line. Some errors repeat their cause themselves: it is said once.
