@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
-use shortline::auth::{Actor, Scope};
+use shortline::auth::{Actor, Keys, Scope};
 use shortline::oauth::OauthToken;
 use shortline::partners::{Partner, Status};
 use shortline::settings::TokenFormat;
@@ -13,12 +13,12 @@ use shortline::store;
 use uuid::Uuid;
 
 use super::{claims, hs256, now, status};
-use crate::support::{Answer, App, check, wait_at_most, wait_until};
+use crate::support::{Answer, App, check, settings, wait_at_most, wait_until};
 
 /// Issues a token with a row and returns its sid and secret.
 async fn issue(app: &App, format: TokenFormat) -> (Uuid, String) {
-    let settings = crate::support::settings(&[]);
-    let keys = shortline::auth::Keys::from_settings(&settings).unwrap();
+    let settings = settings(&[]);
+    let keys = Keys::from_settings(&settings).unwrap();
     let scopes = [Scope::PhonenumberManage].into_iter().collect();
     let (token, secret) =
         OauthToken::issue(&keys, format, app.partner.sid, scopes, Duration::from_secs(60)).unwrap();

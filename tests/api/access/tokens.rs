@@ -5,10 +5,11 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use reqwest::Method;
 use serde_json::{Value, json};
+use shortline::auth::Keys;
 use uuid::Uuid;
 
 use super::{claims, hs256, key_file, now, status};
-use crate::support::{Answer, App, SECRET, check, check_with};
+use crate::support::{Answer, App, SECRET, check, check_with, settings};
 
 /// Checks that each token is rejected as invalid; each has a description for the message.
 async fn expect_invalid(app: &App, tokens: impl IntoIterator<Item = (&str, String)>) {
@@ -208,7 +209,7 @@ fn unusable_keys_prevent_startup() {
         (vec!["--jwt-keys", "/nonexistent"], "cannot read /nonexistent"),
         (vec!["--jwt-secret-file", &junk], "SHORTLINE_JWT_SECRET_FILE` are both set; unset one"),
     ] {
-        let rejected = shortline::auth::Keys::from_settings(&crate::support::settings(&flags));
+        let rejected = Keys::from_settings(&settings(&flags));
         let message = format!("{:#}", rejected.err().unwrap());
         assert!(message.contains(expected), "{message}");
     }

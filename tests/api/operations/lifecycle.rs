@@ -7,7 +7,8 @@ use shortline::startup::Application;
 use sqlx::ConnectOptions;
 
 use crate::support::{
-    Answer, Contents, JSON, SECRET, check, check_database, settings, url, wait_until,
+    Answer, App, Contents, JSON, SECRET, check, check_database, check_with, code_path, settings,
+    url, wait_until,
 };
 
 #[test]
@@ -38,7 +39,7 @@ fn a_valid_request_id_is_returned_and_an_invalid_one_is_replaced() {
 
 #[test]
 fn forwarded_addresses_are_used_only_from_trusted_proxies() {
-    let ip_of_change = async |app: &crate::support::App| {
+    let ip_of_change = async |app: &App| {
         let headers = [JSON, ("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.1.2.3")];
         app.patch_text(&app.partner.group_path(), r#"{"name":"after"}"#, &headers)
             .await
@@ -51,8 +52,8 @@ fn forwarded_addresses_are_used_only_from_trusted_proxies() {
             .unwrap();
         ip
     };
-    crate::support::check(async |app| assert_eq!(ip_of_change(app).await, "127.0.0.1"));
-    crate::support::check_with(&["--trusted-proxies", "127.0.0.0/8,10.0.0.0/8"], async |app| {
+    check(async |app| assert_eq!(ip_of_change(app).await, "127.0.0.1"));
+    check_with(&["--trusted-proxies", "127.0.0.0/8,10.0.0.0/8"], async |app| {
         assert_eq!(ip_of_change(app).await, "192.0.2.7");
     });
 }
@@ -188,7 +189,7 @@ fn acknowledged_changes_survive_a_kill() {
             .as_str()
             .unwrap()
             .to_owned();
-        let path = crate::support::code_path(code["short_code_sid"].as_str().unwrap());
+        let path = code_path(code["short_code_sid"].as_str().unwrap());
         let url = format!("http://{listen}{path}");
         let client = reqwest::Client::new();
         let mut process = run(&["serve"]).spawn().unwrap();
@@ -235,9 +236,9 @@ fn an_unreachable_database_is_503_and_never_401() {
         let mut connection =
             sqlx::ConnectOptions::connect(&database.clone().database("postgres")).await.unwrap();
         let name = database.get_database().unwrap();
-        let refuse = format!("alter database {name} allow_connections false");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(refuse)).execute(&mut connection).await.unwrap();
-        let path = crate::support::code_path(uuid::Uuid::new_v4());
+        let reject = format!("alter database {name} allow_connections false");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(reject)).execute(&mut connection).await.unwrap();
+        let path = code_path(uuid::Uuid::new_v4());
         let token = uuid::Uuid::new_v4();
         let request = client.patch(format!("{base}{path}")).bearer_auth(token).json(&json!({}));
         let answer = Answer::to(request).await;

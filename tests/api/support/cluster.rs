@@ -54,6 +54,8 @@ pub(super) struct Cluster {
     maintenance: PgConnectOptions,
     /// A private server, which stops with the process; `None` if DATABASE_URL is set.
     own: Option<PrivateServer>,
+    /// How `create database` copies the template.
+    strategy: &'static str,
 }
 
 impl Cluster {
@@ -69,12 +71,18 @@ impl Cluster {
     async fn start() -> Self {
         if let Ok(url) = std::env::var("DATABASE_URL") {
             let maintenance = PgConnectOptions::from_str(&url).expect("DATABASE_URL is a URL");
-            return Self { maintenance, own: None };
+            return Self { maintenance, own: None, strategy: "" };
         }
         place_files_in_memory();
         let server = PrivateServer::ephemeral().await.unwrap();
         let maintenance = server.database("postgres").await.unwrap();
-        let cluster = Self { maintenance, own: Some(server) };
+        let mut connection = maintenance.connect().await.unwrap();
+        let version = "select current_setting('server_version_num')::int";
+        let version: i32 = sqlx::query_scalar(version).fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        // It costs half of what the default costs since PostgreSQL 15, which logs every page.
+        let strategy = if version >= 150_000 { "strategy file_copy" } else { "" };
+        let cluster = Self { maintenance, own: Some(server), strategy };
         for contents in [Contents::Migrated, Contents::Tenants] {
             cluster.create_database(contents.template(), "template0").await;
             contents.create(&cluster.maintenance.clone().database(contents.template())).await;
@@ -99,8 +107,7 @@ impl Cluster {
     }
 
     async fn create_database(&self, name: &str, template: &str) {
-        // Copying files costs half of what the default costs, which logs every page.
-        let create = format!("create database {name} template {template} strategy file_copy");
+        let create = format!("create database {name} template {template} {}", self.strategy);
         let mut connection = self.maintenance.connect().await.unwrap();
         sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
