@@ -7,6 +7,7 @@ use jsonwebtoken::jwk::{
     AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, KeyOperations, PublicKeyUse,
 };
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use pem::Pem;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
@@ -235,19 +236,25 @@ impl Keys {
 /// The public keys of a PEM or JWK set.
 fn public_keys(text: &str) -> anyhow::Result<Vec<VerifyingKey>> {
     let keys = if text.trim_start().starts_with('{') {
-        let set: JwkSet = serde_json::from_str(text).context("is no JWK set")?;
+        let set: JwkSet = serde_json::from_str(text).context("is not a valid JWK set")?;
         set.keys.iter().filter_map(verifying_jwk).collect::<anyhow::Result<Vec<_>>>()?
     } else {
-        let blocks = text
-            .split_inclusive("-----END PUBLIC KEY-----")
-            .filter(|block| block.contains("-----BEGIN"));
-        blocks.map(public_key).collect::<anyhow::Result<_>>()?
+        pem_blocks(text)?.iter().map(public_key).collect::<anyhow::Result<_>>()?
     };
     ensure!(
         !keys.is_empty(),
-        "holds no public key (PEM or JWK set) that verifies EdDSA, ES256 or RS256"
+        "expected public keys for EdDSA, ES256 or RS256, as PEM or as a JWK set; found none"
     );
     Ok(keys)
+}
+
+/// Parses all blocks of a PEM file.
+fn pem_blocks(text: &str) -> anyhow::Result<Vec<Pem>> {
+    let blocks = pem::parse_many(text).context("is not a valid PEM file")?;
+    // The parser stops at a block without an end, and ignores it.
+    let begun = text.matches("-----BEGIN ").count();
+    ensure!(begun == blocks.len(), "contains a PEM block without its `-----END` line");
+    Ok(blocks)
 }
 
 /// The key of a JWK set, unless it is for something else: encryption, or an algorithm that we do not take.
@@ -274,23 +281,37 @@ fn verifying_jwk(jwk: &Jwk) -> Option<anyhow::Result<VerifyingKey>> {
     })
 }
 
-/// The library reads a PEM only as the kind of key that it is.
-fn public_key(pem: &str) -> anyhow::Result<VerifyingKey> {
+/// The public key of a PEM block. The library reads it only as the kind of key that it is.
+fn public_key(block: &Pem) -> anyhow::Result<VerifyingKey> {
+    let label = block.tag();
+    ensure!(
+        ["PUBLIC KEY", "RSA PUBLIC KEY"].contains(&label),
+        "expected PEM blocks with the label `PUBLIC KEY`, found `{label}`"
+    );
+    let pem = pem::encode(block);
     let pem = pem.as_bytes();
     let (algorithm, key) = DecodingKey::from_ed_pem(pem)
         .map(|key| (Algorithm::EdDSA, key))
         .or_else(|_| DecodingKey::from_ec_pem(pem).map(|key| (Algorithm::ES256, key)))
         .or_else(|_| DecodingKey::from_rsa_pem(pem).map(|key| (Algorithm::RS256, key)))
-        .context("holds a PEM that is no public key of RSA, P-256 or Ed25519")?;
+        .with_context(|| format!("contains a `{label}` that is not of RSA, P-256 or Ed25519"))?;
     Ok(VerifyingKey { kid: None, algorithm, key })
 }
 
-fn signing_key(pem: &str) -> anyhow::Result<SigningKey> {
-    let pem = pem.as_bytes();
+/// The private key of a PEM file that contains nothing else.
+fn signing_key(text: &str) -> anyhow::Result<SigningKey> {
+    let blocks = pem_blocks(text)?;
+    let labels: Vec<_> = blocks.iter().map(Pem::tag).collect();
+    ensure!(
+        matches!(labels[..], ["PRIVATE KEY" | "RSA PRIVATE KEY"]),
+        "expected one PEM block with the label `PRIVATE KEY` (PKCS #8), found [{}]",
+        labels.join(", ")
+    );
+    let pem = text.as_bytes();
     let (algorithm, key) = EncodingKey::from_ed_pem(pem)
         .map(|key| (Algorithm::EdDSA, key))
         .or_else(|_| EncodingKey::from_ec_pem(pem).map(|key| (Algorithm::ES256, key)))
         .or_else(|_| EncodingKey::from_rsa_pem(pem).map(|key| (Algorithm::RS256, key)))
-        .context("holds no private key of RSA, P-256 or Ed25519 (PEM, PKCS #8)")?;
+        .context("contains a private key that is not of RSA, P-256 or Ed25519")?;
     Ok(SigningKey { key, header: Header::new(algorithm) })
 }
