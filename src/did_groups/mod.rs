@@ -70,7 +70,7 @@ impl Input for DidGroupChanges {
     fn take(members: &mut Members) -> Option<Self> {
         Some(Self {
             callback_url: members.nullable("callback_url"),
-            name: members.optional("name"),
+            name: members.not_null("name"),
         })
     }
 }

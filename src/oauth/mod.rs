@@ -232,7 +232,7 @@ impl Input for TokenChanges {
     ];
 
     fn take(members: &mut Members) -> Option<Self> {
-        Some(Self { name: members.nullable("name"), scopes: members.optional("scopes") })
+        Some(Self { name: members.nullable("name"), scopes: members.not_null("scopes") })
     }
 }
 

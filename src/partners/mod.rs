@@ -235,7 +235,7 @@ impl Input for PartnerChanges {
             callbacks: members.nullable("callbacks"),
             company_name: members.nullable("company_name"),
             country_code: members.nullable("country_code"),
-            name: members.optional("name"),
+            name: members.not_null("name"),
             status: members.omittable("status"),
         })
     }

@@ -129,7 +129,7 @@ impl Input for ShortCodeChanges {
             attributes: members.nullable("attributes"),
             callback_url: members.nullable("callback_url"),
             did_group_sid: members.nullable("did_group_sid"),
-            name: members.optional("name"),
+            name: members.not_null("name"),
             string_key_1: members.nullable("string_key_1"),
             string_key_2: members.nullable("string_key_2"),
         })
@@ -166,7 +166,7 @@ impl Input for NewShortCode {
     fn take(members: &mut Members) -> Option<Self> {
         let partner_sid = members.required("partner_sid");
         let short_code = members.required("short_code");
-        let country_code = members.optional("country_code");
+        let country_code = members.not_null("country_code");
         let locality = members.nullable("locality");
         let lrn_sid = members.nullable("lrn_sid");
         let state = members.nullable("state");
