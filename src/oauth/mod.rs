@@ -189,7 +189,7 @@ impl OauthToken {
         let TokenChanges { name, scopes } = changes;
         name.apply(&mut self.name);
         let Some(scopes) = scopes else { return Ok(()) };
-        if let Some(beyond) = scopes.beyond(&self.scopes.iter().collect::<Vec<_>>()) {
+        if let Some(beyond) = scopes.outside(&self.scopes.iter().collect::<Vec<_>>()) {
             let message = format!("can only shrink: the token does not carry {beyond}");
             return Err(ApiError::invalid("scopes", message));
         }

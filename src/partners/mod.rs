@@ -157,7 +157,7 @@ impl Partner {
         let Party::Ancestor { scopes: held } = party else {
             return refused(NOT_ITS_OWN.to_owned());
         };
-        if let Some(beyond) = scopes.beyond(held) {
+        if let Some(beyond) = scopes.outside(held) {
             return refused(format!("must be within the scopes of the ancestor, not {beyond}"));
         }
         self.available_scopes = scopes;
