@@ -1,4 +1,4 @@
-//! The log, on standard error: standard output belongs to the answers of commands.
+//! The log. It is written to standard error, since commands print their results to standard output.
 
 pub mod metrics;
 
@@ -14,14 +14,14 @@ use crate::settings::{LogFormat, Settings};
 /// Starts the log.
 ///
 /// # Errors
-/// Where the filter makes no sense.
+/// If the filter in `RUST_LOG` is not valid.
 pub fn start(settings: &Settings) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&settings.log).context("RUST_LOG makes no sense")?;
+    let filter = EnvFilter::try_new(&settings.log).context("RUST_LOG is not a valid log filter")?;
     let log = tracing_subscriber::fmt()
         .with_writer(stderr)
         .with_env_filter(filter)
         .with_target(false)
-        // It would complain on standard error that standard error is gone, and panic.
+        // The error of a closed standard error would be written to standard error, and panic.
         .log_internal_errors(false);
     let default = if stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
     match settings.log_format.unwrap_or(default) {
@@ -33,10 +33,10 @@ pub fn start(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An error and what caused it, in one line. Some errors repeat their cause themselves: it is said once.
+/// Returns an error and its causes in one line. A cause that an error already contains is left out.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    successors(error.source(), |&error| error.source()).fold(error.to_string(), |said, cause| {
+    successors(error.source(), |&error| error.source()).fold(error.to_string(), |text, cause| {
         let cause = cause.to_string();
-        if said.ends_with(&cause) { said } else { format!("{said}: {cause}") }
+        if text.ends_with(&cause) { text } else { format!("{text}: {cause}") }
     })
 }
