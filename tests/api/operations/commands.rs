@@ -313,7 +313,7 @@ fn clients_and_logins_made_by_an_operator_get_tokens() {
         let set = ["login", "set-password", "--login", "ann"];
         let stderr = |output: &Output| String::from_utf8(output.stderr.clone()).unwrap();
         let short = shortline_reading(database, &create, "too short 1\n");
-        assert_eq!(stderr(&short), "shortline: a password has at least 12 characters\n");
+        assert_eq!(stderr(&short), "shortline: the password must have at least 12 characters\n");
         let made = shortline_reading(database, &create, "the first password\n");
         assert!(made.status.success(), "{}", stderr(&made));
         let again = shortline_reading(database, &create, "the first password\n");
