@@ -5,21 +5,37 @@ use clap::Subcommand;
 use sqlx::{Connection, PgConnection};
 use time::{Duration, OffsetDateTime};
 
-use super::{Output, TABLES};
+use super::output::Output;
+use crate::did_groups::DidGroup;
 use crate::input::date;
-use crate::store;
+use crate::oauth::{OauthClient, OauthToken, PartnerLogin};
+use crate::partners::Partner;
+use crate::short_codes::ShortCode;
+use crate::store::{self, Resource};
 
-/// Longer than any write takes: what an entry dated before this was going to be, it is.
-const SETTLED: Duration = Duration::minutes(1);
+/// The tables of all objects that have a history.
+pub const TABLES: [&str; 6] = [
+    Partner::TABLE,
+    OauthClient::TABLE,
+    OauthToken::TABLE,
+    PartnerLogin::TABLE,
+    DidGroup::TABLE,
+    ShortCode::TABLE,
+];
+
+/// The age of the newest entries in a report. No write takes longer, so no entry is added later
+/// with a date that the report covers.
+const MIN_AGE: Duration = Duration::minutes(1);
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Compute every hash of the history anew, and fail where an entry was altered or removed
+    /// Recompute every hash of the history, and fail if an entry was altered or removed
     ///
-    /// Prints a head over all entries until a minute ago. Keep it elsewhere: as long as no later retention has dropped
-    /// entries from before that time, `--as-of` with the same time must print the same head again.
+    /// Prints a hash (`head`) over all entries up to a minute ago. Store it outside the database:
+    /// with the same time in `--as-of`, the command must print the same hash again, unless
+    /// retention has deleted entries from before that time.
     Verify {
-        /// The time up to which entries are in the head, ISO 8601 [default: a minute ago]
+        /// Date up to which the hash covers entries (ISO 8601) [default: a minute ago]
         #[arg(long, value_name = "DATE", value_parser = date::parse)]
         as_of: Option<OffsetDateTime>,
     },
@@ -31,12 +47,12 @@ pub async fn run(
     output: Output,
 ) -> anyhow::Result<()> {
     let Command::Verify { as_of } = command;
-    let as_of = as_of.unwrap_or_else(|| date::now() - SETTLED);
+    let as_of = as_of.unwrap_or_else(|| date::now() - MIN_AGE);
     let mut tx = connection.begin_with("begin isolation level repeatable read read only").await?;
-    let verified = store::verify(&mut tx, &TABLES, as_of).await?;
+    let report = store::verify(&mut tx, &TABLES, as_of).await?;
     tx.commit().await?;
-    output.value(&verified)?;
-    let broken = verified.violations.len();
-    ensure!(broken == 0, "the history is broken in {broken} places or more");
+    output.document(&report)?;
+    let violations = report.violations.len();
+    ensure!(violations == 0, "the history has {violations} violations or more");
     Ok(())
 }

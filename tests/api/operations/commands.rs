@@ -135,9 +135,9 @@ fn invalid_arguments_are_named() {
                 &["partner", "create", "--name", "x", "--parent", unknown],
                 "parent_sid: must be a partner",
             ),
-            (&["partner", "suspend", unknown], "no such object"),
+            (&["partner", "suspend", unknown], "no object has this sid"),
             (&["partner", "suspend", "x"], "a sid is a hyphenated UUID"),
-            (&["token", "issue", "--partner", unknown], "no such object"),
+            (&["token", "issue", "--partner", unknown], "no object has this sid"),
             (&["token", "issue", "--partner", unknown, "--expires-in", "0"], "0 is not in"),
             (
                 &["short-code", "create", "--partner", unknown, "--short-code", "12"],
@@ -260,10 +260,16 @@ fn a_failed_import_changes_nothing_and_names_the_line() {
                 "short_code,name\r\n20000,a\r\n\r\n20001,b\r\n12,c\r\n",
                 "line 5: short_code: must be a string of 3",
             ),
-            ("short_code,short_code\n20000,20001\n", "the column short_code stands there twice"),
-            ("[{\"short_code\":\"20000\"}]", "is a JSON array; NDJSON has one object a line"),
-            ("short_code\n", "holds no short code"),
-            ("", "holds no short code"),
+            (
+                "short_code,short_code\n20000,20001\n",
+                "the file has several columns `short_code`; expected one",
+            ),
+            (
+                "[{\"short_code\":\"20000\"}]",
+                "contains a JSON array; expected CSV or one JSON object per line (NDJSON)",
+            ),
+            ("short_code\n", "contains no short codes"),
+            ("", "contains no short codes"),
             (
                 "{\"short_code\":\"20000\"}\n{\"short_code\":}\n",
                 "line 2: no JSON object could be decoded",
@@ -322,7 +328,7 @@ fn clients_and_logins_made_by_an_operator_get_tokens() {
         assert!(changed.status.success(), "{}", stderr(&changed));
         let unknown = ["login", "set-password", "--login", "bob"];
         let unknown = shortline_reading(database, &unknown, "the second password");
-        assert_eq!(stderr(&unknown), "shortline: no such login\n");
+        assert_eq!(stderr(&unknown), "shortline: the login `bob` does not exist\n");
 
         for (password, expected) in [("the first password", 401), ("the second password", 200)] {
             let body = format!("grant_type=password&username=ann&password={password}");
@@ -370,7 +376,7 @@ fn history_verify_detects_changes_and_prints_a_hash() {
         assert!(!found.status.success());
         let report: Value = serde_json::from_slice(&found.stdout).unwrap();
         assert_eq!(report["broken"][0]["version"], 2);
-        assert!(String::from_utf8_lossy(&found.stderr).contains("the history is broken"));
+        assert!(String::from_utf8_lossy(&found.stderr).contains("violations or more"));
         let repair =
             "update history set entry = replace(entry, 'third', 'second') where version = 2";
         sqlx::query(repair).execute(&mut connection).await.unwrap();
