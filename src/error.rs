@@ -1,4 +1,4 @@
-//! What can go wrong with a request: one enum, one mapping to status and body.
+//! [`ApiError`], the error type of all requests, with its mapping to status, headers and body.
 
 use std::borrow::Cow;
 
@@ -8,175 +8,178 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// How long a client should wait before it tries again after a 503, in seconds.
+/// The value of `Retry-After` if a retry can succeed at once: 503, or 409 for a key in use.
 const RETRY_AFTER_SECONDS: u64 = 1;
 
-/// One thing that is wrong with a request.
+/// One error of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
-    /// The member, dotted for nested ones, or the query argument.
+    /// The member, with dots before nested names, or the query argument or header. `null` if the
+    /// error concerns the whole request.
     #[schema(required)]
     pub field: Option<Cow<'static, str>>,
-    /// What is wrong, and what would be right.
+    /// What is wrong and what would be right.
     pub message: String,
-    /// The object that stands in the way, where there is one.
+    /// The object that causes a conflict, if it is visible to the caller.
     #[schema(required)]
     pub reference_sid: Option<Uuid>,
 }
 
 impl FieldError {
-    /// What is wrong with the member or query argument `field`.
+    /// Returns an error of the member, query argument or header `field`.
     pub fn new(field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self { field: Some(field.into()), message: message.into(), reference_sid: None }
     }
 
-    /// What is wrong with the request as a whole.
+    /// Returns an error of the whole request.
     pub fn general(message: impl Into<String>) -> Self {
         Self { field: None, message: message.into(), reference_sid: None }
     }
 }
 
-/// The body of every answer that is an error.
+/// The body of an error response.
 #[derive(Serialize, ToSchema)]
 pub struct ErrorBody {
-    /// The kind of error, the same for every one of its status.
+    /// The kind of error.
     #[schema(example = "no item error")]
     pub message: Cow<'static, str>,
-    /// What is wrong, one entry each.
+    /// The errors.
     pub errors: Vec<FieldError>,
-    /// What RFC 6749 calls it, at the endpoints that make tokens.
+    /// The error code of RFC 6749, at the endpoints that issue and revoke tokens.
     #[schema(value_type = OauthError, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<OauthError>,
 }
 
-/// The names of RFC 6749 (section 5.2) for what can go wrong when a token is asked for.
+/// The error codes of RFC 6749, section 5.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OauthError {
-    /// A field is missing, repeated or makes no sense.
+    /// A field is missing, repeated or not valid.
     InvalidRequest,
-    /// The client is not who it says, or says nothing.
+    /// The client's credentials are wrong or missing.
     InvalidClient,
-    /// The password is wrong, or the refresh token is no good.
+    /// The password is wrong, or the refresh token is not valid.
     InvalidGrant,
-    /// A scope is unknown, or not to be had.
+    /// A scope is unknown or cannot be granted.
     InvalidScope,
-    /// The client is none of this partner's.
+    /// The client belongs to another partner.
     UnauthorizedClient,
-    /// There is no such grant.
+    /// The grant type is unknown.
     UnsupportedGrantType,
 }
 
-/// The same as RFC 9457 has it, for a caller whose `Accept` names `application/problem+json`.
+/// The body of an error response after RFC 9457, for requests that accept
+/// `application/problem+json`.
 #[derive(Serialize, ToSchema)]
 pub struct ProblemBody {
-    /// What is wrong, one entry each.
+    /// The errors.
     pub errors: Vec<FieldError>,
-    /// The status of the answer.
+    /// The status of the response.
     pub status: u16,
-    /// The kind of error, the same for every one of its status.
+    /// The kind of error.
     pub title: String,
-    /// Always `about:blank`: the status says it all.
+    /// Always `about:blank`: the type of the error is its status.
     #[serde(rename = "type")]
     pub kind: &'static str,
 }
 
-/// Every way a request can fail, each with its own status.
+/// The error of a request.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// 400: the syntax of the body, of a query argument or of a header.
+    /// 400: the syntax of the body, a query argument or a header is not valid.
     #[error("bad request")]
     BadRequest(FieldError),
-    /// 401: no token, or one that is malformed, expired, revoked or unknown.
+    /// 401: the token is missing, malformed, expired, revoked or unknown.
     #[error("unauthorized")]
     Unauthorized {
-        /// A bearer token was sent, and it is no good.
+        /// Whether the request has a bearer token.
         presented: bool,
     },
-    /// 401: a secret or password that is wrong or missing.
+    /// 401: the client secret or password is wrong or missing.
     #[error("bad credentials")]
     BadCredentials,
-    /// Another error, with its name in RFC 6749.
+    /// Another error, with its code of RFC 6749.
     #[error("{cause}")]
     Oauth {
-        /// The name.
+        /// The code.
         code: OauthError,
         /// The error.
         #[source]
         cause: Box<ApiError>,
     },
-    /// 403: the token is good, but carries none of these scopes.
+    /// 403: the token is valid, but carries none of the required scopes.
     #[error("forbidden")]
     Forbidden {
-        /// The scopes of which one is needed.
+        /// The scopes, one of which is required.
         any_of: Vec<&'static str>,
     },
-    /// 404: no object of that sid, as far as the caller can see.
+    /// 404: no object of that sid is visible to the caller.
     #[error("no item error")]
     NoItem,
-    /// 404: no such path.
+    /// 404: the path does not exist.
     #[error("not found")]
     NotFound,
-    /// 405: the path is known, the method is not.
+    /// 405: the path has no such method.
     #[error("method not allowed")]
     MethodNotAllowed {
-        /// The methods that the path knows.
+        /// The methods of the path.
         allow: Vec<String>,
     },
-    /// 408: the body took too long to arrive.
+    /// 408: the body was not received in time.
     #[error("request timeout")]
     Timeout,
-    /// 409: the change collides with another object.
+    /// 409: the change conflicts with another object.
     #[error("conflict")]
     Conflict(FieldError),
-    /// 409: an earlier request under the same idempotency key has not been answered yet.
+    /// 409: another request with the same idempotency key is in progress.
     #[error("conflict")]
     InFlight(FieldError),
-    /// 412: the object is not at the version that the request is for.
+    /// 412: the object has another version than the precondition names.
     #[error("precondition failed")]
     PreconditionFailed,
-    /// 428: the object's owner wants every change to say which version it is for.
+    /// 428: the partner requires `If-Match`, and the request has none.
     #[error("precondition required")]
     PreconditionRequired,
-    /// 413: the body is larger than we take.
+    /// 413: the body is too large.
     #[error("payload too large")]
     PayloadTooLarge,
-    /// 415: the body is in no format that we read.
+    /// 415: the body has an unsupported media type.
     #[error("unsupported media type")]
     UnsupportedMediaType {
-        /// The formats that we read.
+        /// The supported media types.
         accepted: &'static str,
     },
-    /// 422: members of the body, all that are wrong at once.
+    /// 422: members of the body are not valid. Contains an entry for each of them.
     #[error("object validation error")]
     Invalid(Vec<FieldError>),
-    /// 429: the partner makes more requests than its rate allows.
+    /// 429: the partner exceeds its rate.
     #[error("too many requests")]
     TooManyRequests {
-        /// When the next one would pass, in whole seconds, at least 1.
+        /// The time until the next request is admitted, in whole seconds, at least 1.
         retry_after: u64,
     },
-    /// 503: the database is away or busy, or we are about to stop. Nothing is known to have happened.
+    /// 503: the database is not available, or the service is overloaded or shutting down. It is
+    /// unknown whether a write happened.
     #[error("service unavailable")]
     Unavailable(#[source] Option<sqlx::Error>),
-    /// 500: our own mistake. The cause is logged and never told.
+    /// 500: an error in Shortline. The cause is logged but not returned.
     #[error("internal server error")]
     Internal(#[source] anyhow::Error),
 }
 
 impl ApiError {
-    /// A 400 that names the query argument or header.
+    /// Returns a 400 for a query argument or header.
     pub fn bad_argument(field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::BadRequest(FieldError::new(field, message))
     }
 
-    /// A 422 for one member.
+    /// Returns a 422 for one member.
     pub fn invalid(field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError::new(field, message)])
     }
 
-    /// The body of the answer.
+    /// Returns the body of the response.
     pub fn body(&self) -> ErrorBody {
         let error = match self {
             Self::Oauth { code, .. } => Some(*code),
@@ -185,7 +188,7 @@ impl ApiError {
         ErrorBody { message: self.to_string().into(), errors: self.errors(), error }
     }
 
-    /// What broke on our side, where something did. It is logged and never told.
+    /// Returns the cause of a 500 or 503, which is logged but not returned to the client.
     pub fn internal_cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Internal(error) => Some(&**error),
@@ -195,18 +198,18 @@ impl ApiError {
         }
     }
 
-    /// The error as RFC 9457 has it.
+    /// Returns the body of the response after RFC 9457.
     pub fn problem(&self) -> ProblemBody {
         let (errors, status) = (self.errors(), self.status_code().as_u16());
         ProblemBody { errors, status, title: self.to_string(), kind: "about:blank" }
     }
 
-    /// The same error, by its name in RFC 6749.
+    /// Returns the same error with its code of RFC 6749.
     pub fn with_oauth_code(self, code: OauthError) -> Self {
         Self::Oauth { code, cause: Box::new(self) }
     }
 
-    /// The single things that are wrong, for the answer and for the command line.
+    /// Returns the errors, for the response and the command line.
     pub fn errors(&self) -> Vec<FieldError> {
         let message = match self {
             Self::BadRequest(error) | Self::Conflict(error) | Self::InFlight(error) => {
@@ -216,20 +219,20 @@ impl ApiError {
             Self::Internal(_) => return Vec::new(),
             Self::Oauth { cause, .. } => return cause.errors(),
             Self::BadCredentials => "the secret or password is wrong or missing".to_owned(),
-            Self::Unauthorized { presented: false } => "a bearer token is needed".to_owned(),
+            Self::Unauthorized { presented: false } => "a bearer token is required".to_owned(),
             Self::Unauthorized { presented: true } => "the bearer token is not valid".to_owned(),
             Self::Forbidden { any_of } => {
                 format!("one of these scopes is required: {}", any_of.join(", "))
             }
             Self::NoItem => "cannot find item by sid".to_owned(),
-            Self::NotFound => "no such path".to_owned(),
-            Self::MethodNotAllowed { allow } => format!("this path takes {}", allow.join(", ")),
-            Self::Timeout => "the body did not arrive in time".to_owned(),
+            Self::NotFound => "the path does not exist".to_owned(),
+            Self::MethodNotAllowed { allow } => format!("the path supports {}", allow.join(", ")),
+            Self::Timeout => "the body was not received in time".to_owned(),
             Self::PreconditionFailed => {
                 "the object has another version than If-Match names; read it again".to_owned()
             }
             Self::PreconditionRequired => {
-                "If-Match must name the version that is to be changed: its ETag".to_owned()
+                "If-Match is required; send the ETag of the version to change".to_owned()
             }
             Self::PayloadTooLarge => "the body is larger than 256 KiB".to_owned(),
             Self::UnsupportedMediaType { accepted } => format!("the body must be {accepted}"),
@@ -272,7 +275,7 @@ impl ResponseError for ApiError {
 impl ApiError {
     fn add_headers(&self, response: &mut HttpResponseBuilder) {
         match self {
-            // RFC 6750, section 3: no error code where no token was sent.
+            // RFC 6750, section 3: no error code for a request without a token.
             Self::Unauthorized { presented: false } => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
             }
@@ -281,7 +284,7 @@ impl ApiError {
                     .insert_header((header::WWW_AUTHENTICATE, r#"Bearer error="invalid_token""#));
             }
             Self::Oauth { cause, .. } => cause.add_headers(response),
-            // RFC 6749, section 5.2: as the client is to authenticate.
+            // RFC 6749, section 5.2: the scheme with which clients authenticate.
             Self::BadCredentials => {
                 response.insert_header((header::WWW_AUTHENTICATE, r#"Basic realm="shortline""#));
             }
@@ -309,7 +312,7 @@ impl ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        if is_passing(&error) {
+        if is_transient(&error) {
             Self::Unavailable(Some(error))
         } else {
             Self::Internal(error.into())
@@ -317,14 +320,16 @@ impl From<sqlx::Error> for ApiError {
     }
 }
 
-/// Whether the database is away, read-only or too busy, rather than asked for something wrong.
-fn is_passing(error: &sqlx::Error) -> bool {
+/// Returns whether the error is due to the state of the database or the connection to it, not to
+/// the statement.
+fn is_transient(error: &sqlx::Error) -> bool {
     use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
     match error {
         Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed => true,
         Database(error) => error.code().is_some_and(|code| {
-            // Connection lost, resources, operator intervention (a shutdown, a cancelled statement); then: serialization,
-            // deadlock, lock not available, read-only.
+            // The classes of lost connections, exhausted resources and operator intervention
+            // (shutdown, cancelled statement). The codes for serialization failure, deadlock, lock
+            // not available and read-only.
             ["08", "53", "57"].iter().any(|class| code.starts_with(class))
                 || ["40001", "40P01", "55P03", "25006"].contains(&code.as_ref())
         }),

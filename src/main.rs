@@ -1,10 +1,11 @@
-//! The command line: parse, run, exit code.
+//! The `shortline` program: runs the command line and sets the exit code.
 
 use std::process::ExitCode;
 
 use shortline::commands::Cli;
-/// Idle connections take a third less memory than with the C library's allocator, at the same speed:
-/// docs/performance.md.
+
+/// The allocator of release builds. Idle connections take a third less memory than with the
+/// allocator of the C library, at the same speed: docs/performance.md.
 #[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -55,7 +55,7 @@ impl Maintenance {
     pub async fn write_deferred(&self) {
         let write = async {
             let mut connection = store::connect(&self.database).await?;
-            self.authenticator.write_behind(&mut connection).await?;
+            self.authenticator.maintain(&mut connection).await?;
             Ok(connection.close().await?)
         };
         let outcome = tokio::time::timeout(LAST_WRITE_TIMEOUT, write).await;
@@ -67,7 +67,7 @@ impl Maintenance {
 
     async fn work(&self) -> anyhow::Result<()> {
         let mut connection = store::connect(&self.database).await?;
-        self.authenticator.write_behind(&mut connection).await?;
+        self.authenticator.maintain(&mut connection).await?;
         store::purge_expired(&mut connection).await?;
         if let Some(months) = self.history_months {
             prune_history(&mut connection, months).await?;

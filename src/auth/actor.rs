@@ -1,4 +1,4 @@
-//! Who acts, and which objects are visible to it.
+//! Actors, and the objects that are visible to them.
 
 use std::net::IpAddr;
 
@@ -11,11 +11,11 @@ use crate::error::ApiError;
 #[derive(Clone, Copy, Debug)]
 pub struct ClientIp(pub IpAddr);
 
-/// The id of a request: the caller's `X-Request-Id` if it is sane, otherwise a new one.
+/// The ID of a request: the client's `X-Request-Id` if it is valid, otherwise a new one.
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
 
-/// The partners whose objects are visible to an actor. Other objects do not exist for it.
+/// The partners whose objects are visible to an actor. The store returns no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Visibility {
     /// The objects of this partner.
@@ -27,8 +27,8 @@ pub(crate) enum Visibility {
 }
 
 impl Visibility {
-    /// The three arguments of every statement that reads objects: the partner, whether its
-    /// descendants are visible too, and whether everything is.
+    /// Returns the three arguments of every statement that reads objects: the partner, whether its
+    /// descendants are visible too, and whether all objects are.
     pub(crate) fn arguments(self) -> (Option<Uuid>, bool, bool) {
         match self {
             Self::Own(partner_sid) => (Some(partner_sid), false, false),
@@ -38,10 +38,10 @@ impl Visibility {
     }
 }
 
-/// Who reads or changes objects. The store requires one for every call.
+/// The subject of a read or write. The store requires one for every call.
 ///
-/// An actor is the operator on the command line, or a partner that has authenticated itself: only
-/// `http::auth` and the OAuth grants make such an actor.
+/// An actor is the operator on the command line or an authenticated partner. Only `http::auth` and
+/// the OAuth grants create the latter.
 #[derive(Clone, Debug)]
 pub struct Actor {
     visibility: Visibility,
@@ -52,7 +52,7 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// The operator on the command line, to whom all objects are visible.
+    /// Returns the operator on the command line, to whom all objects are visible.
     pub fn operator() -> Self {
         Self {
             visibility: Visibility::All,
@@ -63,7 +63,7 @@ impl Actor {
         }
     }
 
-    /// An authenticated partner, to which its own objects and those of its descendants are visible.
+    /// Returns an authenticated partner that can see its own objects and its descendants' objects.
     pub(crate) fn partner(
         partner_sid: Uuid,
         ip: Option<ClientIp>,
@@ -78,27 +78,27 @@ impl Actor {
         }
     }
 
-    /// The same actor, identified by the token of this sid.
+    /// Returns the same actor with the token of that sid.
     pub(crate) fn with_token(self, token_sid: Option<Uuid>) -> Self {
         Self { token_sid, ..self }
     }
 
-    /// The same actor with another visibility.
+    /// Returns the same actor with another visibility.
     pub(crate) fn with_visibility(self, visibility: Visibility) -> Self {
         Self { visibility, ..self }
     }
 
-    /// The partners whose objects are visible to this actor.
+    /// Returns the partners whose objects are visible to this actor.
     pub(crate) fn visibility(&self) -> Visibility {
         self.visibility
     }
 
-    /// The partner of the token; `None` for the operator.
+    /// Returns the partner of the token; `None` for the operator.
     pub fn partner_sid(&self) -> Option<Uuid> {
         self.partner_sid
     }
 
-    /// The partner that owns the objects that the actor creates.
+    /// Returns the partner that owns the objects that the actor creates.
     ///
     /// # Errors
     /// [`ApiError::Internal`] for the operator, who owns nothing.
@@ -107,17 +107,17 @@ impl Actor {
             .ok_or_else(|| ApiError::Internal(anyhow::anyhow!("the operator owns no objects")))
     }
 
-    /// The token, if it has a sid.
+    /// Returns the sid of the token, if it has one.
     pub fn token_sid(&self) -> Option<Uuid> {
         self.token_sid
     }
 
-    /// The address of the client.
+    /// Returns the address of the client.
     pub fn ip(&self) -> Option<IpAddr> {
         self.ip
     }
 
-    /// The `X-Request-Id` of the request.
+    /// Returns the ID of the request.
     pub fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
     }
@@ -128,16 +128,16 @@ impl Actor {
 pub struct Principal {
     /// The partner that the token belongs to.
     pub partner_sid: Uuid,
-    /// The token, if it has a sid.
+    /// The sid of the token, if it has one.
     pub token_sid: Option<Uuid>,
-    /// The scopes that the token, its partner and every ancestor of the partner hold.
+    /// The effective scopes: those that the token, its partner and every ancestor have in common.
     pub scopes: Vec<Scope>,
     /// Whether the partner requires `If-Match` for changes of its objects.
     pub requires_if_match: bool,
 }
 
 impl Principal {
-    /// Whether the principal holds at least one of these scopes.
+    /// Returns whether the principal has at least one of these scopes.
     pub fn holds_any(&self, scopes: &[Scope]) -> bool {
         scopes.iter().any(|scope| self.scopes.contains(scope))
     }

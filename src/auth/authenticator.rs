@@ -1,4 +1,6 @@
-//! From a bearer token to its [`Principal`], remembered for a moment.
+//! From a bearer token to its [`Principal`], with a cache.
+//!
+//! Functions that query the database fail with [`sqlx::Error`] if it is not available.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,61 +17,66 @@ use super::last_access::LastAccess;
 use super::scope::{Scope, Scopes};
 use crate::input::parse_sid;
 
-/// A revoked token, a narrowed scope or a suspended partner is believed for no longer than this.
-const REMEMBERED: Duration = Duration::from_secs(3);
-/// How many tokens are remembered at a time.
-const CAPACITY: u64 = 100_000;
+/// The lifetime of a cached lookup. A revocation, a removed scope or a suspension takes effect
+/// after this time at the latest.
+const CACHE_LIFETIME: Duration = Duration::from_secs(3);
+/// The most lookups that are cached.
+const CACHE_CAPACITY: u64 = 100_000;
 
-/// The SHA-256 of a secret: all of it that is ever kept.
+/// Returns the SHA-256 of a secret. Only this hash is stored.
 pub fn hash(secret: &str) -> [u8; 32] {
     Sha256::digest(secret).into()
 }
 
-/// Head and claims of a JWT. For some algorithms, anybody can make a second valid signature of these from a first.
+/// Returns the header and claims of a JWT, without the signature.
+///
+/// A revocation stores the hash of this part: with some algorithms, a second valid signature can be
+/// derived from the first without the key.
 pub fn signed_part(jwt: &str) -> &str {
     jwt.rsplit_once('.').map_or(jwt, |(signed, _)| signed)
 }
 
-/// Knows the bearers of tokens.
+/// Finds the principals of bearer tokens.
 pub struct Authenticator {
     db: PgPool,
     keys: Keys,
     last_access: LastAccess,
-    remembered: Cache<[u8; 32], Remembered>,
+    cache: Cache<[u8; 32], Lookup>,
 }
 
-/// What became of a look-up.
+/// The result of looking up a token.
 #[derive(Clone)]
-struct Remembered {
-    /// The principal and the second in which it ends; none where the token is no good.
+struct Lookup {
+    /// The principal and its expiry in seconds since 1970. `None` if the token is not valid.
     found: Option<(Arc<Principal>, i64)>,
-    /// When the look-up began: what it found is no older.
-    since: Instant,
+    /// The start of the lookup. The result is not older.
+    started: Instant,
 }
 
 impl Authenticator {
-    /// An authenticator that verifies JWTs with `keys` and looks everything else up in `db`.
+    /// Returns an authenticator that verifies JWTs with `keys` and finds opaque tokens in `db`.
     pub fn new(db: PgPool, keys: Keys) -> Self {
-        let remembered = Cache::builder().max_capacity(CAPACITY).time_to_live(REMEMBERED).build();
-        Self { db, keys, last_access: LastAccess::default(), remembered }
+        let cache =
+            Cache::builder().max_capacity(CACHE_CAPACITY).time_to_live(CACHE_LIFETIME).build();
+        Self { db, keys, last_access: LastAccess::default(), cache }
     }
 
-    /// The keys that JWTs are made with.
+    /// Returns the keys that sign and verify JWTs.
     pub fn keys(&self) -> &Keys {
         &self.keys
     }
 
-    /// Who used which token last.
+    /// Returns the last accesses that are not saved yet.
     pub fn last_access(&self) -> &LastAccess {
         &self.last_access
     }
 
-    /// Writes down what can wait: who used which token last. Forgets revocations of tokens that have ended by themselves.
+    /// Saves the last accesses of tokens and deletes the revocations of tokens that have expired.
     ///
     /// # Errors
-    /// Where the database is away; what was to be written is lost then.
-    pub async fn write_behind(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        self.last_access.write(connection).await?;
+    /// As this module. The last accesses are lost then.
+    pub async fn maintain(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        self.last_access.save(connection).await?;
         sqlx::query("delete from revoked_tokens where date_expiration < $1")
             .bind(OffsetDateTime::now_utc())
             .execute(connection)
@@ -77,38 +84,40 @@ impl Authenticator {
         Ok(())
     }
 
-    /// The bearer of `token`; none where it is malformed, expired, revoked or unknown, or its partner is suspended.
+    /// Returns the bearer of `token`. `None` if the token is malformed, expired, revoked or
+    /// unknown, or its partner is suspended.
     ///
     /// # Errors
-    /// Where the database could not be asked.
+    /// As this module.
     pub async fn principal(&self, token: &str) -> Result<Option<Arc<Principal>>, Arc<sqlx::Error>> {
         let key = hash(token);
-        let mut remembered = self.remembered.try_get_with(key, self.look_up(token)).await?;
-        // A look-up that took long tells of what may be over.
-        if remembered.since.elapsed() > REMEMBERED {
-            self.remembered.invalidate(&key).await;
-            remembered = self.remembered.try_get_with(key, self.look_up(token)).await?;
+        let mut lookup = self.cache.try_get_with(key, self.look_up(token)).await?;
+        // The cache counts from the end of a lookup. One that took long may be out of date.
+        if lookup.started.elapsed() > CACHE_LIFETIME {
+            self.cache.invalidate(&key).await;
+            lookup = self.cache.try_get_with(key, self.look_up(token)).await?;
         }
         let now = OffsetDateTime::now_utc().unix_timestamp();
-        Ok(remembered.found.filter(|(_, expiry)| now < *expiry).map(|(principal, _)| principal))
+        Ok(lookup.found.filter(|(_, expiry)| now < *expiry).map(|(principal, _)| principal))
     }
 
-    async fn look_up(&self, token: &str) -> Result<Remembered, sqlx::Error> {
-        let since = Instant::now();
-        Ok(Remembered { found: self.find(token).await?, since })
+    async fn look_up(&self, token: &str) -> Result<Lookup, sqlx::Error> {
+        let started = Instant::now();
+        Ok(Lookup { found: self.find(token).await?, started })
     }
 
-    /// The principal and the second in which it ends.
+    /// Finds the principal and its expiry in seconds since 1970.
     async fn find(&self, token: &str) -> Result<Option<(Arc<Principal>, i64)>, sqlx::Error> {
         let presented = if token.split('.').count() == 3 {
-            self.verified(token).await?
+            self.verify_jwt(token).await?
         } else {
-            self.known(token).await?
+            self.find_opaque(token).await?
         };
         let Some(presented) = presented else { return Ok(None) };
-        let lineage = PartnerAncestry::of(&self.db, presented.partner_sid).await?;
-        let requires_if_match = lineage.as_ref().is_some_and(|lineage| lineage.requires_if_match);
-        let Some(partner_scopes) = lineage.and_then(PartnerAncestry::effective) else {
+        let ancestry = PartnerAncestry::of(&self.db, presented.partner_sid).await?;
+        let requires_if_match =
+            ancestry.as_ref().is_some_and(|ancestry| ancestry.requires_if_match);
+        let Some(partner_scopes) = ancestry.and_then(PartnerAncestry::effective_scopes) else {
             return Ok(None);
         };
         let scopes =
@@ -120,8 +129,8 @@ impl Authenticator {
         )))
     }
 
-    /// A JWT that one of our keys signed, unless its row has ended it.
-    async fn verified(&self, token: &str) -> Result<Option<Presented>, sqlx::Error> {
+    /// Verifies a JWT. Its row, if there is one, can shorten its life and narrow its scopes.
+    async fn verify_jwt(&self, token: &str) -> Result<Option<Presented>, sqlx::Error> {
         let Some(claims) = self.keys.verify(token) else { return Ok(None) };
         let mut presented = Presented {
             partner_sid: claims.sub,
@@ -135,13 +144,13 @@ impl Authenticator {
                 presented.expiry = presented.expiry.min(row.expiry);
                 Ok(Some(presented))
             }
-            // Another system that signs with our keys may use sids of its own.
+            // A JWT of another system that signs with the same keys has no row.
             None if self.was_revoked(token).await? => Ok(None),
             None => Ok(Some(presented)),
         }
     }
 
-    /// Our row of a JWT.
+    /// Finds the row of a JWT.
     async fn row_of(&self, presented: &Presented) -> Result<Option<Presented>, sqlx::Error> {
         let Some(token_sid) = presented.token_sid else { return Ok(None) };
         let row: Option<TokenRow> = sqlx::query_as(
@@ -155,7 +164,7 @@ impl Authenticator {
         Ok(row.map(TokenRow::presented))
     }
 
-    /// Whether a JWT of which we have no row was revoked.
+    /// Returns whether a JWT without a row was revoked.
     async fn was_revoked(&self, token: &str) -> Result<bool, sqlx::Error> {
         sqlx::query_scalar("select exists (select from revoked_tokens where hash = $1)")
             .bind(hash(signed_part(token)))
@@ -163,11 +172,12 @@ impl Authenticator {
             .await
     }
 
-    /// An opaque token that we made.
-    async fn known(&self, token: &str) -> Result<Option<Presented>, sqlx::Error> {
+    /// Finds an opaque token.
+    async fn find_opaque(&self, token: &str) -> Result<Option<Presented>, sqlx::Error> {
         let Some(token) = parse_sid(token) else { return Ok(None) };
         let row: Option<TokenRow> = sqlx::query_as(
-            "select sid, partner_sid, scopes, date_expiration_access_token from oauth_tokens where access_hash = $1",
+            "select sid, partner_sid, scopes, date_expiration_access_token
+             from oauth_tokens where access_hash = $1",
         )
         .bind(hash(&token.to_string()))
         .fetch_optional(&self.db)
@@ -176,40 +186,41 @@ impl Authenticator {
     }
 }
 
-/// What a partner and all its ancestors agree on.
+/// The properties that a partner shares with all its ancestors.
 #[derive(Debug)]
 pub struct PartnerAncestry {
-    /// Whether none of them is suspended.
+    /// Whether all of them are active.
     pub active: bool,
-    /// The scopes that all of them hold.
+    /// The scopes that all of them have.
     pub scopes: Vec<Scope>,
-    /// Whether the partner itself wants every change of its objects to say which version it is for.
+    /// Whether writes to objects of the partner itself require `If-Match`.
     pub requires_if_match: bool,
 }
 
 impl PartnerAncestry {
-    /// That of the partner; none where there is no such partner.
+    /// Loads the properties of that partner and its ancestors. `None` if there is no such partner.
     ///
     /// # Errors
-    /// Where the database could not be asked.
+    /// As this module.
     pub async fn of(
         db: impl PgExecutor<'_>,
         partner_sid: Uuid,
     ) -> Result<Option<Self>, sqlx::Error> {
-        let lineage: Vec<(bool, Scopes, bool)> = sqlx::query_as(
-            "select partners.status = 'active', partners.available_scopes, partners.sid = $1 and partners.requires_if_match
+        let partners: Vec<(bool, Scopes, bool)> = sqlx::query_as(
+            "select partners.status = 'active', partners.available_scopes,
+                 partners.sid = $1 and partners.requires_if_match
              from partner_tree join partners on partners.sid = partner_tree.ancestor_sid
              where partner_tree.descendant_sid = $1",
         )
         .bind(partner_sid)
         .fetch_all(db)
         .await?;
-        let generations = lineage.into_iter().map(|(active, scopes, requires_if_match)| Self {
+        let partners = partners.into_iter().map(|(active, scopes, requires_if_match)| Self {
             requires_if_match,
             active,
             scopes: scopes.iter().collect(),
         });
-        Ok(generations.reduce(Self::and))
+        Ok(partners.reduce(Self::and))
     }
 
     fn and(mut self, other: Self) -> Self {
@@ -219,13 +230,13 @@ impl PartnerAncestry {
         self
     }
 
-    /// The scopes that are good for anything: none where one of the partners is suspended.
-    pub fn effective(self) -> Option<Vec<Scope>> {
+    /// Returns the effective scopes of the partner. `None` if one of the partners is suspended.
+    pub fn effective_scopes(self) -> Option<Vec<Scope>> {
         self.active.then_some(self.scopes)
     }
 }
 
-/// What a token says of itself.
+/// The content of a token that is valid in itself.
 struct Presented {
     partner_sid: Uuid,
     token_sid: Option<Uuid>,

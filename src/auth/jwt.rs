@@ -1,4 +1,7 @@
-//! The keys that JSON Web Tokens are signed and verified with.
+//! Keys that sign and verify JSON Web Tokens.
+//!
+//! Signatures are verified by jsonwebtoken, claims here: the library cannot read a date with a
+//! fraction.
 
 use anyhow::{Context, ensure};
 use base64::Engine;
@@ -7,6 +10,7 @@ use jsonwebtoken::jwk::{
     AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, KeyOperations, PublicKeyUse,
 };
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use pem::Pem;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
@@ -16,7 +20,8 @@ use uuid::Uuid;
 use super::scope::Scopes;
 use crate::settings::Settings;
 
-/// What a token says (RFC 7519, section 4.1; `scope` as in RFC 9068). Others make its dates with a fraction.
+/// The claims of a token (RFC 7519, section 4.1; `scope` as in RFC 9068). Dates are in seconds
+/// since 1970; issuers may add a fraction.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Claims {
     /// The partner.
@@ -24,12 +29,12 @@ pub struct Claims {
     /// The scopes, separated by spaces.
     #[serde(default)]
     pub scope: String,
-    /// The token's sid, where it is one of ours; else any string.
+    /// The token's sid if Shortline issued the token, otherwise any string.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
-    /// When it was made, in seconds since 1970.
+    /// The date of issue.
     pub iat: Number,
-    /// When it ends, in seconds since 1970.
+    /// The expiry.
     pub exp: Number,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nbf: Option<Number>,
@@ -47,7 +52,7 @@ enum Audience {
 }
 
 impl Claims {
-    /// The claims of a new token; who makes it and for whom is added when it is signed.
+    /// Returns the claims of a new token. [`Keys::sign`] adds issuer and audience.
     pub fn new(sub: Uuid, scopes: &Scopes, jti: Option<Uuid>, iat: i64, exp: i64) -> Self {
         let (iat, exp, scope) = (iat.into(), exp.into(), scopes.as_str().to_owned());
         Self {
@@ -62,16 +67,16 @@ impl Claims {
         }
     }
 
-    /// When the token ends, in whole seconds since 1970.
+    /// Returns the expiry in whole seconds.
     pub fn expiry(&self) -> i64 {
         seconds(&self.exp)
     }
 
-    fn name(&self, issuer: &str) -> bool {
+    fn has_issuer(&self, issuer: &str) -> bool {
         self.iss.as_deref() == Some(issuer)
     }
 
-    fn are_for(&self, audience: &str) -> bool {
+    fn has_audience(&self, audience: &str) -> bool {
         match &self.aud {
             None => false,
             Some(Audience::One(one)) => one == audience,
@@ -84,7 +89,7 @@ fn seconds(date: &Number) -> i64 {
     date.as_f64().map_or(i64::MIN, |seconds| seconds as i64)
 }
 
-/// A key that verifies. The algorithm belongs to the key, never to the token's header.
+/// A key that verifies tokens. Its algorithm is fixed and never taken from a token's header.
 struct VerifyingKey {
     kid: Option<String>,
     algorithm: Algorithm,
@@ -96,7 +101,7 @@ struct SigningKey {
     header: Header,
 }
 
-/// The configured keys, with the issuer and the audience that tokens must name.
+/// The configured keys, issuer and audience.
 pub struct Keys {
     verifying: Vec<VerifyingKey>,
     signing: Option<SigningKey>,
@@ -108,7 +113,8 @@ impl Keys {
     /// Reads the configured keys.
     ///
     /// # Errors
-    /// Where a secret is missing or weak, or a file is missing or holds no key that we know.
+    /// If a secret is too short, a file cannot be read or contains something other than supported
+    /// keys, or the signing key has no public key.
     pub fn from_settings(settings: &Settings) -> anyhow::Result<Self> {
         let mut keys = Self {
             verifying: Vec::new(),
@@ -126,14 +132,14 @@ impl Keys {
         if let Some(pem) = settings.jwt_signing_key()? {
             keys.signing =
                 Some(signing_key(pem.expose_secret()).context("SHORTLINE_JWT_SIGNING_KEY")?);
-            keys.name_signing_key();
+            keys.set_kid();
         }
-        keys.refuse_unverifiable()?;
+        keys.check_signing_key()?;
         Ok(keys)
     }
 
-    /// A token that we sign and cannot verify would be found out by its bearer only.
-    fn refuse_unverifiable(&self) -> anyhow::Result<()> {
+    /// Checks that a signed token can be verified. Otherwise, clients would be the first to notice.
+    fn check_signing_key(&self) -> anyhow::Result<()> {
         if self.signing.is_none() {
             return Ok(());
         }
@@ -141,17 +147,18 @@ impl Keys {
         let probe = self.sign(Claims::new(Uuid::nil(), &Scopes::default(), None, now, now + 60))?;
         ensure!(
             self.verify(&probe).is_some(),
-            "SHORTLINE_JWT_KEYS has no public key for SHORTLINE_JWT_SIGNING_KEY, so that nobody could verify what it signs"
+            "SHORTLINE_JWT_KEYS contains no public key for SHORTLINE_JWT_SIGNING_KEY; add it, so \
+             that the signed tokens can be verified"
         );
         Ok(())
     }
 
-    /// Whether no token could be verified.
+    /// Returns whether there is no key to verify tokens with.
     pub fn is_empty(&self) -> bool {
         self.verifying.is_empty()
     }
 
-    /// Whether there is a key to make tokens with.
+    /// Returns whether there is a key to sign tokens with.
     pub fn can_sign(&self) -> bool {
         self.signing.is_some()
     }
@@ -160,7 +167,8 @@ impl Keys {
         let secret = secret.expose_secret().as_bytes();
         ensure!(
             secret.len() >= 32,
-            "SHORTLINE_JWT_SECRET has {} bytes; it must have at least 32 (try `openssl rand -hex 32`)",
+            "SHORTLINE_JWT_SECRET has {} bytes; it must have at least 32, such as the output of \
+             `openssl rand -hex 32`",
             secret.len()
         );
         let (algorithm, key) = (Algorithm::HS256, DecodingKey::from_secret(secret));
@@ -172,21 +180,23 @@ impl Keys {
         Ok(())
     }
 
-    /// Writes the `kid` of the only key of the signing key's algorithm into the header, so that others can choose by it.
-    fn name_signing_key(&mut self) {
+    /// Adds the `kid` of the public key to the header of signed tokens, if only one key has the
+    /// signing key's algorithm.
+    fn set_kid(&mut self) {
         if let Some(signing) = &mut self.signing {
-            let mut of_kind =
+            let mut matching =
                 self.verifying.iter().filter(|key| key.algorithm == signing.header.alg);
-            if let (Some(only), None) = (of_kind.next(), of_kind.next()) {
+            if let (Some(only), None) = (matching.next(), matching.next()) {
                 signing.header.kid.clone_from(&only.kid);
             }
         }
     }
 
-    /// The claims of a token that one of our keys signed and that is valid now.
+    /// Verifies a token and returns its claims. `None` if it is not valid now.
     pub fn verify(&self, token: &str) -> Option<Claims> {
         let header = jsonwebtoken::decode_header(token).ok()?;
-        // RFC 7515, section 4.1.11: what must be understood is not.
+        // RFC 7515, section 4.1.11: a token with an extension that is not supported must be
+        // rejected.
         if header.crit.is_some() {
             return None;
         }
@@ -198,33 +208,35 @@ impl Keys {
         let claims = is_genuine.then(|| signed.split_once('.'))?;
         let claims: Claims =
             serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims?.1).ok()?).ok()?;
-        self.hold(&claims).then_some(claims)
+        self.accepts(&claims).then_some(claims)
     }
 
-    /// The keys that a token of this header may be signed with.
+    /// Returns the keys with which a token of this header can be signed.
     fn candidates(&self, header: &Header) -> impl Iterator<Item = &VerifyingKey> {
         self.verifying.iter().filter(|key| {
-            let named = header.kid.is_none() || key.kid.is_none() || key.kid == header.kid;
-            key.algorithm == header.alg && named
+            let kid_matches = header.kid.is_none() || key.kid.is_none() || key.kid == header.kid;
+            key.algorithm == header.alg && kid_matches
         })
     }
 
-    /// Whether the claims hold now, to the second, and for us. The library would trip over a date with a fraction.
-    fn hold(&self, claims: &Claims) -> bool {
+    /// Returns whether the claims are valid now, to the second, for the configured issuer and
+    /// audience.
+    fn accepts(&self, claims: &Claims) -> bool {
         let now = OffsetDateTime::now_utc().unix_timestamp();
         now < claims.expiry()
             && claims.nbf.as_ref().is_none_or(|begins| seconds(begins) <= now)
-            && self.issuer.as_ref().is_none_or(|issuer| claims.name(issuer))
-            && self.audience.as_ref().is_none_or(|audience| claims.are_for(audience))
+            && self.issuer.as_ref().is_none_or(|issuer| claims.has_issuer(issuer))
+            && self.audience.as_ref().is_none_or(|audience| claims.has_audience(audience))
     }
 
-    /// Makes a token of `claims`, with our issuer and audience.
+    /// Signs a token of these claims with the configured issuer and audience.
     ///
     /// # Errors
-    /// Where there is no key to sign with.
+    /// If there is no key to sign with.
     pub fn sign(&self, mut claims: Claims) -> anyhow::Result<String> {
         let signing = self.signing.as_ref().context(
-            "no key to sign a JWT with: set SHORTLINE_JWT_SECRET or SHORTLINE_JWT_SIGNING_KEY, or make an opaque token",
+            "no key to sign a JWT: set SHORTLINE_JWT_SECRET or SHORTLINE_JWT_SIGNING_KEY, or issue \
+             an opaque token",
         )?;
         claims.iss.clone_from(&self.issuer);
         claims.aud = self.audience.clone().map(Audience::One);
@@ -232,27 +244,34 @@ impl Keys {
     }
 }
 
-/// The public keys of a PEM or JWK set.
+/// Parses the public keys of a PEM file or a JWK set.
 fn public_keys(text: &str) -> anyhow::Result<Vec<VerifyingKey>> {
     let keys = if text.trim_start().starts_with('{') {
-        let set: JwkSet = serde_json::from_str(text).context("is no JWK set")?;
+        let set: JwkSet = serde_json::from_str(text).context("is not a valid JWK set")?;
         set.keys.iter().filter_map(verifying_jwk).collect::<anyhow::Result<Vec<_>>>()?
     } else {
-        let blocks = text
-            .split_inclusive("-----END PUBLIC KEY-----")
-            .filter(|block| block.contains("-----BEGIN"));
-        blocks.map(public_key).collect::<anyhow::Result<_>>()?
+        pem_blocks(text)?.iter().map(public_key).collect::<anyhow::Result<_>>()?
     };
     ensure!(
         !keys.is_empty(),
-        "holds no public key (PEM or JWK set) that verifies EdDSA, ES256 or RS256"
+        "expected public keys for EdDSA, ES256 or RS256, as PEM or as a JWK set; found none"
     );
     Ok(keys)
 }
 
-/// The key of a JWK set, unless it is for something else: encryption, or an algorithm that we do not take.
+/// Parses all blocks of a PEM file.
+fn pem_blocks(text: &str) -> anyhow::Result<Vec<Pem>> {
+    let blocks = pem::parse_many(text).context("is not a valid PEM file")?;
+    // The parser stops at a block without an end, and ignores it.
+    let begun = text.matches("-----BEGIN ").count();
+    ensure!(begun == blocks.len(), "contains a PEM block without its `-----END` line");
+    Ok(blocks)
+}
+
+/// Converts a key of a JWK set. `None` if it is for another use or algorithm: a set can contain
+/// keys for encryption too.
 fn verifying_jwk(jwk: &Jwk) -> Option<anyhow::Result<VerifyingKey>> {
-    let (algorithm, named) = match &jwk.algorithm {
+    let (algorithm, name) = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
         AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
             (Algorithm::ES256, KeyAlgorithm::ES256)
@@ -266,31 +285,46 @@ fn verifying_jwk(jwk: &Jwk) -> Option<anyhow::Result<VerifyingKey>> {
     let verifies = |operations: &Vec<KeyOperations>| operations.contains(&KeyOperations::Verify);
     let fits = jwk.common.public_key_use.as_ref().is_none_or(signs)
         && jwk.common.key_operations.as_ref().is_none_or(verifies)
-        && jwk.common.key_algorithm.is_none_or(|algorithm| algorithm == named);
+        && jwk.common.key_algorithm.is_none_or(|algorithm| algorithm == name);
     let kid = jwk.common.key_id.clone();
     fits.then(|| {
-        let key = DecodingKey::from_jwk(jwk).context("holds a JWK that cannot be read")?;
+        let key = DecodingKey::from_jwk(jwk).context("contains a JWK that is not valid")?;
         Ok(VerifyingKey { kid, algorithm, key })
     })
 }
 
-/// The library reads a PEM only as the kind of key that it is.
-fn public_key(pem: &str) -> anyhow::Result<VerifyingKey> {
+/// Converts a PEM block. The library has one function for each kind of key, which rejects the
+/// others.
+fn public_key(block: &Pem) -> anyhow::Result<VerifyingKey> {
+    let label = block.tag();
+    ensure!(
+        ["PUBLIC KEY", "RSA PUBLIC KEY"].contains(&label),
+        "expected PEM blocks with the label `PUBLIC KEY`, found `{label}`"
+    );
+    let pem = pem::encode(block);
     let pem = pem.as_bytes();
     let (algorithm, key) = DecodingKey::from_ed_pem(pem)
         .map(|key| (Algorithm::EdDSA, key))
         .or_else(|_| DecodingKey::from_ec_pem(pem).map(|key| (Algorithm::ES256, key)))
         .or_else(|_| DecodingKey::from_rsa_pem(pem).map(|key| (Algorithm::RS256, key)))
-        .context("holds a PEM that is no public key of RSA, P-256 or Ed25519")?;
+        .with_context(|| format!("contains a `{label}` that is not of RSA, P-256 or Ed25519"))?;
     Ok(VerifyingKey { kid: None, algorithm, key })
 }
 
-fn signing_key(pem: &str) -> anyhow::Result<SigningKey> {
-    let pem = pem.as_bytes();
+/// Parses the private key of a PEM file, which must contain nothing else.
+fn signing_key(text: &str) -> anyhow::Result<SigningKey> {
+    let blocks = pem_blocks(text)?;
+    let labels: Vec<_> = blocks.iter().map(Pem::tag).collect();
+    ensure!(
+        matches!(labels[..], ["PRIVATE KEY" | "RSA PRIVATE KEY"]),
+        "expected one PEM block with the label `PRIVATE KEY` (PKCS #8), found [{}]",
+        labels.join(", ")
+    );
+    let pem = text.as_bytes();
     let (algorithm, key) = EncodingKey::from_ed_pem(pem)
         .map(|key| (Algorithm::EdDSA, key))
         .or_else(|_| EncodingKey::from_ec_pem(pem).map(|key| (Algorithm::ES256, key)))
         .or_else(|_| EncodingKey::from_rsa_pem(pem).map(|key| (Algorithm::RS256, key)))
-        .context("holds no private key of RSA, P-256 or Ed25519 (PEM, PKCS #8)")?;
+        .context("contains a private key that is not of RSA, P-256 or Ed25519")?;
     Ok(SigningKey { key, header: Header::new(algorithm) })
 }

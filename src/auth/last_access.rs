@@ -1,4 +1,4 @@
-//! Who used which token last: kept in memory, and written behind.
+//! The last access of each token: collected in memory, saved by maintenance.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use super::actor::Principal;
 
-/// How many tokens are kept between two writes. A use of more than these is not noted.
+/// The most tokens whose access is collected between two saves. Accesses of more are ignored.
 const CAPACITY: usize = 100_000;
 
-/// The last use of each token since the last write, to the minute.
+/// The last access of each token since the last save, to the minute.
 #[derive(Default)]
 pub struct LastAccess(Mutex<HashMap<Uuid, Access>>);
 
@@ -24,7 +24,7 @@ struct Access {
 }
 
 impl LastAccess {
-    /// Notes that the token was used now, from that address.
+    /// Records an access of the token now, from that address.
     pub fn note(&self, principal: &Principal, ip: Option<IpAddr>) {
         let Some(token_sid) = principal.token_sid else { return };
         let mut accesses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -34,33 +34,37 @@ impl LastAccess {
         }
     }
 
-    /// Writes down what was noted: no change of the token, so neither version nor history.
+    /// Saves the accesses. This is not a change of the token: it adds neither a version nor a
+    /// history entry.
     ///
     /// # Errors
-    /// Where the database is away; what was noted is lost then.
-    pub async fn write(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let noted = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        if noted.is_empty() {
+    /// [`sqlx::Error`] if the database is not available. The accesses are lost then.
+    pub async fn save(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let accesses = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        if accesses.is_empty() {
             return Ok(());
         }
-        // A row that somebody is changing is left alone: waiting for several could end in a deadlock.
+        // Rows that are locked are skipped: waiting for several of them could cause a deadlock.
         sqlx::query(
-            "with noted as (
+            "with accesses as (
                  select * from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[])
-                     as noted (sid, partner_sid, date, ip)
-             ), free as (
-                 select sid, noted.date, noted.ip
-                 from oauth_tokens join noted using (sid, partner_sid)
-                 where date_last_accessed is null or date_last_accessed <= noted.date
+                     as accesses (sid, partner_sid, date, ip)
+             ), unlocked as (
+                 select sid, accesses.date, accesses.ip
+                 from oauth_tokens join accesses using (sid, partner_sid)
+                 where date_last_accessed is null or date_last_accessed <= accesses.date
                  for no key update of oauth_tokens skip locked
              )
-             update oauth_tokens set date_last_accessed = free.date, ip_last_accessed = free.ip
-             from free where oauth_tokens.sid = free.sid",
+             update oauth_tokens
+             set date_last_accessed = unlocked.date, ip_last_accessed = unlocked.ip
+             from unlocked where oauth_tokens.sid = unlocked.sid",
         )
-        .bind(noted.keys().copied().collect::<Vec<_>>())
-        .bind(noted.values().map(|access| access.partner_sid).collect::<Vec<_>>())
-        .bind(noted.values().map(|access| access.date).collect::<Vec<_>>())
-        .bind(noted.values().map(|access| access.ip.map(|ip| ip.to_string())).collect::<Vec<_>>())
+        .bind(accesses.keys().copied().collect::<Vec<_>>())
+        .bind(accesses.values().map(|access| access.partner_sid).collect::<Vec<_>>())
+        .bind(accesses.values().map(|access| access.date).collect::<Vec<_>>())
+        .bind(
+            accesses.values().map(|access| access.ip.map(|ip| ip.to_string())).collect::<Vec<_>>(),
+        )
         .execute(connection)
         .await?;
         Ok(())

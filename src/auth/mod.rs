@@ -1,5 +1,5 @@
-//! Authentication and authorization: from a bearer token to a partner, its scopes and what is
-//! visible to it. Nothing here depends on HTTP; `http::auth` applies it to requests.
+//! Authentication and authorization: from a bearer token to a partner, its scopes and the objects
+//! that it can see. Nothing here depends on HTTP; `http::auth` applies it to requests.
 
 mod actor;
 mod authenticator;

@@ -1,4 +1,7 @@
-//! Passwords and client secrets: kept as Argon2id, and verified off the threads that serve.
+//! Passwords and client secrets: stored as Argon2id hashes, and verified outside the threads that
+//! serve requests.
+//!
+//! Functions that hash fail if the operating system provides no random numbers.
 
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -15,58 +18,63 @@ use uuid::Uuid;
 
 use crate::error::ApiError;
 
-/// How long a request waits for its turn to be verified.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest time that a request waits for a permit to verify.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The PHC string of a password: Argon2id with the library's parameters (19 MiB, 2 passes) and a new salt. Takes its time.
+/// Hashes a password with a new salt, and returns its PHC string: Argon2id with the library's
+/// parameters (19 MiB, 2 passes). Slow by design: call it from a blocking thread.
 ///
 /// # Errors
-/// Where the machine has no randomness.
+/// As this module.
 pub fn hash_password(password: &str) -> anyhow::Result<String> {
     let hash: PasswordHash = Argon2::default()
         .hash_password(password.as_bytes())
-        .map_err(|error| anyhow!("a password cannot be hashed: {error}"))?;
+        .map_err(|error| anyhow!("cannot hash a password: {error}"))?;
     Ok(hash.to_string())
 }
 
-fn is_right(password: &str, hash: &str) -> bool {
+fn matches(password: &str, hash: &str) -> bool {
     PasswordHash::new(hash)
         .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
 }
 
-/// Verifies passwords, no more at a time than leave half of the machine to everything else.
+/// Verifies passwords, on at most half of the CPU cores at a time.
 pub struct Passwords {
-    turns: Arc<Semaphore>,
-    /// Of a password that nobody knows.
-    nobodys: String,
+    permits: Arc<Semaphore>,
+    /// The hash of a random password. It is verified instead of a hash that does not exist, so that
+    /// both take the same time.
+    decoy: String,
 }
 
 impl Passwords {
-    /// Ready to verify.
+    /// Returns a verifier.
     ///
     /// # Errors
-    /// Where the machine has no randomness.
+    /// As this module.
     pub fn new() -> anyhow::Result<Self> {
         let cores = available_parallelism().map_or(1, usize::from);
-        let nobodys = hash_password(&Uuid::new_v4().to_string())?;
-        Ok(Self { turns: Arc::new(Semaphore::new((cores / 2).max(1))), nobodys })
+        let decoy = hash_password(&Uuid::new_v4().to_string())?;
+        Ok(Self { permits: Arc::new(Semaphore::new((cores / 2).max(1))), decoy })
     }
 
-    /// Whether the password is the one that was hashed. Where there is no hash, finding out takes as long.
+    /// Returns whether the password matches the hash. Without a hash, it takes the same time and
+    /// returns false.
     ///
     /// # Errors
-    /// [`ApiError::Unavailable`] where too many others are waiting.
+    /// [`ApiError::Unavailable`] if too many verifications are waiting.
     pub async fn verify(&self, password: &str, hash: Option<&str>) -> Result<bool, ApiError> {
-        let crowded = |_| ApiError::Unavailable(None);
-        let turn = timeout(PATIENCE, self.turns.clone().acquire_owned()).await.map_err(crowded)?;
-        let known = hash.is_some();
-        let hash = hash.unwrap_or(&self.nobodys).to_owned();
+        let overloaded = |_| ApiError::Unavailable(None);
+        let permit = timeout(PERMIT_TIMEOUT, self.permits.clone().acquire_owned())
+            .await
+            .map_err(overloaded)?;
+        let exists = hash.is_some();
+        let hash = hash.unwrap_or(&self.decoy).to_owned();
         let password = password.to_owned();
-        let right = spawn_blocking(move || {
-            // The turn ends with the work, even where the client has gone away.
-            let _turn = turn;
-            is_right(&password, &hash)
+        let verification = spawn_blocking(move || {
+            // Holds the permit until the end, even if the client has disconnected.
+            let _permit = permit;
+            matches(&password, &hash)
         });
-        Ok(right.await.map_err(|error| ApiError::Internal(error.into()))? && known)
+        Ok(verification.await.map_err(|error| ApiError::Internal(error.into()))? && exists)
     }
 }

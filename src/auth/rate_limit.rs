@@ -32,7 +32,7 @@ pub struct Allowance {
 }
 
 impl RateLimit {
-    /// The configured rate.
+    /// Returns the configured limit.
     ///
     /// # Errors
     /// If the settings contradict each other.
@@ -73,7 +73,7 @@ impl Buckets {
     }
 }
 
-/// The duration in seconds, rounded up, at least 1.
+/// Returns the duration in seconds, rounded up, at least 1.
 fn whole_seconds(duration: Duration) -> u64 {
     (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
 }
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn sweeping_drops_full_buckets_only() {
-        let kept = |rate| {
+        let remaining = |rate| {
             let settings = Settings::parse_from(["shortline", "--rate", rate]);
             let limit = RateLimit::from_settings(&settings).unwrap();
             let buckets = limit.0.as_ref().unwrap();
@@ -95,7 +95,7 @@ mod tests {
             limit.sweep();
             buckets.limiter.len()
         };
-        assert_eq!((kept("1000000"), kept("0.001")), (0, 1));
+        assert_eq!((remaining("1000000"), remaining("0.001")), (0, 1));
     }
 
     #[test]

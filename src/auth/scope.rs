@@ -1,4 +1,4 @@
-//! What a token may do, and how far it reaches.
+//! Scopes, and the permissions that endpoints derive from them.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +12,10 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::input::{FromMember, ValidationError, unknown};
 
-/// A right that a partner can hold and a token can carry, by CarrierX's names.
+/// A scope, named as at CarrierX. A partner has scopes; a token carries some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
-    /// Everything under `/phonenumber` that is not the operator's.
+    /// All operations under `/phonenumber` but those of `admin`.
     PhonenumberManage,
     /// Reads DID groups and short codes.
     PhonenumberRead,
@@ -25,17 +25,17 @@ pub enum Scope {
     PhonenumberUpdate,
     /// Deletes DID groups.
     PhonenumberDelete,
-    /// Lets reads under `/phonenumber` reach the partner's descendants.
+    /// Makes the objects of descendants visible to reads under `/phonenumber`.
     PhonenumberReadDescendant,
-    /// Lets reads and writes under `/phonenumber` reach the partner's descendants.
+    /// Makes the objects of descendants visible to reads and writes under `/phonenumber`.
     PhonenumberManageDescendant,
-    /// The operator: creates and deletes short codes.
+    /// Creates and deletes short codes.
     AdminManage,
-    /// The operator: creates short codes.
+    /// Creates short codes.
     AdminCreate,
-    /// The operator: deletes short codes.
+    /// Deletes short codes.
     AdminDelete,
-    /// Everything under `/partners`.
+    /// All operations under `/partners`.
     PartnersManage,
     /// Reads partners.
     PartnersRead,
@@ -43,11 +43,11 @@ pub enum Scope {
     PartnersCreate,
     /// Changes partners.
     PartnersUpdate,
-    /// Everything under `/oauth`, for all tokens.
+    /// All operations under `/oauth`, as `oauth.manage`.
     OauthManageAllTokens,
-    /// Everything under `/oauth`.
+    /// All operations under `/oauth`.
     OauthManage,
-    /// Creates tokens of sub-partners.
+    /// Issues tokens for descendants.
     OauthCreate,
     /// Reads tokens.
     OauthRead,
@@ -56,7 +56,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Every scope.
+    /// All scopes.
     pub const ALL: [Self; 19] = [
         Self::PhonenumberManage,
         Self::PhonenumberRead,
@@ -79,11 +79,11 @@ impl Scope {
         Self::OauthUpdate,
     ];
 
-    /// The scopes of a partner for which nobody named any.
+    /// The scopes of a partner that was created without any.
     pub const DEFAULT: [Self; 3] =
         [Self::PhonenumberManage, Self::OauthManage, Self::PartnersManage];
 
-    /// The name, as in a token's `scope` claim.
+    /// Returns the name, as in a token's `scope` claim.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::PhonenumberManage => "phonenumber.manage",
@@ -108,24 +108,24 @@ impl Scope {
         }
     }
 
-    /// The scope of that name.
+    /// Returns the scope of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.as_str() == name)
     }
 
-    /// The scope of the name in `value`.
+    /// Returns the scope whose name is `value`.
     fn from_value(value: &Value) -> Result<Self, ValidationError> {
-        let name = value.as_str().ok_or("must be an array of the names of scopes")?;
+        let name = value.as_str().ok_or("must be an array of scope names")?;
         Self::named(name).ok_or_else(|| Self::unknown(name).as_str().into())
     }
 
-    /// Says that no scope is called `name`, and which is called nearly so.
+    /// Returns the error message for an unknown name.
     pub fn unknown(name: &str) -> String {
         unknown("scope", name, &Self::ALL.each_ref().map(Self::as_str))
     }
 }
 
-/// The command line takes a scope by its name, and proposes the nearest one.
+/// Scopes on the command line, by name.
 impl ValueEnum for Scope {
     fn value_variants<'a>() -> &'a [Self] {
         &Self::ALL
@@ -145,41 +145,42 @@ impl PartialSchema for Scope {
     }
 }
 
-/// A set of scopes, kept as their names with blanks between them (RFC 6749, section 3.3).
+/// A set of scopes, stored as their names separated by spaces (RFC 6749, section 3.3).
 #[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
 #[schema(value_type = Vec<Scope>)]
 pub struct Scopes(String);
 
 impl Scopes {
-    /// The scopes, one by one. A name that is none of ours gives no right.
+    /// Returns the scopes. Names of other systems are ignored.
     pub fn iter(&self) -> impl Iterator<Item = Scope> + '_ {
         self.0.split(' ').filter_map(Scope::named)
     }
 
-    /// Whether `scope` is one of them.
+    /// Returns whether `scope` is in the set.
     pub fn contains(&self, scope: Scope) -> bool {
-        self.iter().any(|held| held == scope)
+        self.iter().any(|other| other == scope)
     }
 
-    /// The names, with blanks between them.
+    /// Returns the names, separated by spaces.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Says which of them are not among `allowed`; nothing where all are.
-    pub fn beyond(&self, allowed: &[Scope]) -> Option<String> {
-        let beyond: Vec<_> = self.iter().filter(|scope| !allowed.contains(scope)).collect();
-        let names = || beyond.iter().map(Scope::as_str).collect::<Vec<_>>().join(", ");
-        (!beyond.is_empty()).then(names)
+    /// Returns the names of the scopes that `allowed` does not contain, for an error message.
+    /// `None` if it contains all.
+    pub fn outside(&self, allowed: &[Scope]) -> Option<String> {
+        let outside: Vec<_> = self.iter().filter(|scope| !allowed.contains(scope)).collect();
+        let names = || outside.iter().map(Scope::as_str).collect::<Vec<_>>().join(", ");
+        (!outside.is_empty()).then(names)
     }
 }
 
-/// An array of names, each one of ours.
+/// An array of known names.
 impl FromMember for Scopes {
     fn from_member(value: Value) -> Result<Self, ValidationError> {
         let Value::Array(names) = value else {
-            return Err("must be an array of the names of scopes".into());
+            return Err("must be an array of scope names".into());
         };
         names.iter().map(Scope::from_value).collect()
     }
@@ -204,23 +205,24 @@ impl Serialize for Scopes {
     }
 }
 
-/// What an operation needs of a token. Each implementation is a type parameter of [`crate::http::Caller`].
+/// The permission that an operation requires. Implementations are type parameters of
+/// [`crate::http::Caller`].
 pub trait Permission: 'static {
-    /// The scopes of which the token must carry one; where there are none, any token will do.
+    /// The scopes of which a token must carry at least one. If empty, any valid token suffices.
     const ANY_OF: &'static [Scope];
-    /// Whether the operation reaches the descendants of the token's partner.
+    /// The condition under which the objects of descendants are visible.
     const DESCENDANTS: Descendants;
 }
 
-/// When an operation reaches the descendants of the token's partner.
+/// The condition under which the objects of the partner's descendants are visible to an operation.
 pub enum Descendants {
-    /// Whatever the token carries.
+    /// With any token.
     Always,
-    /// Where the token carries one of these scopes.
+    /// With a token that carries one of these scopes.
     With(&'static [Scope]),
 }
 
-/// Reading DID groups and short codes.
+/// Permission to read DID groups and short codes.
 pub struct PhonenumberRead;
 
 impl Permission for PhonenumberRead {
@@ -229,7 +231,7 @@ impl Permission for PhonenumberRead {
         Descendants::With(&[Scope::PhonenumberReadDescendant, Scope::PhonenumberManageDescendant]);
 }
 
-/// Creating DID groups.
+/// Permission to create DID groups.
 pub struct PhonenumberCreate;
 
 impl Permission for PhonenumberCreate {
@@ -237,7 +239,7 @@ impl Permission for PhonenumberCreate {
     const DESCENDANTS: Descendants = Descendants::With(&[Scope::PhonenumberManageDescendant]);
 }
 
-/// Changing DID groups and short codes.
+/// Permission to change DID groups and short codes.
 pub struct PhonenumberUpdate;
 
 impl Permission for PhonenumberUpdate {
@@ -245,7 +247,7 @@ impl Permission for PhonenumberUpdate {
     const DESCENDANTS: Descendants = Descendants::With(&[Scope::PhonenumberManageDescendant]);
 }
 
-/// Deleting DID groups.
+/// Permission to delete DID groups.
 pub struct PhonenumberDelete;
 
 impl Permission for PhonenumberDelete {
@@ -253,7 +255,7 @@ impl Permission for PhonenumberDelete {
     const DESCENDANTS: Descendants = Descendants::With(&[Scope::PhonenumberManageDescendant]);
 }
 
-/// The operator creating short codes.
+/// Permission to create short codes.
 pub struct AdminCreate;
 
 impl Permission for AdminCreate {
@@ -261,7 +263,7 @@ impl Permission for AdminCreate {
     const DESCENDANTS: Descendants = Descendants::Always;
 }
 
-/// The operator deleting short codes.
+/// Permission to delete short codes.
 pub struct AdminDelete;
 
 impl Permission for AdminDelete {
@@ -269,7 +271,7 @@ impl Permission for AdminDelete {
     const DESCENDANTS: Descendants = Descendants::Always;
 }
 
-/// Reading partners.
+/// Permission to read partners.
 pub struct PartnersRead;
 
 impl Permission for PartnersRead {
@@ -277,7 +279,7 @@ impl Permission for PartnersRead {
     const DESCENDANTS: Descendants = Descendants::Always;
 }
 
-/// Creating sub-partners.
+/// Permission to create sub-partners.
 pub struct PartnersCreate;
 
 impl Permission for PartnersCreate {
@@ -285,7 +287,7 @@ impl Permission for PartnersCreate {
     const DESCENDANTS: Descendants = Descendants::Always;
 }
 
-/// Changing partners.
+/// Permission to change partners.
 pub struct PartnersUpdate;
 
 impl Permission for PartnersUpdate {
@@ -293,7 +295,7 @@ impl Permission for PartnersUpdate {
     const DESCENDANTS: Descendants = Descendants::Always;
 }
 
-/// Anything that any valid token may do.
+/// Permission that every valid token gives.
 pub struct AnyToken;
 
 impl Permission for AnyToken {
@@ -301,7 +303,7 @@ impl Permission for AnyToken {
     const DESCENDANTS: Descendants = Descendants::With(&[]);
 }
 
-/// Making tokens for sub-partners.
+/// Permission to issue tokens for descendants.
 pub struct OauthCreate;
 
 impl Permission for OauthCreate {
@@ -310,7 +312,7 @@ impl Permission for OauthCreate {
     const DESCENDANTS: Descendants = Descendants::Always;
 }
 
-/// Reading tokens.
+/// Permission to read tokens.
 pub struct OauthRead;
 
 impl Permission for OauthRead {
@@ -319,7 +321,7 @@ impl Permission for OauthRead {
     const DESCENDANTS: Descendants = Descendants::Always;
 }
 
-/// Changing tokens.
+/// Permission to change tokens.
 pub struct OauthUpdate;
 
 impl Permission for OauthUpdate {
@@ -328,7 +330,7 @@ impl Permission for OauthUpdate {
     const DESCENDANTS: Descendants = Descendants::Always;
 }
 
-/// Revoking tokens.
+/// Permission to revoke tokens.
 pub struct OauthRevoke;
 
 impl Permission for OauthRevoke {

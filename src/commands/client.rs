@@ -5,7 +5,8 @@ use sqlx::PgConnection;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::{Output, cli_error, sid, within};
+use super::arguments;
+use super::output::{Output, cli_error};
 use crate::auth::{Actor, Scope};
 use crate::oauth::OauthClient;
 use crate::partners::Partner;
@@ -13,12 +14,13 @@ use crate::store;
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Make a client for a partner; its secret is shown this once
+    /// Create a client of a partner and print its secret, which cannot be shown again
     Create {
-        /// The partner whose client it will be
-        #[arg(long, value_name = "SID", value_parser = sid)]
+        /// Partner that owns the client
+        #[arg(long, value_name = "SID", value_parser = arguments::sid)]
         partner: Uuid,
-        /// A scope that its tokens can have; may be repeated [default: all scopes of the partner]
+        /// Scope that tokens of the client can carry; can be repeated [default: all scopes of the
+        /// partner]
         #[arg(long, value_name = "SCOPE")]
         scope: Vec<Scope>,
     },
@@ -34,13 +36,13 @@ pub async fn run(
         Command::Create { partner, scope } => {
             let partner: Partner =
                 store::get(&mut *connection, &operator, partner).await.map_err(cli_error)?.object;
-            let (partner_sid, scopes) = (partner.partner_sid, within(&partner, scope)?);
+            let (partner_sid, scopes) = (partner.partner_sid, arguments::scopes(&partner, scope)?);
             let (client, secret) =
                 spawn_blocking(move || OauthClient::new(partner_sid, scopes)).await??;
             let mut client =
                 store::create_one(connection, &operator, client).await.map_err(cli_error)?.object;
             client.client_secret = Some(secret);
-            output.value(&client)
+            output.document(&client)
         }
     }
 }

@@ -5,23 +5,34 @@ use clap::Subcommand;
 use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;
 
-use super::{Output, TABLES};
+use super::output::Output;
 use crate::did_groups::DidGroup;
 use crate::input::date;
 use crate::oauth::{OauthClient, OauthToken, PartnerLogin};
 use crate::partners::Partner;
 use crate::short_codes::ShortCode;
-use crate::store::{self, IntegrityReport};
+use crate::store::{self, IntegrityReport, Resource};
+
+/// The tables of all objects that have a history.
+const TABLES: [&str; 6] = [
+    Partner::TABLE,
+    OauthClient::TABLE,
+    OauthToken::TABLE,
+    PartnerLogin::TABLE,
+    DidGroup::TABLE,
+    ShortCode::TABLE,
+];
 
 #[derive(Subcommand)]
 pub enum Command {
     /// Verify every hash of the history, and every object against its newest entry
     ///
-    /// Prints a head over all entries until the date `as_of`, once the transactions that can still add
-    /// some have ended. Store it elsewhere: until retention prunes entries from before that date,
-    /// `--as-of` with the same date must print the same head again.
+    /// Prints a hash (`head`) over all entries up to a date (`as_of`), once the transactions that can
+    /// still add some have ended. Store both outside the database: with the same date in `--as-of`,
+    /// the command must print the same hash again, unless retention has deleted entries from before
+    /// that date.
     Verify {
-        /// The date up to which entries are part of the head, ISO 8601 [default: 20 seconds ago]
+        /// Date up to which the hash covers entries (ISO 8601) [default: 20 seconds ago]
         #[arg(long, value_name = "DATE", value_parser = date::parse)]
         as_of: Option<OffsetDateTime>,
     },
@@ -38,7 +49,7 @@ pub async fn run(
     let mut tx = connection.begin_with("begin isolation level repeatable read read only").await?;
     let report = verify(&mut tx, as_of.unwrap_or(settled)).await?;
     tx.commit().await?;
-    output.value(&report)?;
+    output.document(&report)?;
     let violations = report.violations.len();
     ensure!(violations == 0, "violations found: {violations}");
     Ok(())

@@ -1,4 +1,4 @@
-//! `shortline short-code import`: many short codes from a file, all or none.
+//! `shortline short-code import`: creates the short codes in a file, all or none.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{cli_error, describe_errors};
+use super::output::{cli_error, one_line};
 use crate::auth::Actor;
 use crate::error::ApiError;
 use crate::input::json::parse_object;
@@ -16,21 +16,21 @@ use crate::input::{Completeness, FromMember, Members};
 use crate::short_codes::{NewShortCode, ShortCode};
 use crate::store;
 
-/// How many short codes one statement creates.
-const CHUNK: usize = 1_000;
-/// How many bad lines are cli_error at most.
-const TOLD: usize = 20;
+/// The number of short codes that one statement creates.
+const CHUNK_SIZE: usize = 1_000;
+/// The most invalid lines that are reported individually.
+const MAX_REPORTED: usize = 20;
 
-/// A line's number, from 1, and what was made of it.
+/// The number of a line, from 1, and its content.
 type Line<T> = (u64, T);
 
-/// The members on a line, where they can be read.
-type Read = Result<Map<String, Value>, ApiError>;
+/// The members on a line.
+type Object = Result<Map<String, Value>, ApiError>;
 
-/// Creates the short codes of `file`, which belong to `partner` where the file names no other.
+/// Creates the short codes in `file`. They belong to `partner` unless the file names another one.
 ///
 /// # Errors
-/// With the number of each bad line; nothing is created then.
+/// A message with the number of each invalid line. Nothing is created then.
 pub async fn run(
     connection: &mut PgConnection,
     file: &Path,
@@ -41,17 +41,20 @@ pub async fn run(
     let text = text.trim_start_matches('\u{feff}');
     let lines = match text.trim_start().chars().next() {
         Some('{') => ndjson(text),
-        Some('[') => bail!("{} is a JSON array; NDJSON has one object a line", file.display()),
+        Some('[') => bail!(
+            "{} contains a JSON array; expected CSV or one JSON object per line (NDJSON)",
+            file.display()
+        ),
         _ => csv(text)?,
     };
-    ensure!(!lines.is_empty(), "{} holds no short code", file.display());
+    ensure!(!lines.is_empty(), "{} contains no short codes", file.display());
     let codes = check(lines, partner)?;
-    // It writes to standard error, and only to a terminal.
+    // The bar is written to standard error, and only if that is a terminal.
     let style =
         ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} short codes, {eta} left")?;
     let progress = ProgressBar::new(codes.len() as u64).with_style(style);
     let mut tx = connection.begin().await?;
-    for chunk in codes.chunks(CHUNK) {
+    for chunk in codes.chunks(CHUNK_SIZE) {
         create(&mut tx, chunk).await?;
         progress.inc(chunk.len() as u64);
     }
@@ -60,7 +63,7 @@ pub async fn run(
     Ok(codes.len())
 }
 
-/// Creates a chunk; where it is refused, finds the line that is to blame.
+/// Creates a chunk. If that fails, creates its short codes one by one to find the invalid line.
 async fn create(tx: &mut PgConnection, chunk: &[Line<ShortCode>]) -> anyhow::Result<()> {
     let operator = Actor::operator();
     let mut attempt = tx.begin().await?;
@@ -77,55 +80,57 @@ async fn create(tx: &mut PgConnection, chunk: &[Line<ShortCode>]) -> anyhow::Res
     Ok(())
 }
 
-/// Reads every line's members as a short code, or tells which cannot be.
-fn check(lines: Vec<Line<Read>>, partner: Option<Uuid>) -> anyhow::Result<Vec<Line<ShortCode>>> {
+/// Reads the members of each line as a short code.
+///
+/// # Errors
+/// A message with the number of each invalid line.
+fn check(lines: Vec<Line<Object>>, partner: Option<Uuid>) -> anyhow::Result<Vec<Line<ShortCode>>> {
     let mut codes = Vec::with_capacity(lines.len());
-    let mut bad = Vec::new();
+    let mut invalid = Vec::new();
     for (line, members) in lines {
         let code = members.and_then(|mut members| {
             if let Some(partner) = partner {
                 members.entry("partner_sid").or_insert_with(|| partner.to_string().into());
             }
             let parsed = Members::parse::<NewShortCode>(members, Completeness::Partial, false)?;
-            // Over the API it is read only; here, whoever moves keeps it.
+            // The sid is read-only in the API. Here it is accepted, so that objects of another
+            // system can retain theirs.
             let sid =
                 parsed.echoed.get("short_code_sid").cloned().map(Uuid::from_member).transpose();
-            let sid =
-                sid.map_err(|refusal| ApiError::invalid("short_code_sid", refusal.message))?;
+            let sid = sid.map_err(|error| ApiError::invalid("short_code_sid", error.message))?;
             parsed.input.build(sid.unwrap_or_else(Uuid::now_v7))
         });
         match code {
             Ok(code) => codes.push((line, code)),
-            Err(error) => bad.push(format!("line {line}: {}", describe_errors(&error.errors()))),
+            Err(error) => invalid.push(format!("line {line}: {}", one_line(&error.errors()))),
         }
     }
-    if !bad.is_empty() {
-        let more = bad.len().saturating_sub(TOLD);
-        bad.truncate(TOLD);
+    if !invalid.is_empty() {
+        let more = invalid.len().saturating_sub(MAX_REPORTED);
+        invalid.truncate(MAX_REPORTED);
         if more > 0 {
-            bad.push(format!("and {more} more bad lines"));
+            invalid.push(format!("and {more} more invalid lines"));
         }
-        bail!("nothing was imported\n{}", bad.join("\n"));
+        bail!("nothing was imported\n{}", invalid.join("\n"));
     }
     Ok(codes)
 }
 
-/// One JSON object a line.
-fn ndjson(text: &str) -> Vec<Line<Read>> {
+/// Parses one JSON object per line.
+fn ndjson(text: &str) -> Vec<Line<Object>> {
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     lines.map(|(number, line)| (number, parse_object(line.as_bytes()))).collect()
 }
 
-/// The first line names the members. An empty cell leaves its member out; `attributes` is JSON, the others are text.
-fn csv(text: &str) -> anyhow::Result<Vec<Line<Read>>> {
+/// Parses CSV. The first line names the members. The member of an empty cell is absent.
+/// `attributes` are JSON, other members are text.
+fn csv(text: &str) -> anyhow::Result<Vec<Line<Object>>> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let names = reader.headers()?.clone();
-    if let Some(twice) = names
-        .iter()
-        .enumerate()
-        .find(|(at, name)| names.iter().take(*at).any(|other| other == *name))
-    {
-        bail!("nothing was imported: the column {} stands there twice", twice.1);
+    let is_repeated =
+        |(index, name): &(usize, &str)| names.iter().take(*index).any(|other| other == *name);
+    if let Some((_, name)) = names.iter().enumerate().find(is_repeated) {
+        bail!("nothing was imported: the file has several columns `{name}`; expected one");
     }
     let mut lines = Vec::new();
     let mut number = LineNumber::new(text);
@@ -145,7 +150,7 @@ fn csv(text: &str) -> anyhow::Result<Vec<Line<Read>>> {
     Ok(lines)
 }
 
-/// Counts lines on the way through a text.
+/// Counts the lines of a text.
 struct LineNumber<'a> {
     text: &'a [u8],
     at: usize,
@@ -157,7 +162,7 @@ impl<'a> LineNumber<'a> {
         Self { text: text.as_bytes(), at: 0, number: 1 }
     }
 
-    /// The line of the record that starts at byte `start`, or after the line ends that stand there.
+    /// Returns the line of the record that starts at byte `start`, or after line ends at that byte.
     fn at(&mut self, start: usize) -> u64 {
         let line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
         let blank = self.text[start..].iter().take_while(|byte| line_end(byte)).count();

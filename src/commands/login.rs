@@ -6,7 +6,8 @@ use sqlx::{Connection, PgConnection};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::{Output, cli_error, named, sid};
+use super::arguments;
+use super::output::{Output, cli_error};
 use crate::auth::Actor;
 use crate::error::ApiError;
 use crate::input::types::Name;
@@ -16,18 +17,18 @@ use crate::store;
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Let a partner log in; the password is read from standard input
+    /// Create the login of a partner; the password is read from standard input
     Create {
-        /// The partner that logs in
-        #[arg(long, value_name = "SID", value_parser = sid)]
+        /// Partner that owns the login
+        #[arg(long, value_name = "SID", value_parser = arguments::sid)]
         partner: Uuid,
-        /// The name that it logs in by
-        #[arg(long, value_name = "NAME", value_parser = named)]
+        /// Name of the login
+        #[arg(long, value_name = "NAME", value_parser = arguments::name)]
         login: Name,
     },
-    /// Set another password; it is read from standard input
+    /// Change the password of a login; it is read from standard input
     SetPassword {
-        /// The name that the partner logs in by
+        /// Name of the login
         #[arg(long, value_name = "NAME")]
         login: String,
     },
@@ -62,7 +63,7 @@ async fn create(
     };
     store::update_within(&mut tx, &operator, partner_sid, set).await.map_err(cli_error)?;
     tx.commit().await?;
-    output.value(&login.object)
+    output.document(&login.object)
 }
 
 async fn set_password(
@@ -72,15 +73,17 @@ async fn set_password(
 ) -> anyhow::Result<()> {
     let sid = sqlx::query_scalar("select sid from partner_logins where login = $1").bind(name);
     let sid: Option<Uuid> = sid.fetch_optional(&mut *connection).await?;
-    let (sid, password) = (sid.context("no such login")?, read_password()?);
+    let (sid, password) =
+        (sid.with_context(|| format!("the login `{name}` does not exist"))?, read_password()?);
     let set = |login: &mut PartnerLogin| login.set_password(&password).map_err(ApiError::Internal);
     let login =
         store::update_within(connection, &Actor::operator(), sid, set).await.map_err(cli_error)?;
-    output.value(&login.object)
+    output.document(&login.object)
 }
 
 fn read_password() -> anyhow::Result<Password> {
-    let text = std::io::read_to_string(std::io::stdin()).context("the password cannot be read")?;
+    let text = std::io::read_to_string(std::io::stdin())
+        .context("cannot read the password from standard input")?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     Password::new(line.strip_suffix('\r').unwrap_or(line))
 }

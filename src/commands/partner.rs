@@ -5,7 +5,8 @@ use clap::{ArgAction, Subcommand};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{Output, cli_error, named, sid};
+use super::arguments;
+use super::output::{Output, cli_error};
 use crate::auth::{Actor, Scope};
 use crate::input::types::Name;
 use crate::partners::{Partner, Status};
@@ -15,36 +16,41 @@ use crate::store;
 pub enum Command {
     /// Create a partner
     Create {
-        /// What it is called
-        #[arg(long, value_parser = named)]
+        /// Name of the partner
+        #[arg(long, value_parser = arguments::name)]
         name: Name,
-        /// The partner it belongs to
-        #[arg(long, value_name = "SID", value_parser = sid)]
+        /// Partner above the new one in the tree [default: none]
+        #[arg(long, value_name = "SID", value_parser = arguments::sid)]
         parent: Option<Uuid>,
-        /// A scope that its tokens can have; may be repeated [default: phonenumber.manage oauth.manage partners.manage]
+        /// Scope that tokens of the partner can carry; can be repeated [default: phonenumber.manage
+        /// oauth.manage partners.manage]
         #[arg(long, value_name = "SCOPE")]
         scope: Vec<Scope>,
-        /// The sid that it gets [default: a new one]
-        #[arg(long, value_parser = sid)]
+        /// Sid of the partner [default: a new one]
+        #[arg(long, value_parser = arguments::sid)]
         sid: Option<Uuid>,
     },
-    /// List all partners, in the order of their creation
+    /// List all partners in the order of creation
     List,
-    /// Refuse every token of a partner and of its descendants
+    /// Reject all tokens of a partner and its descendants
     Suspend {
-        #[arg(value_parser = sid)]
+        #[arg(value_parser = arguments::sid)]
         sid: Uuid,
     },
-    /// Accept them again
+    /// Accept the tokens of a suspended partner again
     Activate {
-        #[arg(value_parser = sid)]
+        #[arg(value_parser = arguments::sid)]
         sid: Uuid,
     },
-    /// Whether every change of the partner's objects must say which version it is for (If-Match; else 428)
+    /// Require If-Match for writes to objects of a partner, or stop requiring it
     RequireIfMatch {
-        #[arg(value_parser = sid)]
+        #[arg(value_parser = arguments::sid)]
         sid: Uuid,
-        #[arg(value_name = "on|off", action = ArgAction::Set, value_parser = BoolishValueParser::new())]
+        #[arg(
+            value_name = "on|off",
+            action = ArgAction::Set,
+            value_parser = BoolishValueParser::new()
+        )]
         required: bool,
     },
 }
@@ -65,7 +71,7 @@ pub async fn run(
             let partner =
                 store::create_one(&mut tx, &Actor::operator(), partner).await.map_err(cli_error)?;
             tx.commit().await?;
-            output.value(&partner.object)
+            output.document(&partner.object)
         }
         Command::List => {
             let partners =
@@ -76,29 +82,29 @@ pub async fn run(
             )
         }
         Command::Suspend { sid } => {
-            set(connection, sid, output, |partner| partner.status = Status::Suspended).await
+            update(connection, sid, output, |partner| partner.status = Status::Suspended).await
         }
         Command::Activate { sid } => {
-            set(connection, sid, output, |partner| partner.status = Status::Active).await
+            update(connection, sid, output, |partner| partner.status = Status::Active).await
         }
         Command::RequireIfMatch { sid, required } => {
-            set(connection, sid, output, |partner| partner.requires_if_match = required).await
+            update(connection, sid, output, |partner| partner.requires_if_match = required).await
         }
     }
 }
 
-async fn set(
+async fn update(
     connection: &mut PgConnection,
     sid: Uuid,
     output: Output,
-    set: impl FnOnce(&mut Partner),
+    change: impl FnOnce(&mut Partner),
 ) -> anyhow::Result<()> {
     let change = |partner: &mut Partner| {
-        set(partner);
+        change(partner);
         Ok(())
     };
     let partner = store::update_within(connection, &Actor::operator(), sid, change)
         .await
         .map_err(cli_error)?;
-    output.value(&partner.object)
+    output.document(&partner.object)
 }

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Output, cli_error, import, sid};
+use super::output::{Output, cli_error};
+use super::{arguments, import};
 use crate::auth::Actor;
 use crate::input::{Completeness, Members};
 use crate::short_codes::NewShortCode;
@@ -17,34 +18,34 @@ use crate::store;
 pub enum Command {
     /// Create a short code
     Create {
-        /// The partner that owns it
-        #[arg(long, value_name = "SID", value_parser = sid)]
+        /// Partner that owns the short code
+        #[arg(long, value_name = "SID", value_parser = arguments::sid)]
         partner: Uuid,
-        /// The number, 3 to 8 digits
+        /// Number, 3 to 8 digits
         #[arg(long)]
         short_code: String,
-        /// The country whose number it is [default: USA]
+        /// Country of the number (ISO 3166-1 alpha-3) [default: USA]
         #[arg(long)]
         country_code: Option<String>,
-        /// The state that it belongs to
+        /// State of the number
         #[arg(long)]
         state: Option<String>,
-        /// What it is called [default: N/A]
+        /// Name of the short code [default: N/A]
         #[arg(long)]
         name: Option<String>,
-        /// The DID group that it belongs to
-        #[arg(long, value_name = "SID", value_parser = sid)]
+        /// DID group of the short code
+        #[arg(long, value_name = "SID", value_parser = arguments::sid)]
         did_group: Option<Uuid>,
-        /// The sid that it gets [default: a new one]
-        #[arg(long, value_parser = sid)]
+        /// Sid of the short code [default: a new one]
+        #[arg(long, value_parser = arguments::sid)]
         sid: Option<Uuid>,
     },
-    /// Create the short codes of a file, all or none
+    /// Create the short codes in a file, all or none
     Import {
-        /// CSV with a line of names, or NDJSON; names as in the API
+        /// CSV file with a header, or NDJSON file; members are named as in the API
         file: PathBuf,
-        /// The partner that owns those for which the file names none
-        #[arg(long, value_name = "SID", value_parser = sid)]
+        /// Partner that owns the short codes for which the file names no partner
+        #[arg(long, value_name = "SID", value_parser = arguments::sid)]
         partner: Option<Uuid>,
     },
 }
@@ -73,14 +74,12 @@ pub async fn run(
             let code = parsed.input.build(sid.unwrap_or_else(Uuid::now_v7)).map_err(cli_error)?;
             let code =
                 store::create_one(connection, &Actor::operator(), code).await.map_err(cli_error)?;
-            output.value(&code.object)
+            output.document(&code.object)
         }
         Command::Import { file, partner } => {
             let created = import::run(connection, &file, partner).await?;
-            output.say(
-                &serde_json::json!({"created": created}),
-                &format!("created {created} short codes"),
-            )
+            let sentence = format!("created {created} short codes");
+            output.sentence(&json!({"created": created}), &sentence)
         }
     }
 }

@@ -6,7 +6,8 @@ use clap::Subcommand;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Output, cli_error, sid, within};
+use super::arguments;
+use super::output::{Output, cli_error};
 use crate::auth::{Actor, Keys, Scope};
 use crate::oauth::{DEFAULT_EXPIRES_IN, MAX_EXPIRES_IN, OauthToken};
 use crate::partners::Partner;
@@ -15,15 +16,15 @@ use crate::store;
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Make a token for a partner; its secret is shown this once
+    /// Issue a token for a partner and print its secret, which cannot be shown again
     Issue {
-        /// The partner whose token it will be
-        #[arg(long, value_name = "SID", value_parser = sid)]
+        /// Partner of the token
+        #[arg(long, value_name = "SID", value_parser = arguments::sid)]
         partner: Uuid,
-        /// A scope that it carries; may be repeated [default: all scopes of the partner]
+        /// Scope that the token carries; can be repeated [default: all scopes of the partner]
         #[arg(long, value_name = "SCOPE")]
         scope: Vec<Scope>,
-        /// How long it lives
+        /// Lifetime of the token
         #[arg(
             long,
             value_name = "SECONDS",
@@ -31,15 +32,15 @@ pub enum Command {
             value_parser = clap::value_parser!(u64).range(1..=MAX_EXPIRES_IN)
         )]
         expires_in: u64,
-        /// Make a random UUID in place of a JWT
+        /// Issue a random UUID instead of a JWT
         #[arg(long)]
         opaque: bool,
     },
-    /// List all tokens, in the order of their creation
+    /// List all tokens in the order of creation
     List,
-    /// End a token
+    /// Revoke a token
     Revoke {
-        #[arg(value_parser = sid)]
+        #[arg(value_parser = arguments::sid)]
         token_sid: Uuid,
     },
 }
@@ -55,7 +56,7 @@ pub async fn run(
         Command::Issue { partner, scope, expires_in, opaque } => {
             let partner: Partner =
                 store::get(&mut *connection, &operator, partner).await.map_err(cli_error)?.object;
-            let scopes = within(&partner, scope)?;
+            let scopes = arguments::scopes(&partner, scope)?;
             let keys = Keys::from_settings(settings)?;
             let format = if opaque { TokenFormat::Opaque } else { settings.token_format };
             let lifetime = Duration::from_secs(expires_in);
@@ -64,7 +65,7 @@ pub async fn run(
             let mut token =
                 store::create_one(connection, &operator, token).await.map_err(cli_error)?.object;
             token.access_token = Some(secret);
-            output.value(&token)
+            output.document(&token)
         }
         Command::List => {
             let tokens =
@@ -82,7 +83,7 @@ pub async fn run(
             let token = store::update_within(connection, &operator, token_sid, revoke)
                 .await
                 .map_err(cli_error)?;
-            output.value(&token.object)
+            output.document(&token.object)
         }
     }
 }

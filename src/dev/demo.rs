@@ -1,4 +1,4 @@
-//! The demo data: what makes the samples on CarrierX's pages work when only the host is changed.
+//! The demo data, with which the samples of CarrierX's documentation work on this host.
 
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
@@ -16,20 +16,20 @@ use crate::partners::Partner;
 use crate::short_codes::NewShortCode;
 use crate::store;
 
-/// What the samples name.
+/// The token and the objects in the samples.
 pub struct Sample {
-    /// The bearer token of both.
+    /// The bearer token of both samples.
     pub token: &'static str,
-    /// The DID group of the first, and its owner.
+    /// The DID group of "Update DID Group", and its owner.
     pub did_group_sid: Uuid,
     did_group_partner_sid: Uuid,
-    /// The short code of the second, its group and the owner of both.
+    /// The short code of "Update Short Code", its group and the owner of both.
     short_code_sid: Uuid,
     short_code_group_sid: Uuid,
     short_code_partner_sid: Uuid,
 }
 
-/// From "Update DID Group" and "Update Short Code".
+/// The values in the samples.
 pub const SAMPLE: Sample = Sample {
     token: "5ebc03d6-8b2b-44ad-bf65-72d4f1491dda",
     did_group_sid: uuid!("41e21049-e5eb-433c-a93d-d57417b1863c"),
@@ -39,13 +39,14 @@ pub const SAMPLE: Sample = Sample {
     short_code_partner_sid: uuid!("b9ba2c8b-2368-4a0b-9ba0-866ff2618417"),
 };
 
-/// The partner that both owners belong to, whose token reaches both. The samples do not name it.
+/// The partner above both owners. The token belongs to it, so that it can see the objects of both.
+/// The samples do not name this partner.
 const CARRIER: Uuid = uuid!("c0ffee00-0000-4000-8000-000000000001");
 
-/// Loads the demo data, unless it is there.
+/// Creates the demo data if it does not exist.
 ///
 /// # Errors
-/// Where the database is away.
+/// If the database is not available.
 pub async fn load(connection: &mut PgConnection) -> anyhow::Result<()> {
     match store::get::<Partner>(&mut *connection, &Actor::operator(), CARRIER).await {
         Ok(_) => Ok(()),
@@ -67,10 +68,9 @@ async fn create(connection: &mut PgConnection) -> Result<(), ApiError> {
         Partner::new(&mut tx, CARRIER, None, name("Demo carrier"), carrier_scopes.collect())
             .await?;
     store::create_one(&mut tx, &operator, carrier).await?;
-    for (sid, with_oauth_code) in children {
+    for (sid, partner_name) in children {
         let scopes = Scope::DEFAULT.into_iter().collect();
-        let partner =
-            Partner::new(&mut tx, sid, Some(CARRIER), name(with_oauth_code), scopes).await?;
+        let partner = Partner::new(&mut tx, sid, Some(CARRIER), name(partner_name), scopes).await?;
         store::create_one(&mut tx, &operator, partner).await?;
     }
 
@@ -78,7 +78,7 @@ async fn create(connection: &mut PgConnection) -> Result<(), ApiError> {
         [Scope::PhonenumberManage, Scope::PhonenumberManageDescendant].into_iter().collect();
     let (now, century) = (date::now(), Duration::days(36_500));
     let token =
-        OauthToken::known(Uuid::now_v7(), CARRIER, scopes, SAMPLE.token, now, now + century);
+        OauthToken::with_secret(Uuid::now_v7(), CARRIER, scopes, SAMPLE.token, now, now + century);
     store::create_one(&mut tx, &operator, token).await?;
 
     let groups = vec![

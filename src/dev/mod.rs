@@ -1,4 +1,4 @@
-//! `shortline dev`: the service with a PostgreSQL of its own and the data of CarrierX's samples.
+//! `shortline dev`: the service with a private PostgreSQL and the data of CarrierX's samples.
 
 mod demo;
 mod postgres;
@@ -17,17 +17,17 @@ use crate::settings::Settings;
 use crate::startup::Application;
 use crate::store;
 
-/// Runs the service on a PostgreSQL of its own until it is told to stop.
+/// Runs the service on a private PostgreSQL until a signal stops it.
 ///
 /// # Errors
-/// Where PostgreSQL is not installed, the folder is in use or the address is taken.
+/// If PostgreSQL is not installed, or the folder or the address is in use.
 pub async fn run(
     mut settings: Settings,
     ephemeral: bool,
     data: Option<PathBuf>,
 ) -> anyhow::Result<()> {
     if settings.database_url().is_ok() {
-        eprintln!("shortline dev never uses DATABASE_URL: it runs on a PostgreSQL of its own.");
+        eprintln!("shortline dev never uses DATABASE_URL: it runs a private PostgreSQL");
     }
     if settings.jwt_secret()?.is_none() && settings.jwt_keys()?.is_none() {
         settings.set_jwt_secret(format!("{}{}", Uuid::new_v4(), Uuid::new_v4()).into());
@@ -42,7 +42,7 @@ pub async fn run(
     let database = server.database("shortline").await?;
     let application = Application::build(&settings, database.clone()).await?;
     demo::load(&mut store::connect(&database).await?).await?;
-    // Whether anybody reads it or not.
+    // A closed standard output is not an error.
     let _ = writeln!(stdout(), "{}", welcome(&application, &server));
     application.run_until_stopped().await
 }
@@ -51,7 +51,7 @@ fn welcome(application: &Application, server: &PrivateServer) -> String {
     let (address, folder) = (application.address(), server.folder().display());
     let demo::Sample { token, did_group_sid, .. } = demo::SAMPLE;
     format!(
-        "Shortline listens on http://{address} (data in {folder}; Ctrl-C ends it). Try:\n
+        "Shortline listens on http://{address} (data in {folder}; Ctrl-C stops it). Try:\n
 curl -X PATCH 'http://{address}/core/v2/phonenumber/did_groups/{did_group_sid}' \\
   -H 'Content-Type: application/json' \\
   --data-binary '{{\"name\":\"my_did_group\"}}' \\
@@ -59,7 +59,8 @@ curl -X PATCH 'http://{address}/core/v2/phonenumber/did_groups/{did_group_sid}' 
     )
 }
 
-/// Where the data is kept: for root a folder that the server's user reaches.
+/// Returns the default folder of the data. For root, it is one that the user of the server can
+/// access.
 fn default_folder() -> anyhow::Result<PathBuf> {
     if Uid::effective().is_root() {
         return Ok("/var/lib/shortline".into());
@@ -68,7 +69,7 @@ fn default_folder() -> anyhow::Result<PathBuf> {
         .map(PathBuf::from)
         .or_else(|| Some(env::home_dir()?.join(".local/state")))
         .context(
-            "neither XDG_STATE_HOME nor HOME is set; say where to keep the data: --data DIR",
+            "neither XDG_STATE_HOME nor HOME is set; set the folder of the data with --data DIR",
         )?;
     Ok(state.join("shortline"))
 }

@@ -1,4 +1,6 @@
-//! A private PostgreSQL from the server programs of the machine, which ends when we end, however we end.
+//! A private PostgreSQL, run with the programs that are installed on the machine.
+//!
+//! It stops when this process ends for any reason, including SIGKILL.
 
 use std::env;
 use std::fs::{self, File, TryLockError};
@@ -14,15 +16,18 @@ use nix::unistd::{Uid, User};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 
-/// How long a server may take to start, or one that is going to be gone.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How long we wait for the lock of a folder: a server whose master was killed needs a moment to end.
-const LOCK_PATIENCE: Duration = Duration::from_secs(3);
-/// The server's superuser: ours alone, since nobody else reaches the socket.
+/// The longest time that a server takes to start.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// The longest wait for the lock of a folder: the server of a killed process needs some time to
+/// stop.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(3);
+/// The superuser of the server. It needs no password: only the user of the server can access the
+/// socket.
 const SUPERUSER: &str = "shortline";
 
-/// Runs the server `$1` on the cluster `$2` with its socket in `$3`, until our end of standard input closes; then removes the
-/// folder `$4`. It sees us go by exit, panic and SIGKILL alike.
+/// Runs the server `$1` on the cluster `$2` with its socket in `$3`. Stops it when standard input
+/// is closed, which the kernel does when this process ends for any reason. Then removes the folder
+/// `$4`.
 const SUPERVISOR: &str = r#"
 postgres=$1 cluster=$2 socket=$3 remove=$4
 shift 4
@@ -38,7 +43,7 @@ kill $reader 2>/dev/null
 rm -rf "$remove"
 "#;
 
-/// A running server.
+/// A running server. It stops when it is dropped.
 pub struct PrivateServer {
     supervisor: Child,
     folder: PathBuf,
@@ -46,10 +51,11 @@ pub struct PrivateServer {
 }
 
 impl PrivateServer {
-    /// Starts a server that keeps its data in `folder`.
+    /// Starts a server with its data in `folder`.
     ///
     /// # Errors
-    /// Where PostgreSQL is not installed, another server runs in the folder, or this one does not start.
+    /// If PostgreSQL is not installed, another server runs in the folder, or this one does not
+    /// start.
     pub async fn persistent(folder: &Path) -> anyhow::Result<Self> {
         let programs = Programs::find()?;
         let folder = std::path::absolute(folder)?;
@@ -58,7 +64,7 @@ impl PrivateServer {
         let log = lock(&folder)?;
         let cluster = folder.join("postgresql");
         if !cluster.exists() {
-            // Moved to its place only when it is whole.
+            // The cluster is moved to its place once it is complete.
             let unfinished = folder.join("postgresql.new");
             if unfinished.exists() {
                 fs::remove_dir_all(&unfinished)?;
@@ -66,37 +72,38 @@ impl PrivateServer {
             programs.init(&unfinished)?;
             fs::rename(&unfinished, &cluster)?;
         }
-        // Not in the folder itself, whose path may be longer than a socket's can be.
+        // The path of the folder may be too long for a socket.
         let socket = programs.user.temporary_folder()?;
         let supervisor = programs.supervise(&cluster, &socket, &socket, &[], log)?;
         Self { supervisor, folder, socket }.ready().await
     }
 
-    /// Starts a server that keeps nothing, not even for a crash of the machine.
+    /// Starts a server whose data is deleted at the end. It never waits for the disk.
     ///
     /// # Errors
-    /// Where PostgreSQL is not installed, or the server does not start.
+    /// If PostgreSQL is not installed, or the server does not start.
     pub async fn ephemeral() -> anyhow::Result<Self> {
         let programs = Programs::find()?;
         let folder = programs.user.temporary_folder()?;
         let log = lock(&folder)?;
         let cluster = folder.join("postgresql");
         programs.init(&cluster)?;
-        let hasty =
+        let no_sync =
             ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"];
-        let supervisor = programs.supervise(&cluster, &folder, &folder, &hasty, log)?;
+        let supervisor = programs.supervise(&cluster, &folder, &folder, &no_sync, log)?;
         Self { supervisor, socket: folder.clone(), folder }.ready().await
     }
 
-    /// Where the data is.
+    /// Returns the folder of the data.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The database of that name, which is created where it is not there.
+    /// Returns the options of a connection to the database of that name. Creates it if it does not
+    /// exist.
     ///
     /// # Errors
-    /// Where the server is away.
+    /// If the server is not available.
     pub async fn database(&self, name: &str) -> anyhow::Result<PgConnectOptions> {
         let mut connection = self.options("postgres").connect().await?;
         let exists: bool =
@@ -127,13 +134,16 @@ impl PrivateServer {
                     connection.close().await?;
                     return Ok(self);
                 }
-                Err(error) if started.elapsed() > PATIENCE => {
-                    return Err(error).context("PostgreSQL does not start");
+                Err(error) if started.elapsed() > START_TIMEOUT => {
+                    return Err(error).context("PostgreSQL failed to start");
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             }
             if self.supervisor.try_wait()?.is_some() {
-                bail!("PostgreSQL does not start: {}", last_lines(&self.folder.join("server.log")));
+                bail!(
+                    "PostgreSQL failed to start: {}",
+                    last_lines(&self.folder.join("server.log"))
+                );
             }
         }
     }
@@ -146,7 +156,8 @@ impl Drop for PrivateServer {
     }
 }
 
-/// The log of the server in `folder`, locked for as long as anybody of ours writes to it: one server a folder.
+/// Opens and locks the log of the server in `folder`. The lock lasts as long as a process has the
+/// file open, so a folder has at most one server.
 fn lock(folder: &Path) -> anyhow::Result<File> {
     let path = folder.join("server.log");
     let log = File::options().create(true).append(true).open(&path);
@@ -155,7 +166,7 @@ fn lock(folder: &Path) -> anyhow::Result<File> {
     loop {
         match log.try_lock() {
             Ok(()) => break,
-            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => {
+            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_TIMEOUT => {
                 std::thread::sleep(Duration::from_millis(50));
             }
             Err(TryLockError::WouldBlock) => {
@@ -181,7 +192,7 @@ fn last_lines(log: &Path) -> String {
     if read.is_ok() { text } else { format!("see {}", log.display()) }
 }
 
-/// The server programs, and the user that they run as.
+/// The programs of the server, and the user that runs them.
 struct Programs {
     folder: PathBuf,
     user: ServerUser,
@@ -203,10 +214,10 @@ impl Programs {
         Ok(Self { folder, user: ServerUser::find()? })
     }
 
-    /// Makes a cluster, which sorts text by code point.
+    /// Creates a cluster that sorts text by code point.
     fn init(&self, cluster: &Path) -> anyhow::Result<()> {
         self.user.create_folder(cluster)?;
-        let made = self
+        let initdb = self
             .command(self.folder.join("initdb"))
             .args([
                 "--no-sync",
@@ -219,18 +230,18 @@ impl Programs {
             .arg("--pgdata")
             .arg(cluster)
             .output()?;
-        if made.status.success() {
+        if initdb.status.success() {
             return Ok(());
         }
         fs::remove_dir_all(cluster)?;
-        let said = String::from_utf8_lossy(&made.stderr);
+        let message = String::from_utf8_lossy(&initdb.stderr);
         match &self.user {
-            ServerUser::Ourselves => bail!("initdb failed: {}", said.trim()),
+            ServerUser::Current => bail!("initdb failed: {}", message.trim()),
             ServerUser::Other(user) => {
                 let (name, folder) = (&user.name, cluster.display());
                 bail!(
-                    "initdb failed, as the user {name}, who must be able to enter {folder}: {}",
-                    said.trim()
+                    "initdb failed as the user {name}, which needs access to {folder}: {}",
+                    message.trim()
                 )
             }
         }
@@ -252,7 +263,7 @@ impl Programs {
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
-            // Ctrl-C is for us; the server follows.
+            // Ctrl-C must not reach the server, which stops after this process.
             .process_group(0)
             .spawn()
             .context("cannot start PostgreSQL")
@@ -260,7 +271,7 @@ impl Programs {
 
     fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
-        // Not ours, which the server's user may not be allowed to enter.
+        // The user of the server may not have access to the current folder.
         command.current_dir("/");
         if let ServerUser::Other(user) = &self.user {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
@@ -269,15 +280,18 @@ impl Programs {
     }
 }
 
-/// The first of these folders that holds the programs of a server, not only of a client.
+/// Returns the first of these folders that contains the programs of a server, not only of a client.
 fn server_programs(mut folders: impl Iterator<Item = PathBuf>) -> anyhow::Result<PathBuf> {
-    folders.find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file()).context(
-        "the server programs of PostgreSQL (initdb, postgres) are not installed; \
-         Debian, Ubuntu: apt-get install postgresql; Fedora: dnf install postgresql-server; macOS: brew install postgresql",
-    )
+    folders
+        .find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
+        .context(
+            "the server programs of PostgreSQL (initdb, postgres) are not installed; \
+         Debian, Ubuntu: apt-get install postgresql; Fedora: dnf install postgresql-server; \
+         macOS: brew install postgresql",
+        )
 }
 
-/// The newest first.
+/// Returns the folders `below` of the versions of PostgreSQL in `folder`, newest first.
 fn versions(folder: &str, below: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut versions: Vec<(u32, PathBuf)> = entries
@@ -291,21 +305,21 @@ fn versions(folder: &str, below: &str) -> Vec<PathBuf> {
     versions.into_iter().rev().map(|(_, path)| path).collect()
 }
 
-/// Whom the server runs as: PostgreSQL refuses to run as root.
+/// The user that runs the server. PostgreSQL does not run as root.
 enum ServerUser {
-    Ourselves,
+    Current,
     Other(User),
 }
 
 impl ServerUser {
     fn find() -> anyhow::Result<Self> {
         if !Uid::effective().is_root() {
-            return Ok(Self::Ourselves);
+            return Ok(Self::Current);
         }
-        let named = |name| User::from_name(name).ok().flatten();
-        let user = named("postgres").or_else(|| named("nobody"));
+        let find = |name| User::from_name(name).ok().flatten();
+        let user = find("postgres").or_else(|| find("nobody"));
         user.map(Self::Other).context(
-            "PostgreSQL does not run as root, and there is neither a user postgres nor nobody",
+            "PostgreSQL does not run as root, and the users postgres and nobody do not exist",
         )
     }
 
@@ -314,7 +328,7 @@ impl ServerUser {
         self.own(folder)
     }
 
-    /// A new folder for the server alone, with a short path.
+    /// Creates a temporary folder with a short path, to which only the server's user has access.
     fn temporary_folder(&self) -> anyhow::Result<PathBuf> {
         let folder = tempfile::Builder::new().prefix("shortline-").tempdir()?.keep();
         self.own(&folder)?;
@@ -335,11 +349,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_server_programs_it_says_in_one_line_what_to_install() {
+    fn missing_server_programs_are_an_error_of_one_line() {
         let folder = tempfile::tempdir().unwrap();
-        let said =
+        let message =
             format!("{:#}", server_programs([folder.path().to_owned()].into_iter()).unwrap_err());
-        assert!(said.contains("apt-get install postgresql") && !said.contains('\n'), "{said}");
+        assert!(message.contains("apt-get install postgresql"), "{message}");
+        assert!(!message.contains('\n'), "{message}");
         for program in ["initdb", "postgres"] {
             File::create(folder.path().join(program)).unwrap();
         }

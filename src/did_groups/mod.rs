@@ -18,20 +18,20 @@ use crate::store::{Column, Reference, Resource, bind};
 /// A named set of phone numbers with a callback URL.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, FromRow, ToSchema)]
 pub struct DidGroup {
-    /// Where events of the group's numbers are sent.
+    /// The URL to which events of the group's numbers are sent.
     #[schema(required)]
     pub callback_url: Option<CallbackUrl>,
-    /// The group's own sid.
+    /// The sid of the group.
     #[sqlx(rename = "sid")]
     pub did_group_sid: Uuid,
-    /// What the group is called.
+    /// The name.
     pub name: Name,
     /// The partner that owns the group.
     pub partner_sid: Uuid,
 }
 
 impl DidGroup {
-    /// A new group of that partner, with every member at its default.
+    /// Returns a new group of that partner with default values.
     pub fn new(partner_sid: Uuid) -> Self {
         Self {
             callback_url: None,
@@ -41,10 +41,10 @@ impl DidGroup {
         }
     }
 
-    /// Makes the changes.
+    /// Applies the changes.
     ///
     /// # Errors
-    /// None: the members of a group do not depend on each other.
+    /// None: any combination of valid members is valid.
     pub fn change(&mut self, changes: DidGroupChanges) -> Result<(), ApiError> {
         let DidGroupChanges { callback_url, name } = changes;
         callback_url.apply(&mut self.callback_url);
@@ -53,13 +53,13 @@ impl DidGroup {
     }
 }
 
-/// What an update may change of a DID group, and what a new one can be given.
+/// The changes of a DID group, or the members of a new one.
 #[derive(Clone, Debug, Default, ToSchema)]
 pub struct DidGroupChanges {
-    /// Where events of the group's numbers are sent; `null` or `""` clears it.
+    /// The URL to which events of the group's numbers are sent. `null` or `""` clears it.
     #[schema(value_type = ClearableUrl, required = false)]
     pub callback_url: Patch<CallbackUrl>,
-    /// What the group is called; cannot be cleared.
+    /// The name. It cannot be cleared.
     #[schema(value_type = Name, required = false)]
     pub name: Option<Name>,
 }
@@ -70,7 +70,7 @@ impl Input for DidGroupChanges {
     fn take(members: &mut Members) -> Option<Self> {
         Some(Self {
             callback_url: members.nullable("callback_url"),
-            name: members.optional("name"),
+            name: members.not_null("name"),
         })
     }
 }

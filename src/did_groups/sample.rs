@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-/// The group that is updated.
+/// The sid of the group in the sample.
 pub const SID: &str = "41e21049-e5eb-433c-a93d-d57417b1863c";
 
-/// The body that is sent.
+/// The body of the request.
 pub fn patch() -> Value {
     json!({"name": "my_did_group"})
 }
 
-/// The body that comes back.
+/// The body of the response.
 pub fn answer() -> Value {
     json!({
         "callback_url": null,

@@ -1,51 +1,56 @@
-//! Dates as the API tells them: ISO 8601, UTC, milliseconds, `Z`.
+//! Dates in JSON: ISO 8601, UTC, milliseconds, `Z`.
 
-use serde::Serializer;
-use serde::ser::Error;
-use time::OffsetDateTime;
-use time::UtcOffset;
-use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Iso8601;
-use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
 
-const FORMAT: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+pub(crate) use milliseconds::{option, serialize};
 
-/// For `#[serde(with = "date")]`.
-pub fn serialize<S: Serializer>(date: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
-    let text = date.to_offset(UtcOffset::UTC).format(FORMAT).map_err(S::Error::custom)?;
-    serializer.serialize_str(&text)
-}
+// The `Z` is literal: every date of the service is in UTC.
+time::serde::format_description!(
+    version = 2,
+    milliseconds,
+    OffsetDateTime,
+    "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
+);
 
-/// The same for a date that may be null.
-pub mod option {
-    use super::*;
-
-    /// For `#[serde(with = "date::option")]`.
-    pub fn serialize<S: Serializer>(
-        date: &Option<OffsetDateTime>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match date {
-            Some(date) => super::serialize(date, serializer),
-            None => serializer.serialize_none(),
-        }
-    }
-}
-
-/// Now, to the millisecond: dates are told no finer.
+/// Returns the current date without the digits below the millisecond, which JSON does not show.
 pub fn now() -> OffsetDateTime {
     let now = OffsetDateTime::now_utc();
     now.replace_millisecond(now.millisecond()).unwrap_or(now)
 }
 
-/// Reads an ISO 8601 date with its time and zone.
+/// Parses an ISO 8601 date with time and zone. The result is in UTC.
 ///
 /// # Errors
-/// One line that says so.
+/// A message that says what was expected.
 pub fn parse(text: &str) -> Result<OffsetDateTime, &'static str> {
     let date = OffsetDateTime::parse(text, &Iso8601::DEFAULT).ok();
     date.and_then(|date| date.checked_to_offset(UtcOffset::UTC))
         .filter(|date| (0..=9999).contains(&date.year()))
         .ok_or("must be an ISO 8601 date with its time and zone")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn dates_are_serialized_in_utc_with_milliseconds() {
+        let date = datetime!(2026-01-02 03:04:05.006_789 UTC);
+        let text = serialize(&date, serde_json::value::Serializer).unwrap();
+        assert_eq!(text, json!("2026-01-02T03:04:05.006Z"));
+        let text = option::serialize(&Some(date), serde_json::value::Serializer).unwrap();
+        assert_eq!(text, json!("2026-01-02T03:04:05.006Z"));
+        let null = option::serialize(&None, serde_json::value::Serializer).unwrap();
+        assert_eq!(null, json!(null));
+    }
+
+    #[test]
+    fn parsed_dates_are_in_utc() {
+        let date = parse("2026-01-02T03:04:05.006+02:00").unwrap();
+        assert_eq!((date.offset(), date), (UtcOffset::UTC, datetime!(2026-01-02 01:04:05.006 UTC)));
+    }
 }

@@ -1,34 +1,34 @@
-//! Reading a JSON object as it was written: every digit of its numbers, and nothing of ours smuggled in.
+//! Parsing of JSON objects. Numbers retain their digits.
 
 use serde_json::{Map, Value};
 
 use crate::error::{ApiError, FieldError};
 
-/// Reads a JSON object, keeping every digit of its numbers. A repeated member counts as its last value.
+/// Parses a JSON object. Of a repeated member, the last value counts.
 ///
 /// # Errors
-/// [`ApiError::BadRequest`] with line and column.
+/// [`ApiError::BadRequest`] with the line and column of the first fault.
 pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
-    let refused = |reason: String| {
+    let rejected = |reason: String| {
         let message = format!("no JSON object could be decoded: {reason}");
         Err(ApiError::BadRequest(FieldError::general(message)))
     };
-    if holds_reserved(bytes) {
-        return refused(format!("text that begins with `{RESERVED}` is reserved"));
+    if contains_reserved(bytes) {
+        return rejected(format!("strings that start with `{RESERVED}` are reserved"));
     }
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => refused("the body is no object (line 1, column 1)".to_owned()),
-        Err(error) => refused(error.to_string()),
+        Ok(_) => rejected("expected an object at line 1 column 1".to_owned()),
+        Err(error) => rejected(error.to_string()),
     }
 }
 
-/// How the names begin by which serde_json marks numbers whose digits it keeps, and JSON that it leaves as it is. Sent by a client,
-/// such a name would turn the object around it into something else.
+/// The prefix of the member names with which serde_json represents numbers and raw JSON internally.
+/// A client's object with such a name would be read as something else.
 const RESERVED: &str = "$serde_json::private::";
 
-/// Whether a string of the body begins so, plain or with escapes.
-fn holds_reserved(mut json: &[u8]) -> bool {
+/// Whether a string of the body starts with [`RESERVED`], with or without escapes.
+fn contains_reserved(mut json: &[u8]) -> bool {
     while let Some(start) = json.iter().position(|byte| *byte == b'"') {
         let string = &json[start..];
         let mut end = 1;
@@ -36,8 +36,8 @@ fn holds_reserved(mut json: &[u8]) -> bool {
             end += if *byte == b'\\' { 2 } else { 1 };
         }
         let Some(literal) = string.get(..=end) else { return false };
-        let may_hold = literal.starts_with(b"\"$") || literal.starts_with(b"\"\\");
-        if may_hold
+        let may_contain = literal.starts_with(b"\"$") || literal.starts_with(b"\"\\");
+        if may_contain
             && serde_json::from_slice::<String>(literal)
                 .is_ok_and(|text| text.starts_with(RESERVED))
         {
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_cannot_pose_as_anything_else() {
+    fn objects_with_reserved_names_are_rejected() {
         for body in [
             r#"{"attributes":{"$serde_json::private::Number":"12"}}"#,
             r#"{"attributes":{"\u0024serde_json::private::Number":"12"}}"#,
@@ -67,10 +67,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused_with_its_place() {
-        for (body, place) in [
+    fn other_bodies_are_rejected_with_line_and_column() {
+        for (body, position) in [
             ("", "line 1 column 0"),
-            ("[]", "line 1, column 1"),
+            ("[]", "line 1 column 1"),
             ("{\n\"a\":}", "line 2 column 5"),
             (r#"{"a":"\ud800"}"#, "line 1 column 13"),
             (&"[".repeat(5_000), "line 1 column 128"),
@@ -81,7 +81,7 @@ mod tests {
             match parse_object(body.as_bytes()) {
                 Err(ApiError::BadRequest(FieldError { message, .. })) => {
                     assert!(message.starts_with("no JSON object could be decoded"), "{message}");
-                    assert!(message.contains(place), "{message} for {body:.20}");
+                    assert!(message.contains(position), "{message} for {body:.20}");
                 }
                 other => panic!("{other:?} for {body:.20}"),
             }

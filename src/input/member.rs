@@ -1,11 +1,14 @@
-//! Reading one member: its value as a type, or why it is rejected.
+//! Conversion of one member's value to a type.
 
 use serde_json::Value;
 use uuid::Uuid;
 
-/// A type that a member's value can be read as.
+/// A type of members.
 pub trait FromMember: Sized {
-    /// Reads the value, or says what would be right.
+    /// Converts the value of a member.
+    ///
+    /// # Errors
+    /// [`ValidationError`] if the value is not valid.
     fn from_member(value: Value) -> Result<Self, ValidationError>;
 
     /// Whether the value means the same as `null`.
@@ -14,12 +17,12 @@ pub trait FromMember: Sized {
     }
 }
 
-/// Why a value was not taken: where inside the member (`.a.b`, or nothing), and what would be right.
+/// The error for a value that is not valid.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ValidationError {
-    /// The path below the member, with a dot before each key; empty for the member itself.
+    /// The path of the value inside the member, such as `.a.b`; empty for the member itself.
     pub path: String,
-    /// What would be right.
+    /// A description of the values that are valid.
     pub message: String,
 }
 
@@ -29,9 +32,9 @@ impl From<&str> for ValidationError {
     }
 }
 
-/// The sid in `text`: a UUID in hyphenated form, in any case.
+/// Parses a sid: a hyphenated UUID in upper or lower case.
 pub fn parse_sid(text: &str) -> Option<Uuid> {
-    // The parser also takes braces, `urn:uuid:` and no hyphens at all, each of another length.
+    // The parser also accepts braces, `urn:uuid:` and no hyphens, all of which have other lengths.
     if text.len() == 36 { text.parse().ok() } else { None }
 }
 

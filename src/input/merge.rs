@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-/// Changes `target` as `patch` says: objects merge, `null` deletes the key, everything else replaces.
+/// Applies `patch` to `target`: objects are merged, `null` deletes a key, other values replace.
 ///
-/// This is `MergePatch` of RFC 7396, section 2, where both are objects.
+/// This is `MergePatch` of RFC 7396, section 2, for two objects.
 pub fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
     for (key, value) in patch {
         match value {
@@ -34,9 +34,10 @@ mod tests {
 
     use super::*;
 
-    /// Every example of RFC 7396, appendix A, wrapped in an object: our targets and patches always are one.
+    /// The examples of RFC 7396, appendix A, each inside an object, since [`merge`] takes only
+    /// objects.
     #[test]
-    fn merges_as_in_the_appendix_of_rfc_7396() {
+    fn examples_of_rfc_7396_are_merged_as_specified() {
         let examples = [
             (json!({"a":"b"}), json!({"a":"c"}), json!({"a":"c"})),
             (json!({"a":"b"}), json!({"b":"c"}), json!({"a":"b","b":"c"})),
@@ -77,14 +78,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn merging_nothing_changes_nothing(target in object()) {
+        fn an_empty_patch_changes_nothing(target in object()) {
             let mut merged = target.clone();
             merge(&mut merged, Map::new());
             prop_assert_eq!(merged, target);
         }
 
         #[test]
-        fn merging_twice_is_merging_once(target in object(), patch in object()) {
+        fn merging_twice_equals_merging_once(target in object(), patch in object()) {
             let mut once = target;
             merge(&mut once, patch.clone());
             let mut twice = once.clone();
@@ -93,7 +94,7 @@ mod tests {
         }
 
         #[test]
-        fn merging_into_nothing_gives_the_patch(patch in object()) {
+        fn merging_into_an_empty_object_results_in_the_patch(patch in object()) {
             let mut target = Map::new();
             merge(&mut target, patch.clone());
             prop_assert_eq!(target, patch);

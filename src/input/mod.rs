@@ -1,4 +1,6 @@
-//! Input: from JSON to values that hold only what the contract accepts.
+//! Input: from JSON to values of types that contain valid data only.
+//!
+//! A value that is not valid results in a [`ValidationError`], which says what would be valid.
 
 pub mod date;
 pub mod json;

@@ -4,9 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Number;
 
-/// The number with its exponent written out, digits kept: `1.10` stays, `1e3` is `1000`, `-0` is `0`.
-///
-/// `None` where that takes more than 40 characters.
+/// Returns the number without an exponent and with all its digits: `1.10` for `1.10`, `1000` for
+/// `1e3`, `0` for `-0`. `None` if the result has more than 40 characters.
 pub fn plain_number(number: &Number) -> Option<Number> {
     const MAX_CHARACTERS: usize = 40;
     let text = number.as_str();
@@ -15,7 +14,7 @@ pub fn plain_number(number: &Number) -> Option<Number> {
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = format!("{whole}{fraction}");
     let digits = digits.trim_start_matches('0');
-    // An exponent beyond i64 moves the point out of sight, and moves nothing where every digit is 0.
+    // An exponent outside i64 exceeds the limit as any large one does, unless all digits are 0.
     let exponent: i64 =
         exponent.parse().unwrap_or(if exponent.starts_with('-') { -1_000 } else { 1_000 });
     let scale = i64::try_from(fraction.len()).ok()?.checked_sub(exponent)?.max(0);
@@ -46,13 +45,13 @@ pub fn plain_number(number: &Number) -> Option<Number> {
 mod tests {
     use super::*;
 
-    fn written_out(number: &str) -> Option<String> {
+    fn plain(number: &str) -> Option<String> {
         plain_number(&serde_json::from_str(number).unwrap()).map(|number| number.to_string())
     }
 
     #[test]
-    fn numbers_keep_value_and_digits() {
-        for (sent, kept) in [
+    fn numbers_retain_value_and_digits() {
+        for (sent, stored) in [
             ("9007199254740993", "9007199254740993"),
             ("1.10", "1.10"),
             ("1e3", "1000"),
@@ -68,16 +67,16 @@ mod tests {
             ("0.001e3", "1"),
             ("1e39", "1000000000000000000000000000000000000000"),
         ] {
-            assert_eq!(written_out(sent).as_deref(), Some(kept), "{sent}");
+            assert_eq!(plain(sent).as_deref(), Some(stored), "{sent}");
         }
     }
 
     #[test]
-    fn a_number_of_more_than_40_characters_is_refused() {
+    fn numbers_of_more_than_40_characters_are_rejected() {
         for sent in ["1e40", "1e-39", "1e131071", "1e99999999999999999999", "-1e39", "0e-100"] {
-            assert_eq!(written_out(sent), None, "{sent}");
+            assert_eq!(plain(sent), None, "{sent}");
         }
-        assert_eq!(written_out(&"9".repeat(41)), None);
-        assert_eq!(written_out(&"9".repeat(40)), Some("9".repeat(40)));
+        assert_eq!(plain(&"9".repeat(41)), None);
+        assert_eq!(plain(&"9".repeat(40)), Some("9".repeat(40)));
     }
 }

@@ -1,19 +1,19 @@
-//! The three things that a patch can say of a member.
+//! The three states of a nullable member in a patch.
 
-/// What a patch says of a member that can be null.
+/// A member of a patch that can be null.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Patch<T> {
-    /// Not mentioned: stays as it is.
+    /// The member is absent: its value does not change.
     #[default]
     Absent,
-    /// `null`: is cleared.
+    /// The member is `null`: its value is cleared.
     Null,
-    /// Becomes this.
+    /// The new value.
     Value(T),
 }
 
 impl<T> Patch<T> {
-    /// Brings `target` to what the patch says.
+    /// Changes `target` to the value in the patch.
     pub fn apply(self, target: &mut Option<T>) {
         match self {
             Self::Absent => {}
@@ -22,7 +22,7 @@ impl<T> Patch<T> {
         }
     }
 
-    /// The member of a new object, where absent means null.
+    /// Returns the value for a new object, in which an absent member is null.
     pub fn value(self) -> Option<T> {
         match self {
             Self::Absent | Self::Null => None,
@@ -39,14 +39,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn absent_changes_nothing(before: Option<u8>) {
+        fn an_absent_member_changes_nothing(before: Option<u8>) {
             let mut target = before;
             Patch::Absent.apply(&mut target);
             prop_assert_eq!(target, before);
         }
 
         #[test]
-        fn the_last_patch_decides(before: Option<u8>, value: u8) {
+        fn null_clears_and_a_value_replaces(before: Option<u8>, value: u8) {
             let mut target = before;
             Patch::Null.apply(&mut target);
             prop_assert_eq!(target, None);

@@ -1,12 +1,12 @@
-//! Error messages for unknown names, with the nearest known name as a hint.
+//! Error messages for unknown names, with the most similar known name as a hint.
 
-/// The longest name, in characters, that is compared with known names or repeated in an error.
-pub(super) const LONGEST_NAME: usize = 64;
+/// The longest name that is compared with known names or repeated in an error.
+pub(super) const MAX_NAME_LENGTH: usize = 64;
 
-/// Says that nothing is called `name`, and what is called nearly so.
+/// Returns the error message for the unknown `name` of a `what`.
 pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
-    // Far longer than any of ours, a name is near to none; and comparing it would take long.
-    if name.len() > LONGEST_NAME || known.is_empty() {
+    // A longer name resembles no known name, and the comparison takes quadratic time.
+    if name.len() > MAX_NAME_LENGTH || known.is_empty() {
         return format!("unknown {what}");
     }
     let nearest = known.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));

@@ -1,4 +1,4 @@
-//! The members that objects share, each a type that only holds what the contract accepts.
+//! The types of members. A value of such a type is valid.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -13,14 +13,14 @@ use super::merge::merge;
 use super::number::plain_number;
 use super::patch::Patch;
 
-/// An object's name: 1 to 255 characters (Unicode scalar values), none of them a control character.
+/// A name: 1 to 255 Unicode scalar values without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
 #[schema(min_length = 1, max_length = 255, pattern = r"^[^\u0000-\u001f\u007f-\u009f]+$")]
 pub struct Name(String);
 
 impl Default for Name {
-    /// What CarrierX calls an object that nobody named.
+    /// CarrierX's name of an object that was created without a name.
     fn default() -> Self {
         Self("N/A".to_owned())
     }
@@ -40,23 +40,23 @@ impl FromMember for Name {
     }
 }
 
-/// Where the traffic goes: an absolute `http` or `https` URL, kept as it was sent.
+/// An absolute `http` or `https` URL to which events are sent. It is stored as it was received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
-// What a regular expression can say of it; the parser says the rest.
+// The part of the rules that a regular expression can check.
 #[schema(format = "uri", max_length = 2048, pattern = r"^https?://[^\s@/?#\\]+([/?#\\]\S*)?$")]
 pub struct CallbackUrl(String);
 
-/// A callback URL in a request, as the OpenAPI document shows it: `null` and `""` clear it.
+/// The schema of a callback URL in a request, where `null` and `""` clear it.
 pub struct ClearableUrl;
 
 impl PartialSchema for ClearableUrl {
     fn schema() -> RefOr<Schema> {
-        let nothing = ObjectBuilder::new()
+        let cleared = ObjectBuilder::new()
             .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
             .enum_values(Some([json!(""), Value::Null]));
         let url = Ref::from_schema_name(CallbackUrl::name());
-        AnyOfBuilder::new().item(url).item(nothing).into()
+        AnyOfBuilder::new().item(url).item(cleared).into()
     }
 }
 
@@ -70,13 +70,15 @@ impl FromMember for CallbackUrl {
     fn from_member(value: Value) -> Result<Self, ValidationError> {
         match value {
             Value::String(text) if is_callback_url(&text) => Ok(Self(text)),
-            _ => Err("must be an absolute URL that starts with http:// or https://, with a host, without user info, \
-                      blanks or control characters, of at most 2048 characters"
-                .into()),
+            _ => {
+                Err("must be an absolute URL of at most 2048 characters that starts with http:// \
+                      or https://, with a host, without user info, blanks or control characters"
+                    .into())
+            }
         }
     }
 
-    /// Clients clear the URL by an empty string, too.
+    /// An empty string clears the URL, as `null` does.
     fn is_null(value: &Value) -> bool {
         value.is_null() || value == ""
     }
@@ -86,7 +88,8 @@ fn is_callback_url(text: &str) -> bool {
     let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) else {
         return false;
     };
-    // The parser forgives what a strict reader takes for another host: further slashes, a backslash, blanks, an empty user.
+    // Parsers disagree on the host of a URL with more slashes, a backslash, blanks or an empty
+    // user. This one would accept them.
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     !authority.is_empty()
         && !authority.contains(['@', '\\'])
@@ -95,7 +98,7 @@ fn is_callback_url(text: &str) -> bool {
         && Url::parse(text).is_ok_and(|url| url.has_host())
 }
 
-/// A key of the user's own: at most 255 characters.
+/// A key that the client chooses: at most 255 characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
 #[schema(max_length = 255, pattern = r"^[^\u0000]*$")]
@@ -110,14 +113,14 @@ impl FromMember for StringKey {
     }
 }
 
-/// A country, ISO 3166-1 alpha-3.
+/// The code of a country (ISO 3166-1 alpha-3).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
 #[schema(pattern = "^[A-Z]{3}$")]
 pub struct CountryCode(String);
 
 impl Default for CountryCode {
-    /// The country of a number for which nobody named one.
+    /// The country of a number that was created without a country.
     fn default() -> Self {
         Self("USA".to_owned())
     }
@@ -137,12 +140,12 @@ impl FromMember for CountryCode {
             {
                 Ok(Self(text))
             }
-            _ => Err("must be a country's three capital letters (ISO 3166-1 alpha-3)".into()),
+            _ => Err("must be a country code of three capital letters (ISO 3166-1 alpha-3)".into()),
         }
     }
 }
 
-/// The free-form, nested object of a short code or a partner.
+/// A free-form JSON object: the attributes of a short code or a partner.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
 #[schema(value_type = Object)]
@@ -150,12 +153,14 @@ pub struct Attributes(Json<Map<String, Value>>);
 
 impl Attributes {
     const MAX_BYTES: usize = 64 * 1024;
-    const MAX_LEVELS: usize = 32;
+    const MAX_DEPTH: usize = 32;
 
-    /// Brings the attributes to what the patch says: merged (RFC 7396) or, with [`Nested::Replace`], replaced whole.
+    /// Changes the attributes as the patch says. `nested` selects between a merge and a
+    /// replacement.
     ///
     /// # Errors
-    /// A refusal where the outcome would be too large or too deep; the attributes are then of no more use.
+    /// [`ValidationError`] if the result is too large or nested too deep. The attributes are
+    /// changed nevertheless, and must not be stored.
     pub fn apply(&mut self, patch: Patch<Self>, nested: Nested) -> Result<(), ValidationError> {
         match (patch, nested) {
             (Patch::Absent, _) => return Ok(()),
@@ -163,7 +168,7 @@ impl Attributes {
             (Patch::Value(new), Nested::Replace) => *self = new,
             (Patch::Value(new), Nested::Merge) => merge(&mut self.0, new.0.0),
         }
-        if levels(self.0.values()) > Self::MAX_LEVELS {
+        if depth(self.0.values()) > Self::MAX_DEPTH {
             return Err("must be nested at most 32 levels deep".into());
         }
         if serde_json::to_string(&self.0).map_or(usize::MAX, |text| text.len()) > Self::MAX_BYTES {
@@ -173,17 +178,17 @@ impl Attributes {
     }
 }
 
-/// Where events go, by their kind: each an absolute `http` or `https` URL.
+/// The callback URLs of a partner, by kind of event.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
 #[schema(value_type = std::collections::BTreeMap<String, CallbackUrl>)]
 pub struct Callbacks(Attributes);
 
 impl Callbacks {
-    /// Brings the callbacks to what the patch says, as [`Attributes::apply`] does. A `null` always means no URL.
+    /// Changes the callbacks as [`Attributes::apply`] does. A `null` deletes a URL in both modes.
     ///
     /// # Errors
-    /// A refusal where there would be too many.
+    /// [`ValidationError`] if the result is too large.
     pub fn apply(&mut self, patch: Patch<Self>, nested: Nested) -> Result<(), ValidationError> {
         let patch = match patch {
             Patch::Absent => Patch::Absent,
@@ -203,20 +208,20 @@ impl FromMember for Callbacks {
             if CallbackUrl::is_null(url) {
                 *url = Value::Null;
             } else {
-                CallbackUrl::from_member(url.clone()).map_err(|refusal| refusal.below(kind))?;
+                CallbackUrl::from_member(url.clone()).map_err(|error| error.below(kind))?;
             }
         }
         Ok(Self(Attributes(Json(members))))
     }
 }
 
-/// What a sent nested object does to the stored one.
+/// The effect of a nested object in a request on the stored one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Nested {
-    /// It is merged into it.
+    /// Merges it into the stored one (RFC 7396).
     #[default]
     Merge,
-    /// It takes its place, literal nulls included.
+    /// Replaces the stored one. Nulls inside it are stored.
     Replace,
 }
 
@@ -224,44 +229,45 @@ impl FromMember for Attributes {
     fn from_member(value: Value) -> Result<Self, ValidationError> {
         let Value::Object(mut members) = value else { return Err("must be an object".into()) };
         for (key, value) in &mut members {
-            write_numbers_out(value).map_err(|refusal| refusal.below(key))?;
+            normalize_numbers(value).map_err(|error| error.below(key))?;
         }
         Ok(Self(Json(members)))
     }
 }
 
 impl ValidationError {
+    /// The same error for the value that contains this one under `key`.
     fn below(mut self, key: &str) -> Self {
         self.path.insert_str(0, &format!(".{key}"));
         self
     }
 }
 
-/// How many levels an object or array with these items has.
-fn levels<'a>(items: impl Iterator<Item = &'a Value>) -> usize {
+/// The depth of an object or array with these items.
+fn depth<'a>(items: impl Iterator<Item = &'a Value>) -> usize {
     let below = items.map(|item| match item {
-        Value::Array(items) => levels(items.iter()),
-        Value::Object(members) => levels(members.values()),
+        Value::Array(items) => depth(items.iter()),
+        Value::Object(members) => depth(members.values()),
         _ => 0,
     });
     1 + below.max().unwrap_or(0)
 }
 
-/// Gives every number the form that `jsonb` keeps.
-fn write_numbers_out(value: &mut Value) -> Result<(), ValidationError> {
+/// Replaces every number by the form that `jsonb` stores.
+fn normalize_numbers(value: &mut Value) -> Result<(), ValidationError> {
     match value {
         Value::Number(number) => {
             *number = plain_number(number)
-                .ok_or("a number must have at most 40 characters when written out")?;
+                .ok_or("numbers must have at most 40 characters without an exponent")?;
         }
         Value::Array(items) => {
             for (index, item) in items.iter_mut().enumerate() {
-                write_numbers_out(item).map_err(|refusal| refusal.below(&index.to_string()))?;
+                normalize_numbers(item).map_err(|error| error.below(&index.to_string()))?;
             }
         }
         Value::Object(members) => {
             for (key, member) in members {
-                write_numbers_out(member).map_err(|refusal| refusal.below(key))?;
+                normalize_numbers(member).map_err(|error| error.below(key))?;
             }
         }
         Value::Null | Value::Bool(_) | Value::String(_) => {}

@@ -1,4 +1,4 @@
-//! OAuth clients: the programs of a partner that ask for tokens.
+//! OAuth clients: the programs of a partner that request tokens.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -11,31 +11,31 @@ use crate::input::date;
 use crate::partners::Partner;
 use crate::store::{Column, Resource, bind};
 
-/// A program that asks for tokens. Its secret is shown once, when it is made.
+/// A program that requests tokens. Its secret is shown once, at its creation.
 #[derive(Clone, Debug, PartialEq, Serialize, FromRow)]
 pub struct OauthClient {
-    /// Its own sid.
+    /// The sid of the client.
     #[sqlx(rename = "sid")]
     pub client_id: Uuid,
-    /// The secret itself, on the day it is made; `null` later.
+    /// The secret, at the creation only; otherwise `null`.
     #[sqlx(skip)]
     pub client_secret: Option<String>,
-    /// When it was made.
+    /// The date of creation.
     #[serde(with = "date")]
     pub date_created: OffsetDateTime,
-    /// The partner whose it is.
+    /// The partner that owns the client.
     pub partner_sid: Uuid,
-    /// The scopes that its tokens can have.
+    /// The scopes that tokens of the client can carry.
     pub scopes: Scopes,
     #[serde(skip)]
     secret_hash: String,
 }
 
 impl OauthClient {
-    /// A new client and its secret. Takes the time of hashing.
+    /// Returns a new client and its secret. Hashes the secret, which is slow by design.
     ///
     /// # Errors
-    /// Where the machine has no randomness.
+    /// If the operating system provides no random numbers.
     pub fn new(partner_sid: Uuid, scopes: Scopes) -> anyhow::Result<(Self, String)> {
         let secret = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let client = Self {
@@ -49,7 +49,7 @@ impl OauthClient {
         Ok((client, secret))
     }
 
-    /// The PHC string of its secret.
+    /// Returns the PHC string of the secret.
     pub(super) fn secret_hash(&self) -> &str {
         &self.secret_hash
     }

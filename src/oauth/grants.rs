@@ -73,7 +73,7 @@ impl TokenRequest {
     /// `invalid_scope` that names those which are not to be had.
     fn within(&self, held: &[Scope]) -> Result<Scopes, ApiError> {
         let Some(asked) = &self.scopes else { return Ok(held.iter().copied().collect()) };
-        match asked.beyond(held) {
+        match asked.outside(held) {
             None => Ok(asked.clone()),
             Some(beyond) => Err(invalid_scope(format!("is not to be had: {beyond}"))),
         }
@@ -289,7 +289,9 @@ impl Grants {
         &self,
         partner_sid: Uuid,
     ) -> Result<Option<Vec<Scope>>, ApiError> {
-        Ok(PartnerAncestry::of(&self.db, partner_sid).await?.and_then(PartnerAncestry::effective))
+        Ok(PartnerAncestry::of(&self.db, partner_sid)
+            .await?
+            .and_then(PartnerAncestry::effective_scopes))
     }
 
     async fn issue(

@@ -1,4 +1,6 @@
-//! Logins: the names and passwords of partners.
+//! Logins: the user names and passwords of partners.
+//!
+//! Functions that hash fail if the operating system provides no random numbers.
 
 use anyhow::ensure;
 use serde::Serialize;
@@ -14,47 +16,50 @@ use crate::input::types::Name;
 use crate::partners::Partner;
 use crate::store::{Column, Resource, bind};
 
-/// A password that is not too short: 12 characters at least, 1,024 bytes at most.
+/// A password of at least 12 characters and at most 1,024 bytes, without control characters.
 pub struct Password(String);
 
 impl Password {
-    /// The password in that text.
+    /// Checks a password.
     ///
     /// # Errors
-    /// Where it is too short or too long, or holds what no form can send.
+    /// If the password is too short or too long, or contains control characters.
     pub fn new(text: &str) -> anyhow::Result<Self> {
-        ensure!(text.chars().count() >= 12, "a password has at least 12 characters");
-        ensure!(text.len() <= 1_024, "a password has at most 1024 bytes");
-        ensure!(!text.contains(char::is_control), "a password has no control characters");
+        ensure!(text.chars().count() >= 12, "the password must have at least 12 characters");
+        ensure!(text.len() <= 1_024, "the password must have at most 1024 bytes");
+        ensure!(
+            !text.contains(char::is_control),
+            "the password must not contain control characters"
+        );
         Ok(Self(text.to_owned()))
     }
 }
 
-/// The name and password by which a partner gets tokens.
+/// The user name and password with which a partner obtains tokens.
 #[derive(Clone, Debug, PartialEq, Serialize, FromRow)]
 pub struct PartnerLogin {
-    /// When it was made.
+    /// The date of creation.
     #[serde(with = "date")]
     pub date_created: OffsetDateTime,
-    /// When its password was set.
+    /// The date of the last change of the password.
     #[serde(with = "date")]
     pub date_password_changed: OffsetDateTime,
-    /// The name, the partner's `login`.
+    /// The user name, which is the partner's `login`.
     pub login: Name,
-    /// Its own sid.
+    /// The sid of the login.
     #[sqlx(rename = "sid")]
     pub login_sid: Uuid,
-    /// The partner whose it is.
+    /// The partner that owns the login.
     pub partner_sid: Uuid,
     #[serde(skip)]
     password_hash: String,
 }
 
 impl PartnerLogin {
-    /// A new login. Takes the time of hashing.
+    /// Returns a new login. Hashes the password, which is slow by design.
     ///
     /// # Errors
-    /// Where the machine has no randomness.
+    /// As this module.
     pub fn new(partner_sid: Uuid, login: Name, password: &Password) -> anyhow::Result<Self> {
         let now = date::now();
         Ok(Self {
@@ -67,17 +72,17 @@ impl PartnerLogin {
         })
     }
 
-    /// Sets another password. Takes the time of hashing.
+    /// Changes the password. Hashes it, which is slow by design.
     ///
     /// # Errors
-    /// Where the machine has no randomness.
+    /// As this module.
     pub fn set_password(&mut self, password: &Password) -> anyhow::Result<()> {
         self.password_hash = hash_password(&password.0)?;
         self.date_password_changed = date::now();
         Ok(())
     }
 
-    /// The PHC string of its password.
+    /// Returns the PHC string of the password.
     pub(super) fn password_hash(&self) -> &str {
         &self.password_hash
     }
@@ -118,7 +123,7 @@ impl Resource for PartnerLogin {
         let conflict = |message| Some(ApiError::Conflict(FieldError::new("login", message)));
         match constraint {
             "partner_logins_login_key" => conflict("is taken"),
-            "partner_logins_partner_key" => conflict("the partner has one already"),
+            "partner_logins_partner_key" => conflict("the partner already has a login"),
             "partner_logins_partner_fkey" => {
                 Some(ApiError::invalid("partner_sid", "must be a partner"))
             }

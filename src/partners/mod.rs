@@ -1,4 +1,4 @@
-//! Partners: the tenants, a tree by `parent_sid`.
+//! Partners: the tenants. They form a tree by `parent_sid`.
 
 pub mod handlers;
 
@@ -23,14 +23,15 @@ use crate::input::types::{Attributes, Callbacks, ClearableUrl, CountryCode, Name
 use crate::input::{FromMember, Input, Members, ValidationError};
 use crate::store::{self, Column, Resource, bind};
 
-/// Whether a partner's tokens, and those of its descendants, are good for anything.
+/// The status of a partner. It determines whether the tokens of the partner and its descendants are
+/// valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(rename_all = "lowercase", type_name = "text")]
 pub enum Status {
-    /// They are.
+    /// The tokens are valid.
     Active,
-    /// They are not: 401.
+    /// The tokens are rejected with 401.
     Suspended,
 }
 
@@ -47,46 +48,46 @@ impl FromMember for Status {
 /// A tenant.
 #[derive(Clone, Debug, PartialEq, Serialize, FromRow, ToSchema)]
 pub struct Partner {
-    /// Free-form, nested.
+    /// A free-form JSON object.
     pub attributes: Attributes,
-    /// The scopes that its tokens can have.
+    /// The scopes that tokens of the partner can carry.
     pub available_scopes: Scopes,
-    /// Where events go, by their kind: `sms` among others.
+    /// Callback URLs by kind of event, such as `sms`.
     pub callbacks: Callbacks,
-    /// The company behind it.
+    /// The name of the company.
     #[schema(required)]
     pub company_name: Option<Name>,
-    /// Its country, ISO 3166-1 alpha-3.
+    /// The country (ISO 3166-1 alpha-3).
     #[schema(required)]
     pub country_code: Option<CountryCode>,
-    /// When it was created.
+    /// The date of creation.
     #[serde(with = "date")]
     pub date_created: OffsetDateTime,
-    /// Its number for humans: `CX` and 8 digits.
+    /// A short number: `CX` and 8 digits.
     pub display_id: String,
-    /// The name it logs in by.
+    /// The name of the partner's login.
     #[schema(required)]
     pub login: Option<Name>,
-    /// What it is called.
+    /// The name.
     pub name: Name,
-    /// The partner it belongs to.
+    /// The partner above this one in the tree.
     #[schema(required)]
     pub parent_sid: Option<Uuid>,
-    /// Its own sid.
+    /// The sid of the partner.
     #[sqlx(rename = "sid")]
     pub partner_sid: Uuid,
-    /// Whether its tokens are good for anything.
+    /// The status, which determines whether tokens are valid.
     pub status: Status,
-    /// Whether every change of its objects must say which version it is for; the operator sets it.
+    /// Whether writes to the partner's objects require `If-Match`. Set on the command line.
     #[serde(skip)]
     pub requires_if_match: bool,
 }
 
 impl Partner {
-    /// A new, active partner under the next number.
+    /// Returns a new, active partner. Its `display_id` is the next number of a sequence.
     ///
     /// # Errors
-    /// Where the database cannot be asked for the number.
+    /// [`ApiError::Unavailable`] if the database is not available.
     pub async fn new(
         connection: &mut PgConnection,
         sid: Uuid,
@@ -114,11 +115,11 @@ impl Partner {
         })
     }
 
-    /// Makes the changes.
+    /// Applies the changes.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] where an object would become too large or too deep, and where the change is not that party's to
-    /// make.
+    /// [`ApiError::Invalid`] if an object becomes too large or too deep, or `party` may not make a
+    /// change.
     pub fn change(
         &mut self,
         changes: PartnerChanges,
@@ -139,26 +140,26 @@ impl Partner {
         self.name = name.unwrap_or_else(|| self.name.clone());
         let attributes = self.attributes.apply(attributes, nested);
         let callbacks = self.callbacks.apply(callbacks, nested);
-        let refused = [
-            attributes.err().map(|refusal| FieldError::new("attributes", refusal.message)),
-            self.grant(available_scopes, party).err(),
-            callbacks.err().map(|refusal| FieldError::new("callbacks", refusal.message)),
+        let errors = [
+            attributes.err().map(|error| FieldError::new("attributes", error.message)),
+            self.set_scopes(available_scopes, party).err(),
+            callbacks.err().map(|error| FieldError::new("callbacks", error.message)),
             self.set_status(status, party).err(),
         ];
-        let refused: Vec<_> = refused.into_iter().flatten().collect();
-        if refused.is_empty() { Ok(()) } else { Err(ApiError::Invalid(refused)) }
+        let errors: Vec<_> = errors.into_iter().flatten().collect();
+        if errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(errors)) }
     }
 
-    fn grant(&mut self, scopes: Option<Scopes>, party: &Party) -> Result<(), FieldError> {
+    fn set_scopes(&mut self, scopes: Option<Scopes>, party: &Party) -> Result<(), FieldError> {
         let Some(scopes) = scopes.filter(|scopes| *scopes != self.available_scopes) else {
             return Ok(());
         };
-        let refused = |message| Err(FieldError::new("available_scopes", message));
-        let Party::Ancestor { scopes: held } = party else {
-            return refused(NOT_ITS_OWN.to_owned());
+        let rejected = |message| Err(FieldError::new("available_scopes", message));
+        let Party::Ancestor { scopes: grantable } = party else {
+            return rejected(ANCESTOR_ONLY.to_owned());
         };
-        if let Some(beyond) = scopes.beyond(held) {
-            return refused(format!("must be within the scopes of the ancestor, not {beyond}"));
+        if let Some(outside) = scopes.outside(grantable) {
+            return rejected(format!("must be scopes of the ancestor, which lacks {outside}"));
         }
         self.available_scopes = scopes;
         Ok(())
@@ -167,29 +168,29 @@ impl Partner {
     fn set_status(&mut self, status: Option<Status>, party: &Party) -> Result<(), FieldError> {
         let status = status.unwrap_or(self.status);
         if status != self.status && matches!(party, Party::Itself) {
-            return Err(FieldError::new("status", NOT_ITS_OWN));
+            return Err(FieldError::new("status", ANCESTOR_ONLY));
         }
         self.status = status;
         Ok(())
     }
 }
 
-const NOT_ITS_OWN: &str = "only an ancestor of the partner may change it";
+const ANCESTOR_ONLY: &str = "only an ancestor of the partner can change it";
 
-/// Who changes a partner.
+/// The relation of an actor to the partner that it changes.
 #[derive(Debug)]
 pub enum Party {
     /// The partner itself.
     Itself,
-    /// An ancestor of it.
+    /// An ancestor of the partner.
     Ancestor {
-        /// The scopes that the ancestor can give.
+        /// The scopes that the ancestor can grant.
         scopes: Vec<Scope>,
     },
 }
 
 impl Party {
-    /// The relation of the caller to the partner of that sid.
+    /// Returns the relation of the caller to the partner of that sid.
     pub fn of<P>(caller: &Caller<P>, sid: Uuid) -> Self {
         match caller.partner_sid() {
             Some(own) if own != sid => Self::Ancestor { scopes: caller.scopes().to_vec() },
@@ -198,28 +199,29 @@ impl Party {
     }
 }
 
-/// What an update may change of a partner.
+/// The changes of a partner.
 #[derive(Clone, Debug, Default, ToSchema)]
 pub struct PartnerChanges {
-    /// Merged into the stored attributes, or replacing them.
+    /// Merged into the stored attributes, or replaces them.
     #[schema(value_type = Option<Attributes>)]
     pub attributes: Patch<Attributes>,
-    /// The scopes that its tokens can have, within the ancestor's own; only an ancestor changes them.
+    /// The scopes that tokens of the partner can carry. Only an ancestor can change them, and only
+    /// to scopes of its own.
     #[schema(value_type = Scopes, required = false)]
     pub available_scopes: Option<Scopes>,
-    /// Merged into the stored callbacks, or replacing them; `null` or `""` in there deletes one.
+    /// Merged into the stored callbacks, or replaces them. A URL of `null` or `""` is deleted.
     #[schema(value_type = Option<BTreeMap<String, ClearableUrl>>)]
     pub callbacks: Patch<Callbacks>,
-    /// The company behind it.
+    /// The name of the company.
     #[schema(value_type = Option<Name>)]
     pub company_name: Patch<Name>,
-    /// Its country, ISO 3166-1 alpha-3.
+    /// The country (ISO 3166-1 alpha-3).
     #[schema(value_type = Option<CountryCode>)]
     pub country_code: Patch<CountryCode>,
-    /// What it is called; cannot be cleared.
+    /// The name. It cannot be cleared.
     #[schema(value_type = Name, required = false)]
     pub name: Option<Name>,
-    /// Whether its tokens are good for anything; only an ancestor changes it.
+    /// The status. Only an ancestor can change it.
     #[schema(value_type = Status, required = false)]
     pub status: Option<Status>,
 }
@@ -235,7 +237,7 @@ impl Input for PartnerChanges {
             callbacks: members.nullable("callbacks"),
             company_name: members.nullable("company_name"),
             country_code: members.nullable("country_code"),
-            name: members.optional("name"),
+            name: members.not_null("name"),
             status: members.omittable("status"),
         })
     }
@@ -244,9 +246,10 @@ impl Input for PartnerChanges {
 /// A sub-partner to create.
 #[derive(Debug, Default)]
 pub struct NewPartner {
-    /// The partner that it will belong to: the caller's own, where nobody says, or a descendant of that.
+    /// The partner above the new one: by default the caller's partner, otherwise one of its
+    /// descendants.
     pub parent_sid: Patch<Uuid>,
-    /// Everything else.
+    /// The other members.
     pub writable: PartnerChanges,
 }
 
@@ -254,11 +257,11 @@ impl ToSchema for NewPartner {}
 
 impl PartialSchema for NewPartner {
     fn schema() -> RefOr<Schema> {
-        let own = "The partner that it will belong to, by default the caller's own";
+        let description = "The partner above the new one, by default the caller's partner";
         let sid = ObjectBuilder::new()
             .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)))
-            .description(Some(own));
+            .description(Some(description));
         let parent = ObjectBuilder::new().property("parent_sid", sid);
         Schema::AllOf(AllOfBuilder::new().item(PartnerChanges::schema()).item(parent).build())
             .into()
@@ -276,10 +279,12 @@ impl Input for NewPartner {
 }
 
 impl NewPartner {
-    /// The partner as it will be: with the default scopes of which its parent holds, where nobody names any.
+    /// Returns the new partner. By default, it has the default scopes that are in `grantable` and
+    /// that its parent has.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] where the actor does not reach the parent, and what [`Partner::change`] refuses.
+    /// [`ApiError::Invalid`] if the parent is not visible to the actor; the errors of
+    /// [`Partner::change`].
     pub async fn build(
         self,
         connection: &mut PgConnection,
@@ -298,21 +303,21 @@ impl NewPartner {
     }
 }
 
-/// The scopes of a parent that the actor reaches.
+/// Returns the scopes of the parent, which must be visible to the actor.
 async fn parent_scopes(
     connection: &mut PgConnection,
     actor: &Actor,
     parent_sid: Option<Uuid>,
 ) -> Result<Vec<Scope>, ApiError> {
-    let unreached =
+    let not_visible =
         || ApiError::invalid("parent_sid", "must be your partner or a descendant of it");
-    let parent_sid = parent_sid.ok_or_else(unreached)?;
+    let parent_sid = parent_sid.ok_or_else(not_visible)?;
     match store::get::<Partner>(&mut *connection, actor, parent_sid).await {
-        Err(ApiError::NoItem) => Err(unreached()),
+        Err(ApiError::NoItem) => Err(not_visible()),
         Err(error) => Err(error),
         Ok(_) => {
-            let lineage = PartnerAncestry::of(connection, parent_sid).await?;
-            Ok(lineage.map(|parent| parent.scopes).unwrap_or_default())
+            let ancestry = PartnerAncestry::of(connection, parent_sid).await?;
+            Ok(ancestry.map(|ancestry| ancestry.scopes).unwrap_or_default())
         }
     }
 }
@@ -361,15 +366,15 @@ impl Resource for Partner {
         self.partner_sid
     }
 
-    /// With what the operator has set.
+    /// Adds the members that only the operator can set.
     fn snapshot(&self) -> Result<Box<RawValue>, ApiError> {
         #[derive(Serialize)]
-        struct Recorded<'a> {
+        struct Snapshot<'a> {
             #[serde(flatten)]
             partner: &'a Partner,
             requires_if_match: bool,
         }
-        let snapshot = Recorded { partner: self, requires_if_match: self.requires_if_match };
+        let snapshot = Snapshot { partner: self, requires_if_match: self.requires_if_match };
         to_raw_value(&snapshot).map_err(|error| ApiError::Internal(error.into()))
     }
 

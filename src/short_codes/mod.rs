@@ -1,4 +1,4 @@
-//! Short codes: numbers of 3 to 8 digits, each with its owner, its group and where its traffic goes.
+//! Short codes: numbers of 3 to 8 digits with a name, a callback URL and an optional DID group.
 
 pub mod handlers;
 mod sample;
@@ -19,50 +19,50 @@ use crate::input::{FromMember, Input, Members, ValidationError};
 use crate::partners::Partner;
 use crate::store::{self, Column, Resource, bind};
 
-/// A number of 3 to 8 digits that messages are sent to.
+/// A number of 3 to 8 digits to which messages are sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, FromRow, ToSchema)]
 pub struct ShortCode {
-    /// Free-form, nested.
+    /// A free-form JSON object.
     pub attributes: Attributes,
-    /// Where events of the number are sent.
+    /// The URL to which events of the number are sent.
     #[schema(required)]
     pub callback_url: Option<CallbackUrl>,
-    /// The country whose number it is, ISO 3166-1 alpha-3.
+    /// The country of the number (ISO 3166-1 alpha-3).
     pub country_code: String,
-    /// The DID group of the same owner that it belongs to.
+    /// The DID group of the number. It belongs to the same partner.
     #[schema(required)]
     pub did_group_sid: Option<Uuid>,
-    /// The place that the number belongs to.
+    /// The city or place of the number.
     #[schema(required)]
     pub locality: Option<Name>,
-    /// The location routing number (LRN) that it is routed by.
+    /// The location routing number (LRN).
     #[schema(required)]
     pub lrn_sid: Option<Uuid>,
-    /// What it is called.
+    /// The name.
     pub name: Name,
-    /// The partner that owns it.
+    /// The partner that owns the short code.
     pub partner_sid: Uuid,
-    /// The number itself, unique within its country.
+    /// The number, unique within its country.
     pub short_code: String,
-    /// The short code's own sid.
+    /// The sid of the short code.
     #[sqlx(rename = "sid")]
     pub short_code_sid: Uuid,
-    /// The state that the number belongs to.
+    /// The state of the number.
     #[schema(required)]
     pub state: Option<Name>,
-    /// A key of the user's own.
+    /// A key that the client chooses.
     #[schema(required)]
     pub string_key_1: Option<StringKey>,
-    /// Another key of the user's own.
+    /// Another key that the client chooses.
     #[schema(required)]
     pub string_key_2: Option<StringKey>,
 }
 
 impl ShortCode {
-    /// Makes the changes.
+    /// Applies the changes.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] where the attributes would become too large or too deep.
+    /// [`ApiError::Invalid`] if the attributes become too large or too deep.
     pub fn change(&mut self, changes: ShortCodeChanges, nested: Nested) -> Result<(), ApiError> {
         let ShortCodeChanges {
             attributes,
@@ -81,34 +81,32 @@ impl ShortCode {
             .apply(attributes, nested)
             .map_err(|ValidationError { message, .. }| ApiError::invalid("attributes", message))
     }
-}
 
-impl ShortCode {
-    fn number_is_taken(&self) -> FieldError {
+    fn number_in_use(&self) -> FieldError {
         let message = format!("{} is taken in {}", self.short_code, self.country_code);
         FieldError::new("short_code", message)
     }
 }
 
-/// What an update may change of a short code.
+/// The changes of a short code.
 #[derive(Clone, Debug, Default, ToSchema)]
 pub struct ShortCodeChanges {
-    /// Merged into the stored attributes, or replacing them.
+    /// Merged into the stored attributes, or replaces them.
     #[schema(value_type = Option<Attributes>)]
     pub attributes: Patch<Attributes>,
-    /// Where events of the number are sent; `null` or `""` clears it.
+    /// The URL to which events of the number are sent. `null` or `""` clears it.
     #[schema(value_type = ClearableUrl, required = false)]
     pub callback_url: Patch<CallbackUrl>,
-    /// A DID group of the same owner.
+    /// A DID group of the same partner.
     #[schema(value_type = Option<Uuid>)]
     pub did_group_sid: Patch<Uuid>,
-    /// What it is called; cannot be cleared.
+    /// The name. It cannot be cleared.
     #[schema(value_type = Name, required = false)]
     pub name: Option<Name>,
-    /// A key of the user's own.
+    /// A key that the client chooses.
     #[schema(value_type = Option<StringKey>)]
     pub string_key_1: Patch<StringKey>,
-    /// Another key of the user's own.
+    /// Another key that the client chooses.
     #[schema(value_type = Option<StringKey>)]
     pub string_key_2: Patch<StringKey>,
 }
@@ -129,7 +127,7 @@ impl Input for ShortCodeChanges {
             attributes: members.nullable("attributes"),
             callback_url: members.nullable("callback_url"),
             did_group_sid: members.nullable("did_group_sid"),
-            name: members.optional("name"),
+            name: members.not_null("name"),
             string_key_1: members.nullable("string_key_1"),
             string_key_2: members.nullable("string_key_2"),
         })
@@ -139,21 +137,21 @@ impl Input for ShortCodeChanges {
 /// A short code to create.
 #[derive(Debug, ToSchema)]
 pub struct NewShortCode {
-    /// The partner that will own it.
+    /// The partner that will own the short code.
     partner_sid: Uuid,
-    /// The number itself.
+    /// The number.
     #[schema(value_type = String, pattern = "^[0-9]{3,8}$")]
     short_code: Digits,
-    /// The country whose number it is; `USA` where nobody says.
+    /// The country of the number, by default `USA`.
     #[schema(value_type = String, required = false, pattern = "^[A-Z]{3}$")]
     country_code: Option<CountryCode>,
-    /// The place that the number belongs to.
+    /// The city or place of the number.
     #[schema(value_type = Option<Name>)]
     locality: Patch<Name>,
-    /// The location routing number (LRN) that it is routed by.
+    /// The location routing number (LRN).
     #[schema(value_type = Option<Uuid>)]
     lrn_sid: Patch<Uuid>,
-    /// The state that the number belongs to.
+    /// The state of the number.
     #[schema(value_type = Option<Name>)]
     state: Patch<Name>,
     #[serde(flatten)]
@@ -166,7 +164,7 @@ impl Input for NewShortCode {
     fn take(members: &mut Members) -> Option<Self> {
         let partner_sid = members.required("partner_sid");
         let short_code = members.required("short_code");
-        let country_code = members.optional("country_code");
+        let country_code = members.not_null("country_code");
         let locality = members.nullable("locality");
         let lrn_sid = members.nullable("lrn_sid");
         let state = members.nullable("state");
@@ -184,10 +182,10 @@ impl Input for NewShortCode {
 }
 
 impl NewShortCode {
-    /// The short code as it will be, under that sid.
+    /// Returns the new short code with that sid.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] where the attributes are too large or too deep.
+    /// [`ApiError::Invalid`] if the attributes are too large or too deep.
     pub fn build(self, short_code_sid: Uuid) -> Result<ShortCode, ApiError> {
         let Self { partner_sid, short_code, country_code, locality, lrn_sid, state, writable } =
             self;
@@ -210,11 +208,11 @@ impl NewShortCode {
         Ok(new)
     }
 
-    /// The short code as it will be, for `actor` to create.
+    /// Returns the new short code for `actor` to create.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] where the actor does not reach the owner; [`ApiError::Conflict`] where the number is taken, with the
-    /// sid of the other one where the actor reaches it.
+    /// [`ApiError::Invalid`] if the owner is not visible to the actor. [`ApiError::Conflict`] if
+    /// the number is in use, with the sid of the other short code if that is visible to the actor.
     pub async fn build_for(
         self,
         connection: &mut PgConnection,
@@ -223,7 +221,7 @@ impl NewShortCode {
         let owner =
             store::get_many::<Partner>(&mut *connection, actor, &[self.partner_sid]).await?;
         if owner.is_empty() {
-            return Err(no_such_partner());
+            return Err(unknown_partner());
         }
         let code = self.build(Uuid::now_v7())?;
         let statement = "select sid from short_codes where country_code || short_code = $1 || $2";
@@ -233,13 +231,13 @@ impl NewShortCode {
             .fetch_optional(&mut *connection)
             .await?;
         let Some(other) = other else { return Ok(code) };
-        let reached = store::get_many::<ShortCode>(connection, actor, &[other]).await?;
-        let reference_sid = reached.first().map(Resource::sid);
-        Err(ApiError::Conflict(FieldError { reference_sid, ..code.number_is_taken() }))
+        let visible = store::get_many::<ShortCode>(connection, actor, &[other]).await?;
+        let reference_sid = visible.first().map(Resource::sid);
+        Err(ApiError::Conflict(FieldError { reference_sid, ..code.number_in_use() }))
     }
 }
 
-fn no_such_partner() -> ApiError {
+fn unknown_partner() -> ApiError {
     ApiError::invalid("partner_sid", "must be a partner")
 }
 
@@ -302,8 +300,8 @@ impl Resource for ShortCode {
                 "did_group_sid",
                 "must be a DID group of the short code's owner",
             )),
-            "short_codes_partner_fkey" => Some(no_such_partner()),
-            "short_codes_number_key" => Some(ApiError::Conflict(self.number_is_taken())),
+            "short_codes_partner_fkey" => Some(unknown_partner()),
+            "short_codes_number_key" => Some(ApiError::Conflict(self.number_in_use())),
             _ => None,
         }
     }

@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-/// The short code that is updated.
+/// The sid of the short code in the sample.
 pub const SID: &str = "531f65b7-dff7-42b4-b638-597f91da9ccc";
 
-/// The body that is sent.
+/// The body of the request.
 pub fn patch() -> Value {
     json!({"name": "new shortcode name"})
 }
 
-/// The body that comes back, with the name that was sent; the page shows another one.
+/// The body of the response, with the name of the request. The page shows another name.
 pub fn answer() -> Value {
     json!({
         "attributes": {},

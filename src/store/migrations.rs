@@ -1,4 +1,4 @@
-//! Brings the database's schema up to date: refinery's migrations over sqlx's connection.
+//! Migrations of the database's schema, run by refinery over a connection of sqlx.
 
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
 use refinery_core::{Migration, Report};
@@ -10,10 +10,10 @@ mod embedded {
     refinery::embed_migrations!("migrations");
 }
 
-/// The key of the advisory lock that one starter holds while it migrates: "shortlin" in ASCII.
+/// The key of the advisory lock that an instance holds while it migrates: "shortlin" in ASCII.
 const LOCK: i64 = 0x7368_6f72_746c_696e;
 
-/// The version that the newest migration brings.
+/// Returns the version of the newest migration.
 pub fn newest() -> i32 {
     embedded::migrations::runner()
         .get_migrations()
@@ -23,27 +23,30 @@ pub fn newest() -> i32 {
         .unwrap_or_default()
 }
 
-/// Applies the migrations that are missing. Of several starters one works, the others wait.
+/// Applies the migrations that are missing. If several instances start together, one of them
+/// migrates and the others wait.
 ///
 /// # Errors
-/// Where the database is away, or its schema is not one of ours.
+/// If the database is not available, or its schema differs from that of the migrations.
 pub async fn run(mut connection: PgConnection) -> anyhow::Result<Report> {
-    // Waiting for another starter may take as long as it takes; waiting for a table must not stop its readers for long.
+    // The wait for another instance has no limit. The wait for a table must be short, since it
+    // blocks the table's readers.
     sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0")
         .execute(&mut connection)
         .await?;
     sqlx::query("select pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
     sqlx::raw_sql("set lock_timeout = '5s'").execute(&mut connection).await?;
     let mut target = Target(connection);
-    // What is missing here is newer: migrations suit the release before, which may start again beside the next one.
+    // Migrations that are unknown here belong to a newer release. They keep this release working,
+    // so it may start while the newer one runs.
     let runner = embedded::migrations::runner().set_abort_missing(false);
     let report = runner.run_async(&mut target).await;
-    // Closing the connection frees the lock.
+    // Closing the connection releases the lock.
     target.0.close().await?;
     Ok(report?)
 }
 
-/// What refinery needs of a connection.
+/// A connection with the traits that refinery requires.
 struct Target(PgConnection);
 
 impl AsyncTransaction for Target {
@@ -70,15 +73,16 @@ impl AsyncQuery<Vec<Migration>> for Target {
         rows.iter()
             .map(|row| {
                 let (applied_on, checksum): (String, String) = (row.try_get(2)?, row.try_get(3)?);
-                let applied_on = OffsetDateTime::parse(&applied_on, &Rfc3339).map_err(decoded)?;
-                let checksum = checksum.parse().map_err(decoded)?;
+                let applied_on =
+                    OffsetDateTime::parse(&applied_on, &Rfc3339).map_err(decode_error)?;
+                let checksum = checksum.parse().map_err(decode_error)?;
                 Ok(Migration::applied(row.try_get(0)?, row.try_get(1)?, applied_on, checksum))
             })
             .collect()
     }
 }
 
-fn decoded(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+fn decode_error(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
     sqlx::Error::Decode(error.into())
 }
 

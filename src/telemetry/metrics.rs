@@ -1,7 +1,8 @@
-//! What can be measured from outside, in Prometheus' text format, on a listener of its own.
+//! Metrics in the Prometheus text format, served on a separate listener.
 //!
-//! The names are those of OpenTelemetry's semantic conventions. A request costs one observation; all else is read when
-//! somebody asks. How many requests wait for a connection to the database is missing: the pool does not say.
+//! The names follow OpenTelemetry's semantic conventions. A request adds one observation; gauges
+//! are read at each scrape. The number of requests that wait for a connection is missing, because
+//! sqlx's pool does not report it.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -18,7 +19,8 @@ use prometheus::{
 
 use crate::shutdown::Shutdown;
 
-/// OpenTelemetry's buckets for the duration of a request, in seconds, and finer ones below: a read takes less than its first.
+/// The buckets of request durations in seconds: OpenTelemetry's, and smaller ones, because most
+/// reads take less than its first, 5 ms.
 const SECONDS: &[f64] = &[
     0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0,
     2.5, 5.0, 7.5, 10.0,
@@ -39,7 +41,7 @@ pub struct Usage {
 /// Returns the state of each part.
 pub type UsageSource = Box<dyn Fn() -> Vec<Usage> + Send + Sync>;
 
-/// What the service has measured since it started.
+/// The metrics since the start of the service.
 pub struct Metrics {
     registry: Registry,
     requests: HistogramVec,
@@ -51,14 +53,14 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Measures from now on.
+    /// Creates and registers the metrics.
     ///
     /// # Errors
-    /// Where two measurements are of one name: our own mistake.
+    /// If two metrics have the same name.
     pub fn new(usage: UsageSource, shutdown: Shutdown) -> prometheus::Result<Self> {
         let duration = HistogramOpts::new(
             "http_server_request_duration_seconds",
-            "Time from the head of a request to the head of its answer.",
+            "Time from the head of a request to the head of its response.",
         );
         let requests = HistogramVec::new(
             duration.buckets(SECONDS.to_vec()),
@@ -80,7 +82,7 @@ impl Metrics {
             "shortline_log_lines_dropped",
             "Log lines that were dropped because standard error was not read.",
         )?;
-        let build = Opts::new("shortline_build_info", "Always 1; the label says which build.");
+        let build = Opts::new("shortline_build_info", "Always 1. The label contains the version.");
         let build = IntGauge::with_opts(build.const_label("version", env!("CARGO_PKG_VERSION")))?;
         build.set(1);
 
@@ -104,9 +106,10 @@ impl Metrics {
         })
     }
 
-    /// Counts a request that was answered. `route` is the pattern of its path, never the path; empty where none matched.
+    /// Records a completed request. `route` is the pattern of its path, or empty if none matches;
+    /// never the path itself.
     pub fn observe(&self, method: &Method, route: &str, status: StatusCode, duration: Duration) {
-        let labels = [known(method), route, status.as_str()];
+        let labels = [method_label(method), route, status.as_str()];
         if let Ok(requests) = self.requests.get_metric_with_label_values(&labels) {
             requests.observe(duration.as_secs_f64());
         }
@@ -124,8 +127,8 @@ impl Metrics {
     }
 }
 
-/// The method by its name, where it is one that everybody knows: a client can make any number of others up.
-fn known(method: &Method) -> &'static str {
+/// Returns the name of a standard method, or `_OTHER`: clients can send any number of other names.
+fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::CONNECT => "CONNECT",
         Method::DELETE => "DELETE",
@@ -140,10 +143,10 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
-/// Serves `/metrics`, and nothing else, at `address`.
+/// Serves `/metrics` at `address`.
 ///
 /// # Errors
-/// Where the address is taken.
+/// If the address is in use.
 pub fn serve(address: SocketAddr, metrics: Data<Metrics>) -> anyhow::Result<(Server, SocketAddr)> {
     let listener = TcpListener::bind(address)
         .with_context(|| format!("cannot listen on {address} for metrics"))?;
@@ -158,10 +161,7 @@ async fn scrape(metrics: Data<Metrics>) -> HttpResponse {
     match metrics.text() {
         Ok(text) => HttpResponse::Ok().content_type(TEXT_FORMAT).body(text),
         Err(error) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "could not write the metrics"
-            );
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot encode the metrics");
             HttpResponse::InternalServerError().content_type(ContentType::plaintext()).finish()
         }
     }

@@ -1,4 +1,4 @@
-//! The log, on standard error: standard output is for the results of commands.
+//! The log. It is written to standard error, since commands print their results to standard output.
 
 pub mod metrics;
 
@@ -35,7 +35,7 @@ pub fn start(settings: &Settings) -> anyhow::Result<WorkerGuard> {
         .with_writer(writer)
         .with_env_filter(filter)
         .with_target(false)
-        // Otherwise a failure of standard error would be reported on standard error, and panic.
+        // The error of a closed standard error would be written to standard error, and panic.
         .log_internal_errors(false);
     let default = if stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
     match settings.log_format.unwrap_or(default) {
@@ -52,10 +52,10 @@ pub fn dropped_lines() -> usize {
     DROPPED.get().map_or(0, ErrorCounter::dropped_lines)
 }
 
-/// An error and what caused it, in one line. Some errors repeat their cause themselves: it is said once.
+/// Returns an error and its causes in one line. A cause that an error already contains is left out.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    successors(error.source(), |&error| error.source()).fold(error.to_string(), |said, cause| {
+    successors(error.source(), |&error| error.source()).fold(error.to_string(), |text, cause| {
         let cause = cause.to_string();
-        if said.ends_with(&cause) { said } else { format!("{said}: {cause}") }
+        if text.ends_with(&cause) { text } else { format!("{text}: {cause}") }
     })
 }

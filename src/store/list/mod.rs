@@ -1,4 +1,4 @@
-//! Lists, the same for every resource: filter, order and page.
+//! Lists of objects: filter, order and page. They are the same for every resource.
 
 mod filter;
 mod order;

@@ -9,7 +9,7 @@ pub enum Order {
     /// The order of creation.
     #[default]
     Creation,
-    /// A random order, another one for each request.
+    /// A new random order for each request.
     Shuffled,
     /// By these columns, then by sid. Nulls are last in ascending order.
     By(Vec<(&'static str, Direction)>),
@@ -29,7 +29,7 @@ impl Order {
     /// members.
     ///
     /// # Errors
-    /// A message that says what was expected.
+    /// A message that says what was found and what was expected.
     pub fn parse<R: Resource>(text: &str) -> Result<Self, String> {
         if text.trim().eq_ignore_ascii_case("shuffle") {
             return Ok(Self::Shuffled);
@@ -67,6 +67,6 @@ fn key<R: Resource>(text: &str) -> Result<(&'static str, Direction), String> {
     match (Target::of::<R>(name), words.next()) {
         (Some(target), None) if target.kind != Kind::Json => Ok((target.column, direction)),
         (_, Some(more)) => Err(format!("expected a comma or the end, found `{more}`")),
-        _ => Err(format!("cannot order by `{name}`")),
+        _ => Err(format!("cannot order by `{name}`; expected a member with a single value")),
     }
 }

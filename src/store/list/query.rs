@@ -9,14 +9,14 @@ use crate::auth::Visibility;
 use crate::store::resource::Resource;
 use crate::store::sql::columns;
 
-/// Where a page starts.
+/// The position of a page in its list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// After that number of rows.
+    /// The page starts after that number of rows.
     Offset(i64),
-    /// After the row of this sid, in the order of creation.
+    /// The page starts after the row of that sid, in the order of creation.
     After(Uuid),
-    /// So that it ends before the row of this sid, in the order of creation.
+    /// The page ends before the row of that sid, in the order of creation.
     Before(Uuid),
 }
 
@@ -27,7 +27,7 @@ pub struct Query {
     pub filter: Filter,
     /// The order of the rows.
     pub order: Order,
-    /// Where the page starts.
+    /// The position of the page.
     pub start: Start,
     /// The most rows of the page.
     pub limit: i64,
@@ -55,8 +55,8 @@ impl Query {
         }
     }
 
-    /// The statement that reads the page and one more row. `anchor` is the ordinal of the row that the
-    /// page starts after or ends before.
+    /// The statement that reads the page and one more row. `anchor` is the ordinal of the row that
+    /// the page starts after or ends before.
     pub(crate) fn page<R: Resource>(
         &self,
         visibility: Visibility,
@@ -70,8 +70,8 @@ impl Query {
         let (rows, skipped) = (self.limit + 1, self.offset());
         let mut sql = QueryBuilder::new(format!("select {columns} from "));
         match visibility {
-            // Merges a page of each partner in the subtree, so that not all rows are sorted. The inner
-            // query carries ordinals and sort keys; only the rows of the page are read whole.
+            // Merges a page of each partner in the subtree, so that not all rows are sorted. The
+            // inner query carries ordinals and sort keys; only the rows of the page are read whole.
             Visibility::Subtree(partner_sid) => {
                 sql.push(format_args!("(select {owner} as owner, ordinal as row_ordinal"))
                     .push(" from partner_tree cross join lateral (select * from ");
@@ -95,9 +95,9 @@ impl Query {
         sql
     }
 
-    /// The statement for the facts around the page: the number of rows of all pages; the ordinal of the
-    /// row that the page starts at, if it is visible; and whether rows precede that row, in the
-    /// direction of the page.
+    /// The statement that reads the position of the page: the number of rows of all pages; the
+    /// ordinal of the row that the page starts at, if it is visible; and whether rows precede that
+    /// row, in the direction of the page.
     pub(crate) fn around<R: Resource>(&self, visibility: Visibility) -> QueryBuilder<Postgres> {
         let mut sql = QueryBuilder::new("");
         let (sid, side) = match self.start {
@@ -140,9 +140,9 @@ impl Query {
         }
     }
 
-    /// The rows that meet the filter. The rows of a subtree are read one partner at a time, in a lateral
-    /// join with a limit or an aggregate, so that the planner cannot read the rows of all tenants and
-    /// discard those that are not visible.
+    /// Appends the rows that meet the filter. The rows of a subtree are read one partner at a time,
+    /// in a lateral join with a limit or an aggregate, so that the planner cannot read the rows of
+    /// all tenants and discard those that are not visible.
     fn push_rows<R: Resource>(&self, sql: &mut QueryBuilder<Postgres>, visibility: Visibility) {
         sql.push(R::TABLE).push(" where ");
         match visibility {
@@ -169,7 +169,7 @@ impl Query {
     }
 }
 
-/// The ordinal of the visible row of that sid.
+/// Appends the query for the ordinal of the row of that sid, if it is visible.
 fn push_ordinal<R: Resource>(sql: &mut QueryBuilder<Postgres>, visibility: Visibility, sid: Uuid) {
     sql.push(format_args!("select ordinal from {} where sid = ", R::TABLE)).push_bind(sid);
     match visibility {

@@ -1,4 +1,4 @@
-//! What a condition or an order refers to.
+//! The targets of conditions and orders: members, and keys inside them.
 
 use crate::store::resource::{Kind, Resource};
 
@@ -14,7 +14,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// The member of `R` called `name`, or with a key after a dot, that key inside the nested object.
+    /// Returns the target called `name`: a member of `R`, or with keys after dots, a value inside
+    /// its nested object. `None` if it cannot be compared.
     pub fn of<R: Resource>(name: &str) -> Option<Self> {
         let (member, path) =
             name.split_once('.').map_or((name, None), |(member, path)| (member, Some(path)));
@@ -22,13 +23,14 @@ impl Target {
         let path: Vec<String> =
             path.into_iter().flat_map(|path| path.split('.')).map(str::to_owned).collect();
         // A nested object compares by its keys only; no other member has keys.
-        let fits = (kind == Kind::Json) != path.is_empty() && !path.iter().any(String::is_empty);
-        fits.then_some(Self { column, path, kind })
+        let is_valid =
+            (kind == Kind::Json) != path.is_empty() && !path.iter().any(String::is_empty);
+        is_valid.then_some(Self { column, path, kind })
     }
 }
 
-/// A column as an order refers to it. A sid sorts as its text, in the same order: the index of sids
-/// covers all tenants, and a list that used it would read their rows.
+/// Returns a column as an expression to sort by. Sids sort as text, which is the same order. Their
+/// index covers all tenants, and a list that used it would read the rows of all of them.
 pub(super) fn sortable(column: &'static str) -> &'static str {
     if column == "sid" { r#"sid::text collate "C""# } else { column }
 }

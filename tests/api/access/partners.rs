@@ -123,7 +123,7 @@ fn a_new_partner_gets_no_scope_that_its_parent_lacks() {
         let requested = json!(["admin.manage", "phonenumber.manage", "partners.read"]);
         let answer =
             create(app, json!({"parent_sid": parent, "available_scopes": requested})).await;
-        assert!(answer.text.contains("not admin.manage, partners.read"), "{}", answer.text);
+        assert!(answer.text.contains("lacks admin.manage, partners.read"), "{}", answer.text);
         assert_eq!(answer.expect_error(422, INVALID), ["available_scopes"]);
         for bad in [json!("phonenumber.manage"), json!([1]), json!(["phonenumber.mange"])] {
             let answer = create(app, json!({"available_scopes": bad})).await;

@@ -205,7 +205,10 @@ fn unusable_keys_prevent_startup() {
             ],
             "no public key for",
         ),
-        (vec!["--jwt-keys", &junk], "no public key of RSA, P-256 or Ed25519"),
+        (
+            vec!["--jwt-keys", &junk],
+            "SHORTLINE_JWT_KEYS: expected PEM blocks with the label `PUBLIC KEY`, found `PRIVATE KEY`",
+        ),
         (vec!["--jwt-keys", "/nonexistent"], "cannot read /nonexistent"),
         (vec!["--jwt-secret-file", &junk], "SHORTLINE_JWT_SECRET_FILE` are both set; unset one"),
     ] {
@@ -213,6 +216,49 @@ fn unusable_keys_prevent_startup() {
         let message = format!("{:#}", rejected.err().unwrap());
         assert!(message.contains(expected), "{message}");
     }
+}
+
+#[test]
+fn a_key_file_with_another_block_prevents_startup() {
+    let public = include_str!("../keys/ed25519.pub.pem");
+    let private = include_str!("../keys/ed25519.pem");
+    let certificate = public.replace("PUBLIC KEY", "CERTIFICATE");
+    let (cut, _) = public.split_at(public.len() - 10);
+    for (flag, text, expected) in [
+        ("--jwt-keys", format!("{certificate}{public}"), "found `CERTIFICATE`"),
+        ("--jwt-keys", format!("{public}{certificate}"), "found `CERTIFICATE`"),
+        ("--jwt-keys", format!("{public}{cut}"), "without its `-----END` line"),
+        ("--jwt-keys", "no block".to_owned(), "found none"),
+        ("--jwt-signing-key", format!("{private}{public}"), "found [PRIVATE KEY, PUBLIC KEY]"),
+        ("--jwt-signing-key", public.to_owned(), "found [PUBLIC KEY]"),
+    ] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let settings = crate::support::settings(&[flag, file.path().to_str().unwrap()]);
+        let message =
+            format!("{:#}", shortline::auth::Keys::from_settings(&settings).err().unwrap());
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn several_public_keys_in_one_pem_file_verify_tokens() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let keys = concat!(
+        "Text between the blocks is allowed.\n",
+        include_str!("../keys/rsa.pub.pem"),
+        include_str!("../keys/ed25519.pub.pem"),
+    );
+    std::fs::write(file.path(), keys).unwrap();
+    check_with(&["--jwt-keys", file.path().to_str().unwrap()], async |app| {
+        for (algorithm, key) in [
+            (Algorithm::RS256, EncodingKey::from_rsa_pem(include_bytes!("../keys/rsa.pem"))),
+            (Algorithm::EdDSA, EncodingKey::from_ed_pem(include_bytes!("../keys/ed25519.pem"))),
+        ] {
+            let token = encode(&Header::new(algorithm), &claims(app), &key.unwrap()).unwrap();
+            assert_eq!(status(app, &token).await, 200, "{algorithm:?}");
+        }
+    });
 }
 
 #[test]

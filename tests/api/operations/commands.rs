@@ -168,9 +168,9 @@ fn invalid_arguments_are_named() {
                 &["partner", "create", "--name", "x", "--parent", unknown],
                 "parent_sid: must be a partner",
             ),
-            (&["partner", "suspend", unknown], "no such object"),
+            (&["partner", "suspend", unknown], "no object has this sid"),
             (&["partner", "suspend", "x"], "a sid is a hyphenated UUID"),
-            (&["token", "issue", "--partner", unknown], "no such object"),
+            (&["token", "issue", "--partner", unknown], "no object has this sid"),
             (&["token", "issue", "--partner", unknown, "--expires-in", "0"], "0 is not in"),
             (
                 &["short-code", "create", "--partner", unknown, "--short-code", "12"],
@@ -297,10 +297,16 @@ fn a_failed_import_changes_nothing_and_names_the_line() {
                 "short_code,name\r\n20000,a\r\n\r\n20001,b\r\n12,c\r\n",
                 "line 5: short_code: must be a string of 3",
             ),
-            ("short_code,short_code\n20000,20001\n", "the column short_code stands there twice"),
-            ("[{\"short_code\":\"20000\"}]", "is a JSON array; NDJSON has one object a line"),
-            ("short_code\n", "holds no short code"),
-            ("", "holds no short code"),
+            (
+                "short_code,short_code\n20000,20001\n",
+                "the file has several columns `short_code`; expected one",
+            ),
+            (
+                "[{\"short_code\":\"20000\"}]",
+                "contains a JSON array; expected CSV or one JSON object per line (NDJSON)",
+            ),
+            ("short_code\n", "contains no short codes"),
+            ("", "contains no short codes"),
             (
                 "{\"short_code\":\"20000\"}\n{\"short_code\":}\n",
                 "line 2: no JSON object could be decoded",
@@ -350,7 +356,7 @@ fn clients_and_logins_made_by_an_operator_get_tokens() {
         let set = ["login", "set-password", "--login", "ann"];
         let stderr = |output: &Output| String::from_utf8(output.stderr.clone()).unwrap();
         let short = shortline_reading(database, &create, "too short 1\n");
-        assert_eq!(stderr(&short), "shortline: a password has at least 12 characters\n");
+        assert_eq!(stderr(&short), "shortline: the password must have at least 12 characters\n");
         let made = shortline_reading(database, &create, "the first password\n");
         assert!(made.status.success(), "{}", stderr(&made));
         let again = shortline_reading(database, &create, "the first password\n");
@@ -359,7 +365,7 @@ fn clients_and_logins_made_by_an_operator_get_tokens() {
         assert!(changed.status.success(), "{}", stderr(&changed));
         let unknown = ["login", "set-password", "--login", "bob"];
         let unknown = shortline_reading(database, &unknown, "the second password");
-        assert_eq!(stderr(&unknown), "shortline: no such login\n");
+        assert_eq!(stderr(&unknown), "shortline: the login `bob` does not exist\n");
 
         for (password, expected) in [("the first password", 401), ("the second password", 200)] {
             let body = format!("grant_type=password&username=ann&password={password}");

@@ -28,7 +28,7 @@ impl Dev {
         let mut line = String::new();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
-        // "Shortline listens on http://127.0.0.1:8080 (data in /x; Ctrl-C ends it). Try:"
+        // "Shortline listens on http://127.0.0.1:8080 (data in /x; Ctrl-C stops it). Try:"
         let between = |start, end| {
             let rest = line.split_once(start).unwrap_or_else(|| panic!("printed {line:?}")).1;
             rest.split_once(end).unwrap().0.to_owned()

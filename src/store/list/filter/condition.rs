@@ -51,7 +51,7 @@ impl Comparison {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Text(String),
-    /// `None` for text that is no sid, which equals no sid and has no order.
+    /// `None` for text that is not a sid. It equals no sid and has no order.
     Sid(Option<Uuid>),
     Date(OffsetDateTime),
     /// Inside a nested object, with all its digits.
@@ -110,8 +110,8 @@ fn push_comparison(
     }
 }
 
-/// Numbers compare with numbers only, booleans with booleans, text with text. Values of other types are
-/// unequal and have no order.
+/// Numbers compare with numbers only, booleans with booleans, text with text. Values of other types
+/// are unequal and have no order.
 fn push_nested_comparison(
     sql: &mut QueryBuilder<Postgres>,
     target: &Target,

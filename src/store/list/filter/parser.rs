@@ -1,15 +1,14 @@
 //! The filter language: conditions on members, joined by `and`.
 //!
 //! ```text
-//! filter    = condition *( "and" condition )
-//! condition = member ( operator value / "in" "(" value *( "," value ) ")" )
-//! operator  = "eq" / "ne" / "gt" / "ge" / "lt" / "le" / "like" / "ilike"
-//! value     = "null" / word / quoted        ; in single or double quotes, a backslash escapes the quote and itself
-//! member    = name *( "." key )             ; keys reach into a nested object
+//! filter    = condition *( "and" condition ) condition = member ( operator value / "in" "(" value
+//! *( "," value ) ")" ) operator  = "eq" / "ne" / "gt" / "ge" / "lt" / "le" / "like" / "ilike"
+//! value     = "null" / word / quoted        ; in single or double quotes, a backslash escapes the
+//! quote and itself member    = name *( "." key )             ; keys reach into a nested object
 //! ```
 //!
-//! The keywords are case-insensitive. The parser is written by hand: every error names a position and
-//! what was expected there, in the words of this language.
+//! The keywords are case-insensitive. The parser is written by hand: every error names a position
+//! and what was expected there, in the words of this language.
 
 use super::condition::{Comparison, Condition, Test, Value};
 use crate::input::date;
@@ -33,7 +32,8 @@ pub struct FilterError {
     pub expected: String,
 }
 
-/// Parses the conditions of a filter over the members that `resolve` knows.
+/// Parses the conditions of a filter. `resolve` returns the target of a name, or `None` if it is
+/// unknown.
 pub(super) fn conditions(
     text: &str,
     resolve: &impl Fn(&str) -> Option<Target>,
@@ -60,9 +60,9 @@ struct Parser<'a> {
     at: usize,
 }
 
-/// A value as it is written. Inside a nested object, quotes distinguish text from numbers and
-/// booleans.
-struct Written {
+/// A value in the text of a filter. Inside a nested object, quotes distinguish text from numbers
+/// and booleans.
+struct Literal {
     text: String,
     quoted: bool,
 }
@@ -97,8 +97,8 @@ impl Parser<'_> {
             "ge" => Comparison::Ge,
             "lt" => Comparison::Lt,
             "le" => Comparison::Le,
-            "like" => return Ok(Test::Like { pattern: self.written()?.text, ignore_case: false }),
-            "ilike" => return Ok(Test::Like { pattern: self.written()?.text, ignore_case: true }),
+            "like" => return Ok(Test::Like { pattern: self.literal()?.text, ignore_case: false }),
+            "ilike" => return Ok(Test::Like { pattern: self.literal()?.text, ignore_case: true }),
             "in" => return Ok(Test::In(self.list(kind)?)),
             _ => {
                 self.at = start;
@@ -107,15 +107,15 @@ impl Parser<'_> {
         };
         self.skip_blanks();
         let start = self.at;
-        let written = self.written()?;
-        if written.is_null() {
+        let literal = self.literal()?;
+        if literal.is_null() {
             return match comparison {
                 Comparison::Eq => Ok(Test::IsNull(true)),
                 Comparison::Ne => Ok(Test::IsNull(false)),
-                _ => Err(self.back_to(start, "a value, since null has no order")),
+                _ => Err(self.error_at(start, "a value, since null has no order")),
             };
         }
-        Ok(Test::Compare(comparison, self.typed(start, written, kind)?))
+        Ok(Test::Compare(comparison, self.value(start, literal, kind)?))
     }
 
     fn list(&mut self, kind: Kind) -> Result<Vec<Value>, FilterError> {
@@ -124,11 +124,11 @@ impl Parser<'_> {
         loop {
             self.skip_blanks();
             let start = self.at;
-            let written = self.written()?;
-            if written.is_null() {
-                return Err(self.back_to(start, "a value; null goes with eq and ne"));
+            let literal = self.literal()?;
+            if literal.is_null() {
+                return Err(self.error_at(start, "a value; null goes with eq and ne"));
             }
-            values.push(self.typed(start, written, kind)?);
+            values.push(self.value(start, literal, kind)?);
             if self.sign(',').is_err() {
                 self.sign(')')
                     .map_err(|error| FilterError { expected: "`,` or `)`".to_owned(), ..error })?;
@@ -137,15 +137,15 @@ impl Parser<'_> {
         }
     }
 
-    fn typed(&mut self, start: usize, written: Written, kind: Kind) -> Result<Value, FilterError> {
-        let Written { text, quoted } = written;
+    fn value(&mut self, start: usize, literal: Literal, kind: Kind) -> Result<Value, FilterError> {
+        let Literal { text, quoted } = literal;
         Ok(match kind {
             Kind::Text => Value::Text(text),
             Kind::Sid => Value::Sid(parse_sid(&text)),
             Kind::Date => match date::parse(&text) {
                 Ok(date) => Value::Date(date),
                 Err(_) => {
-                    return Err(self.back_to(start, "a date such as 2026-11-22T10:00:00.000Z"));
+                    return Err(self.error_at(start, "a date such as 2026-11-22T10:00:00.000Z"));
                 }
             },
             Kind::Json if quoted => Value::Text(text),
@@ -154,24 +154,24 @@ impl Parser<'_> {
                 ("false", _) => Value::Boolean(false),
                 (_, Ok(number)) => match plain_number(&number) {
                     Some(number) => Value::Number(number.to_string()),
-                    None => return Err(self.back_to(start, "a number of at most 40 characters")),
+                    None => return Err(self.error_at(start, "a number of at most 40 characters")),
                 },
                 (_, Err(_)) => Value::Text(text),
             },
         })
     }
 
-    /// A quoted value or one word.
-    fn written(&mut self) -> Result<Written, FilterError> {
+    /// Parses a quoted value or one word.
+    fn literal(&mut self) -> Result<Literal, FilterError> {
         self.skip_blanks();
         if let Some(quote @ ('"' | '\'')) = self.peek() {
-            return Ok(Written { text: self.quoted(quote)?, quoted: true });
+            return Ok(Literal { text: self.quoted(quote)?, quoted: true });
         }
         let text = self.word();
         if text.is_empty() {
             Err(self.expected("a value"))
         } else {
-            Ok(Written { text, quoted: false })
+            Ok(Literal { text, quoted: false })
         }
     }
 
@@ -190,10 +190,10 @@ impl Parser<'_> {
                 (next, _) => text.push(next),
             }
         }
-        Err(self.back_to(start, "a value without U+0000 between two quotes"))
+        Err(self.error_at(start, "a value without U+0000 between two quotes"))
     }
 
-    /// The text up to the next blank or sign of the language.
+    /// Parses the text up to the next blank, quote, bracket or comma.
     fn word(&mut self) -> String {
         self.skip_blanks();
         let rest = &self.text[self.at..];
@@ -209,7 +209,7 @@ impl Parser<'_> {
         if self.word().eq_ignore_ascii_case(keyword) {
             return Ok(());
         }
-        Err(self.back_to(start, &format!("`{keyword}` or the end")))
+        Err(self.error_at(start, &format!("`{keyword}` or the end")))
     }
 
     fn sign(&mut self, sign: char) -> Result<(), FilterError> {
@@ -240,7 +240,7 @@ impl Parser<'_> {
         Some(next)
     }
 
-    fn back_to(&mut self, start: usize, expected: &str) -> FilterError {
+    fn error_at(&mut self, start: usize, expected: &str) -> FilterError {
         self.at = start;
         self.expected(expected)
     }
@@ -253,7 +253,7 @@ impl Parser<'_> {
     }
 }
 
-impl Written {
+impl Literal {
     fn is_null(&self) -> bool {
         !self.quoted && self.text.eq_ignore_ascii_case("null")
     }

@@ -1,0 +1,282 @@
+//! Tokens: their secrets, dates and scopes.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use sqlx::FromRow;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::auth::{Claims, Keys, Scopes, hash};
+use crate::error::ApiError;
+use crate::input::date;
+use crate::input::patch::Patch;
+use crate::input::types::Name;
+use crate::input::{Input, Members};
+use crate::partners::Partner;
+use crate::settings::TokenFormat;
+use crate::store::{Column, Resource, bind};
+
+/// The default lifetime of a token, in seconds.
+pub const DEFAULT_EXPIRES_IN: u64 = 3_600;
+/// The longest lifetime of a token, in seconds: a hundred years, as at CarrierX.
+pub const MAX_EXPIRES_IN: u64 = 3_153_600_000;
+
+/// The lifetime of a refresh token.
+const REFRESH_LIFETIME: Duration = Duration::from_secs(30 * 86_400);
+
+/// A token. Its secrets are shown once, in the response that issues it.
+#[derive(Clone, Debug, PartialEq, Serialize, FromRow, ToSchema)]
+pub struct OauthToken {
+    /// The token itself, in the response that issues it; otherwise `null`.
+    #[sqlx(skip)]
+    #[schema(required)]
+    pub access_token: Option<String>,
+    /// The client to which the token was issued.
+    #[schema(required)]
+    pub client_id: Option<String>,
+    /// The date of issue.
+    #[serde(with = "date")]
+    pub date_created: OffsetDateTime,
+    /// The expiry. For a revoked token, the date of issue.
+    #[serde(with = "date")]
+    pub date_expiration_access_token: OffsetDateTime,
+    /// The expiry of the refresh token.
+    #[serde(with = "date::option")]
+    #[schema(required)]
+    pub date_expiration_refresh_token: Option<OffsetDateTime>,
+    /// The date of the last use, to the minute.
+    #[serde(with = "date::option")]
+    #[schema(required)]
+    pub date_last_accessed: Option<OffsetDateTime>,
+    /// The address of the client at the last use.
+    #[schema(required)]
+    pub ip_last_accessed: Option<String>,
+    /// The name.
+    #[schema(required)]
+    pub name: Option<Name>,
+    /// The partner of the token.
+    pub partner_sid: Uuid,
+    /// The refresh token, in the response that issues it; otherwise `null`.
+    #[sqlx(skip)]
+    #[schema(required)]
+    pub refresh_token: Option<String>,
+    /// The scopes.
+    pub scopes: Scopes,
+    /// The sid of the token, which is the `jti` of a JWT.
+    #[sqlx(rename = "sid")]
+    pub token_sid: Uuid,
+    /// Always `bearer`.
+    #[sqlx(skip)]
+    pub token_type: TokenType,
+    /// The SHA-256 of the access token.
+    #[serde(skip)]
+    access_hash: Vec<u8>,
+    /// The first of the tokens that were refreshed from each other, if there is a refresh token.
+    #[serde(skip)]
+    pub(super) family_sid: Option<Uuid>,
+    /// The SHA-256 of the refresh token.
+    #[serde(skip)]
+    refresh_hash: Option<Vec<u8>>,
+    /// Whether the refresh token was used. It can be used once.
+    #[serde(skip)]
+    refresh_spent: bool,
+}
+
+/// The type of a token (RFC 6750).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenType {
+    /// Any party that has the token can use it.
+    #[default]
+    Bearer,
+}
+
+impl OauthToken {
+    /// Issues a token, and returns it with its secret.
+    ///
+    /// # Errors
+    /// If the format is JWT and there is no key to sign it.
+    pub fn issue(
+        keys: &Keys,
+        format: TokenFormat,
+        partner_sid: Uuid,
+        scopes: Scopes,
+        expires_in: Duration,
+    ) -> anyhow::Result<(Self, String)> {
+        let token_sid = Uuid::now_v7();
+        let created = date::now();
+        let expires = created + expires_in;
+        let secret = match format {
+            TokenFormat::Opaque => Uuid::new_v4().to_string(),
+            TokenFormat::Jwt => {
+                let (iat, exp) = (created.unix_timestamp(), expires.unix_timestamp());
+                keys.sign(Claims::new(partner_sid, &scopes, Some(token_sid), iat, exp))?
+            }
+        };
+        Ok((Self::with_secret(token_sid, partner_sid, scopes, &secret, created, expires), secret))
+    }
+
+    /// Returns the token with that secret.
+    pub(crate) fn with_secret(
+        token_sid: Uuid,
+        partner_sid: Uuid,
+        scopes: Scopes,
+        secret: &str,
+        date_created: OffsetDateTime,
+        date_expiration_access_token: OffsetDateTime,
+    ) -> Self {
+        Self {
+            access_token: None,
+            client_id: None,
+            date_created,
+            date_expiration_access_token,
+            date_expiration_refresh_token: None,
+            date_last_accessed: None,
+            ip_last_accessed: None,
+            name: None,
+            partner_sid,
+            refresh_token: None,
+            scopes,
+            token_sid,
+            token_type: TokenType::Bearer,
+            access_hash: hash(secret).to_vec(),
+            family_sid: None,
+            refresh_hash: None,
+            refresh_spent: false,
+        }
+    }
+
+    /// Adds a refresh token of that family, or of a new one, and returns its secret.
+    pub(super) fn make_renewable(&mut self, family_sid: Option<Uuid>) -> String {
+        let secret = Uuid::new_v4().to_string();
+        self.family_sid = family_sid.or(Some(self.token_sid));
+        self.refresh_hash = Some(hash(&secret).to_vec());
+        self.date_expiration_refresh_token = Some(self.date_created + REFRESH_LIFETIME);
+        secret
+    }
+
+    /// Marks the refresh token as used. Returns false if it was used before or has expired.
+    pub(super) fn spend(&mut self) -> bool {
+        let now = date::now();
+        let has_expired = self.date_expiration_refresh_token.is_none_or(|expiry| now >= expiry);
+        if has_expired || self.refresh_spent {
+            return false;
+        }
+        self.refresh_spent = true;
+        self.date_expiration_refresh_token = Some(now);
+        true
+    }
+
+    /// Applies the changes.
+    ///
+    /// # Errors
+    /// [`ApiError::Invalid`] if a scope is added.
+    pub fn change(&mut self, changes: TokenChanges) -> Result<(), ApiError> {
+        let TokenChanges { name, scopes } = changes;
+        name.apply(&mut self.name);
+        let Some(scopes) = scopes else { return Ok(()) };
+        if let Some(outside) = scopes.outside(&self.scopes.iter().collect::<Vec<_>>()) {
+            let message = format!("must be scopes of the token, which lacks {outside}");
+            return Err(ApiError::invalid("scopes", message));
+        }
+        self.scopes = scopes;
+        Ok(())
+    }
+
+    /// Revokes the token and its refresh token. Both expire at the date of issue, so that they are
+    /// expired by the clock of every instance.
+    pub fn revoke(&mut self) {
+        self.date_expiration_access_token = self.date_created;
+        self.date_expiration_refresh_token =
+            self.date_expiration_refresh_token.map(|_| self.date_created);
+    }
+}
+
+/// The changes of a token.
+#[derive(Clone, Debug, Default, ToSchema)]
+pub struct TokenChanges {
+    /// The name.
+    #[schema(value_type = Option<Name>)]
+    pub name: Patch<Name>,
+    /// The scopes. They can be removed, but not added.
+    #[schema(value_type = Scopes, required = false)]
+    pub scopes: Option<Scopes>,
+}
+
+impl Input for TokenChanges {
+    const READ_ONLY: &'static [&'static str] = &[
+        "access_token",
+        "client_id",
+        "date_created",
+        "date_expiration_access_token",
+        "date_expiration_refresh_token",
+        "date_last_accessed",
+        "ip_last_accessed",
+        "partner_sid",
+        "refresh_token",
+        "token_sid",
+        "token_type",
+    ];
+
+    fn take(members: &mut Members) -> Option<Self> {
+        Some(Self { name: members.nullable("name"), scopes: members.not_null("scopes") })
+    }
+}
+
+impl Resource for OauthToken {
+    type Owner = Partner;
+
+    const KIND: &'static str = "oauth_token";
+    const TABLE: &'static str = "oauth_tokens";
+    const SID: &'static str = "token_sid";
+    const UNSTORED: &'static [&'static str] = &["access_token", "refresh_token", "token_type"];
+    const UNVERSIONED: &'static [&'static str] = &["date_last_accessed", "ip_last_accessed"];
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::hidden("access_hash", "bytea", |to, rows| {
+            bind(to, rows, |token| &*token.access_hash)
+        }),
+        Column::new("client_id", "text", |to, rows| {
+            bind(to, rows, |token| token.client_id.as_deref())
+        }),
+        Column::new("date_created", "timestamptz", |to, rows| {
+            bind(to, rows, |token| token.date_created)
+        }),
+        Column::new("date_expiration_access_token", "timestamptz", |to, rows| {
+            bind(to, rows, |token| token.date_expiration_access_token)
+        }),
+        Column::new("date_expiration_refresh_token", "timestamptz", |to, rows| {
+            bind(to, rows, |token| token.date_expiration_refresh_token)
+        }),
+        Column::new("date_last_accessed", "timestamptz", |to, rows| {
+            bind(to, rows, |token| token.date_last_accessed)
+        }),
+        Column::hidden("family_sid", "uuid", |to, rows| bind(to, rows, |token| token.family_sid)),
+        Column::new("ip_last_accessed", "text", |to, rows| {
+            bind(to, rows, |token| token.ip_last_accessed.as_deref())
+        }),
+        Column::new("name", "text", |to, rows| bind(to, rows, |token| token.name.as_ref())),
+        Column::hidden("refresh_hash", "bytea", |to, rows| {
+            bind(to, rows, |token| token.refresh_hash.as_deref())
+        }),
+        Column::hidden("refresh_spent", "boolean", |to, rows| {
+            bind(to, rows, |token| token.refresh_spent)
+        }),
+        Column::new("scopes", "text", |to, rows| bind(to, rows, |token| token.scopes.as_str())),
+    ];
+
+    fn sid(&self) -> Uuid {
+        self.token_sid
+    }
+
+    fn partner_sid(&self) -> Uuid {
+        self.partner_sid
+    }
+
+    fn hidden(&self) -> Option<Value> {
+        let Self { access_hash, family_sid, refresh_hash, refresh_spent, .. } = self;
+        Some(json!([access_hash, family_sid, refresh_hash, refresh_spent]))
+    }
+}
