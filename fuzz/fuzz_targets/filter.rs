@@ -1,12 +1,13 @@
-//! The filter language: no text makes the parser panic, and what it takes becomes SQL in which nothing of the text stands.
+//! The filter language: no text makes the parser panic, and no part of the text becomes SQL.
 //!
-//! `cargo install cargo-fuzz`, then `cargo fuzz run --sanitizer none filter -- -dict=fuzz/words.dict`; it works on stable Rust.
+//! Run it with cargo-fuzz, on stable Rust:
+//! `cargo fuzz run --sanitizer none filter -- -dict=fuzz/words.dict`
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shortline::store::list::{Filter, Target};
 use shortline::short_codes::ShortCode;
+use shortline::store::list::{Filter, Target};
 use sqlx::QueryBuilder;
 
 fuzz_target!(|text: &str| {
@@ -15,10 +16,10 @@ fuzz_target!(|text: &str| {
         filter.push(&mut sql);
         let sql = sql.sql();
         let sql = sql.as_str();
-        // Our SQL has quotes around the names of JSON types, `{}`, `C` and the empty escape alone.
-        let ours = sql.chars().all(|c| {
+        // Quotes occur only around the names of JSON types, `{}`, `C` and the empty escape.
+        let is_expected = sql.chars().all(|c| {
             c.is_ascii_lowercase() || c.is_ascii_digit() || " _$.,:()#<>='{}\"C-".contains(c)
         });
-        assert!(ours, "{text} became {sql}");
+        assert!(is_expected, "{text} became {sql}");
     }
 });

@@ -1,15 +1,16 @@
-//! The order of a list: no text makes the parser panic, and what it takes, written out again, means the same.
+//! The order of a list: no text makes the parser panic, and a parsed order that is written as text
+//! parses to the same order.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shortline::store::list::{Direction, Order};
 use shortline::short_codes::ShortCode;
+use shortline::store::list::{Direction, Order};
 
 fuzz_target!(|text: &str| {
     let Ok(order) = Order::parse::<ShortCode>(text) else { return };
     let written = match &order {
-        Order::Creation => panic!("{text} is no order"),
+        Order::Creation => panic!("{text} is not an order"),
         Order::Shuffled => "shuffle".to_owned(),
         Order::By(keys) => {
             assert_eq!(keys.len(), text.split(',').count(), "{text}");
