@@ -198,7 +198,7 @@ impl<R: Resource> Store<R> {
     }
 }
 
-/// Runs a call of the database for at most [`CALL_TIMEOUT`].
+/// Runs a call of the database for at most `CALL_TIMEOUT`.
 ///
 /// # Errors
 /// [`ApiError::Unavailable`] after that time. Its cause marks all open connections as stale, because
