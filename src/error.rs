@@ -18,7 +18,7 @@ pub struct FieldError {
     /// error concerns the whole request.
     #[schema(required)]
     pub field: Option<Cow<'static, str>>,
-    /// What is wrong and what would be right.
+    /// A description of the error and of what would be right.
     pub message: String,
     /// The object that causes a conflict, if it is visible to the caller.
     #[schema(required)]

@@ -1,5 +1,5 @@
-//! Request bodies: no bytes make the parser or an input type panic. An object built from a body,
-//! sent back as a body, does not change.
+//! Bodies: no bytes make the parser or an input panic, and an object that is sent back unchanged
+//! changes nothing.
 
 #![no_main]
 
@@ -16,7 +16,7 @@ use shortline::short_codes::{NewShortCode, ShortCode, ShortCodeChanges};
 use shortline::store::Resource;
 use uuid::Uuid;
 
-/// The members of all input types, each with a valid value.
+/// Members of the inputs, each with a valid value.
 const MEMBERS: &[(&str, &str)] = &[
     ("attributes", r#"{"a":{"b":[1e3,null]}}"#),
     ("available_scopes", r#"["phonenumber.manage"]"#),
@@ -37,11 +37,11 @@ const MEMBERS: &[(&str, &str)] = &[
     ("string_key_1", r#""x""#),
     ("string_key_2", r#""""#),
 ];
-/// Values that are valid for some member, or close to it.
+/// Values with an effect of their own.
 const VALUES: &[&str] =
     &["null", "true", "-0", "1e3", "1.10", "9007199254740993", "[]", "{}", r#""""#, r#""\u0000""#];
 
-/// Generates a body of known members: few random bytes are valid JSON.
+/// Generates a body with known members, since random bytes are rarely valid.
 fn object(input: &mut Unstructured, levels: u8) -> Result<String> {
     let mut members = Vec::new();
     for _ in 0..input.int_in_range(0..=6)? {
@@ -67,30 +67,28 @@ fn input<T: Input>(body: &Map<String, Value>) -> Option<T> {
     for completeness in [Completeness::Whole, Completeness::Partial] {
         let strict = Members::parse::<T>(body.clone(), completeness, false).is_ok();
         let lenient = Members::parse::<T>(body.clone(), completeness, true).is_ok();
-        assert!(
-            lenient || !strict,
-            "a body that lenient parsing rejects is accepted by strict parsing"
-        );
+        assert!(lenient || !strict, "strict parsing accepts no more than lenient parsing");
     }
     Members::parse(body.clone(), Completeness::Partial, true).ok().map(|parsed| parsed.input)
 }
 
-/// Checks that the members of an object are a valid body, which does not change the object.
+/// Checks that an object is unchanged after its representation was sent back.
 fn expect_same<T: Input, R: Resource>(object: &R, change: impl FnOnce(&mut R, T)) {
-    let members = object.members().expect("an object has members");
-    let sent = serde_json::to_vec(&members).expect("members are JSON");
-    let read = parse_object(&sent).expect("serialized members are a valid body");
-    assert_eq!(read, members);
-    let changes = Members::parse::<T>(read, Completeness::Whole, false)
-        .expect("the members of an object are valid input");
+    let members = |object: &R| object.representation().expect("an object is JSON").members;
+    let shown = members(object);
+    let sent = serde_json::to_vec(&shown).expect("members are JSON");
+    let parsed = parse_object(&sent).expect("serialized members can be parsed");
+    assert_eq!(parsed, shown);
+    let changes = Members::parse::<T>(parsed, Completeness::Whole, false)
+        .expect("the members of an object are valid");
     let mut changed = object.clone();
     change(&mut changed, changes.input);
-    assert_eq!(changed.members().expect("an object has members"), members);
+    assert_eq!(members(&changed), shown);
 }
 
 fn expect_same_code(code: &ShortCode) {
     expect_same::<ShortCodeChanges, _>(code, |code, changes| {
-        code.change(changes, Nested::Replace).expect("a stored short code is within the limits");
+        code.change(changes, Nested::Replace).expect("a stored object is within the limits");
     });
 }
 
@@ -104,7 +102,7 @@ fuzz_target!(|bytes: &[u8]| {
 fn check(bytes: &[u8]) {
     let Ok(body) = parse_object(bytes) else { return };
     let written = serde_json::to_vec(&body).expect("an object is JSON");
-    assert_eq!(parse_object(&written).expect("a parsed body, serialized, is a valid body"), body);
+    assert_eq!(parse_object(&written).expect("a serialized object can be parsed"), body);
 
     input::<NewPartner>(&body);
     input::<PartnerChanges>(&body);
@@ -114,17 +112,17 @@ fn check(bytes: &[u8]) {
         && group.change(changes).is_ok()
     {
         expect_same::<DidGroupChanges, _>(&group, |group, changes| {
-            group.change(changes).expect("the members of a DID group do not depend on each other");
+            group.change(changes).expect("any combination of valid members is valid");
         });
     }
     let new = input::<NewShortCode>(&body).and_then(|new| new.build(Uuid::nil()).ok());
     new.iter().for_each(expect_same_code);
     let stored = br#"{"partner_sid":"e00430c3-a7d0-4666-ab5c-f7202448382f","short_code":"26399",
         "attributes":{"a":{"b":1}}}"#;
-    let stored = parse_object(stored).expect("the literal is an object");
+    let stored = parse_object(stored).expect("the body is an object");
     let stored = input::<NewShortCode>(&stored)
         .and_then(|new| new.build(Uuid::nil()).ok())
-        .expect("the literal is a short code");
+        .expect("the body is a short code");
     for nested in [Nested::Merge, Nested::Replace] {
         let mut code = stored.clone();
         if let Some(changes) = input::<ShortCodeChanges>(&body)

@@ -1,5 +1,5 @@
-//! Merge patches (RFC 7396): a second application changes nothing, members that the patch does not
-//! name stay, and the result equals the one of the RFC's algorithm.
+//! Merge patches (RFC 7396): applying a patch twice equals applying it once, members outside the
+//! patch do not change, and the result is that of the RFC.
 
 #![no_main]
 
@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value};
 use shortline::input::merge::merge;
 
-/// Generates an object with few distinct keys, so that target and patch share some.
+/// Generates an object. It has few keys, so that target and patch have some in common.
 fn object(input: &mut Unstructured, levels: u8) -> Result<Map<String, Value>> {
     let mut members = Map::new();
     for _ in 0..input.int_in_range(0..=4)? {
@@ -29,7 +29,7 @@ fn value(input: &mut Unstructured, levels: u8) -> Result<Value> {
     })
 }
 
-/// `MergePatch` of RFC 7396, section 2, line by line.
+/// `MergePatch`, transcribed from RFC 7396, section 2.
 fn merge_patch(target: Option<Value>, patch: Value) -> Value {
     let Value::Object(patch) = patch else { return patch };
     let mut target = match target {
@@ -54,10 +54,16 @@ fuzz_target!(|input: &[u8]| {
     merge(&mut twice, patch.clone());
     assert_eq!(once, twice);
     for (name, value) in &target {
-        assert!(patch.contains_key(name) || once.get(name) == Some(value), "{name} was not named");
+        assert!(
+            patch.contains_key(name) || once.get(name) == Some(value),
+            "{name} is not in the patch"
+        );
     }
     for name in once.keys() {
-        assert!(patch.contains_key(name) || target.contains_key(name), "{name} was not named");
+        assert!(
+            patch.contains_key(name) || target.contains_key(name),
+            "{name} is not in the patch"
+        );
     }
     assert_eq!(Value::Object(once), merge_patch(Some(target.into()), patch.into()));
 });

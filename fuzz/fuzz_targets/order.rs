@@ -1,5 +1,5 @@
-//! The order of a list: no text makes the parser panic, and an order written as text parses to
-//! itself.
+//! The order of a list: no text makes the parser panic, and a parsed order that is written as text
+//! parses to the same order.
 
 #![no_main]
 

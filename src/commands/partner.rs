@@ -34,21 +34,26 @@ pub enum Command {
     List,
     /// Reject all tokens of a partner and its descendants
     Suspend {
+        /// Sid of the partner
         #[arg(value_parser = arguments::sid)]
         sid: Uuid,
     },
     /// Accept the tokens of a suspended partner again
     Activate {
+        /// Sid of the partner
         #[arg(value_parser = arguments::sid)]
         sid: Uuid,
     },
     /// Require If-Match for writes to objects of a partner, or stop requiring it
     RequireIfMatch {
+        /// Sid of the partner
         #[arg(value_parser = arguments::sid)]
         sid: Uuid,
+        /// Whether If-Match is required
         #[arg(
             value_name = "on|off",
             action = ArgAction::Set,
+            hide_possible_values = true,
             value_parser = BoolishValueParser::new()
         )]
         required: bool,

@@ -40,6 +40,7 @@ pub enum Command {
     List,
     /// Revoke a token
     Revoke {
+        /// Sid of the token
         #[arg(value_parser = arguments::sid)]
         token_sid: Uuid,
     },

@@ -27,7 +27,7 @@ pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
 /// A client's object with such a name would be read as something else.
 const RESERVED: &str = "$serde_json::private::";
 
-/// Whether a string of the body starts with [`RESERVED`], with or without escapes.
+/// Returns whether a string of the body starts with [`RESERVED`], with or without escapes.
 fn contains_reserved(mut json: &[u8]) -> bool {
     while let Some(start) = json.iter().position(|byte| *byte == b'"') {
         let string = &json[start..];

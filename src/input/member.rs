@@ -11,7 +11,7 @@ pub trait FromMember: Sized {
     /// [`ValidationError`] if the value is not valid.
     fn from_member(value: Value) -> Result<Self, ValidationError>;
 
-    /// Whether the value means the same as `null`.
+    /// Returns whether the value has the meaning of `null`.
     fn is_null(value: &Value) -> bool {
         value.is_null()
     }

@@ -281,15 +281,15 @@ mod tests {
 
     #[test]
     fn a_callback_url_has_a_host_and_no_user() {
-        for good in [
+        for valid in [
             "http://a",
             "https://example.com:8443/x?y=1#z",
             "http://[::1]:80/",
             "https://münchen.example/ü",
         ] {
-            assert!(is_callback_url(good), "{good}");
+            assert!(is_callback_url(valid), "{valid}");
         }
-        for bad in [
+        for invalid in [
             "ftp://a",
             "//a",
             "http:a",
@@ -304,7 +304,7 @@ mod tests {
             "http://\\a",
             "javascript:alert(1)",
         ] {
-            assert!(!is_callback_url(bad), "{bad}");
+            assert!(!is_callback_url(invalid), "{invalid}");
         }
         assert!(is_callback_url(&format!("http://a/{}", "x".repeat(2039))));
         assert!(!is_callback_url(&format!("http://a/{}", "x".repeat(2040))));

@@ -1,10 +1,12 @@
 //! The filter language: conditions on members, joined by `and`.
 //!
 //! ```text
-//! filter    = condition *( "and" condition ) condition = member ( operator value / "in" "(" value
-//! *( "," value ) ")" ) operator  = "eq" / "ne" / "gt" / "ge" / "lt" / "le" / "like" / "ilike"
-//! value     = "null" / word / quoted        ; in single or double quotes, a backslash escapes the
-//! quote and itself member    = name *( "." key )             ; keys reach into a nested object
+//! filter    = condition *( "and" condition )
+//! condition = member ( operator value / "in" "(" value *( "," value ) ")" )
+//! operator  = "eq" / "ne" / "gt" / "ge" / "lt" / "le" / "like" / "ilike"
+//! value     = "null" / word / quoted    ; quoted: in single or double quotes, with a backslash
+//!                                       ; before the same quote and before a backslash
+//! member    = name *( "." key )         ; keys select a value inside a nested object
 //! ```
 //!
 //! The keywords are case-insensitive. The parser is written by hand: every error names a position
@@ -28,7 +30,7 @@ const MAX_CONDITIONS: usize = 32;
 pub struct FilterError {
     /// The position of the first fault, in characters from 1.
     pub position: usize,
-    /// What was expected there.
+    /// A description of the text that was expected there.
     pub expected: String,
 }
 
