@@ -2,6 +2,7 @@
 
 mod clients;
 mod credentials;
+mod forms;
 mod grants;
 pub mod handlers;
 mod logins;

@@ -33,7 +33,7 @@ use uuid::Uuid;
 
 use batching::Batcher;
 pub use database::{Database, connect};
-pub use history::{Action, HistoryPage, IntegrityReport, Violation, prune, verify};
+pub use history::{Action, HistoryEntry, HistoryPage, IntegrityReport, Violation, prune, verify};
 pub use idempotency::{IdempotencyKey, purge_expired};
 pub use options::{Precondition, WriteOptions, WriteResponse};
 pub use read::{all, get, get_many};
