@@ -1,4 +1,4 @@
-//! The one table of endpoints, and the OpenAPI document made from it.
+//! The table of endpoints, and the OpenAPI document made from it.
 
 use std::sync::LazyLock;
 
@@ -6,7 +6,7 @@ use actix_web::http::{Method, header};
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::web::Json;
 use actix_web::{App, HttpRequest, HttpResponse, get};
-use utoipa::openapi::{Info, OpenApi, OpenApiBuilder};
+use utoipa::openapi::{Info, License, OpenApi, OpenApiBuilder};
 use utoipa_actix_web::AppExt;
 use utoipa_actix_web::scope::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -18,7 +18,7 @@ use crate::{did_groups, oauth, partners, short_codes};
 /// Every endpoint.
 pub fn configure(config: &mut ServiceConfig<'_>) {
     config.service(health::healthz).service(health::readyz).service(openapi_json).service(
-        // The router asks one after the other: what is asked for most stands first.
+        // The router tries one after the other, so the most frequent requests come first.
         scope("/core/v2")
             .service(short_codes::handlers::get_short_code)
             .service(short_codes::handlers::patch_short_code)
@@ -62,6 +62,9 @@ pub fn openapi() -> &'static OpenApi {
     static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(|| {
         let mut info = Info::new("Shortline", env!("CARGO_PKG_VERSION"));
         info.description = Some(env!("CARGO_PKG_DESCRIPTION").to_owned());
+        let mut license = License::new(env!("CARGO_PKG_LICENSE"));
+        license.identifier = Some(env!("CARGO_PKG_LICENSE").to_owned());
+        info.license = Some(license);
         let (_, mut document) = App::new()
             .into_utoipa_app()
             .openapi(OpenApiBuilder::new().info(info).build())
@@ -73,8 +76,11 @@ pub fn openapi() -> &'static OpenApi {
     &DOCUMENT
 }
 
-/// This document.
-#[utoipa::path(tag = "Service", responses((status = OK, description = "OpenAPI 3.1", body = Object)))]
+/// Returns this document.
+#[utoipa::path(
+    tag = "Service",
+    responses((status = OK, description = "OpenAPI 3.1", body = BTreeMap<String, Value>)),
+)]
 #[get("/openapi.json")]
 async fn openapi_json() -> Json<&'static OpenApi> {
     Json(openapi())
@@ -85,8 +91,8 @@ fn no_store() -> DefaultHeaders {
     DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store")).add((header::PRAGMA, "no-cache"))
 }
 
-/// Answers a request that no route matched: `OPTIONS` with the methods of the path, another method of
-/// a known path with 405, everything else with 404.
+/// Answers a request that no route matched: `OPTIONS` with the methods of the path, another method
+/// of a known path with 405, everything else with 404.
 pub async fn unmatched(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     // The path as the router reads it, percent-decoded.
     let allow = methods_of(request.match_info().as_str());
@@ -101,7 +107,7 @@ pub async fn unmatched(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     Err(ApiError::MethodNotAllowed { allow })
 }
 
-/// The methods that a path knows, for `Allow`; none where there is no such path.
+/// The methods of a path, for `Allow`; none if there is no such path.
 pub fn methods_of(path: &str) -> Vec<String> {
     let matches = |template: &str| {
         let (mut given, mut known) = (path.split('/'), template.split('/'));
@@ -136,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_knows_its_methods() {
+    fn methods_of_a_path_come_from_the_document() {
         assert_eq!(
             methods_of("/core/v2/phonenumber/did_groups/x"),
             ["GET", "HEAD", "PATCH", "PUT", "DELETE", "OPTIONS"]

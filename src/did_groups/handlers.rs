@@ -7,24 +7,24 @@ use super::{DidGroup, DidGroupChanges, sample};
 use crate::auth::{PhonenumberCreate, PhonenumberDelete, PhonenumberRead, PhonenumberUpdate};
 use crate::error::ApiError;
 use crate::http::{
-    Caller, EntryList, HistoryParameters, HistoryRequest, ListOf, ListParameters, ListRequest,
-    Listing, MergePatch, NewObject, ObjectRequest, Replacement, RevertRequest, Sid,
-    UpdateParameters, View, ViewParameters, WriteArguments, WriteParameters,
+    Caller, HistoryRequest, List, ListRequest, MergePatch, NewObject, ObjectRequest, Replacement,
+    RevertRequest, Sid, UpdateArguments, View, WriteArguments,
 };
-use crate::store::{Store, WriteResponse};
+use crate::store::{HistoryEntry, Store, WriteOptions, WriteResponse};
 
-// What the OpenAPI document calls the bodies.
-type ReversionBody = NewObject<RevertRequest>;
-type DidGroupList = ListOf<DidGroup>;
+// The names of the bodies in the OpenAPI document.
+type HistoryEntryList = List<HistoryEntry>;
+type RevertBody = NewObject<RevertRequest>;
+type DidGroupList = List<DidGroup>;
 type DidGroupView = View<DidGroup>;
 type NewDidGroupBody = NewObject<DidGroupChanges>;
 type DidGroupPatch = MergePatch<DidGroupChanges>;
 type DidGroupReplacement = Replacement<DidGroupChanges>;
 
-/// The DID groups that the token reaches, a page at a time.
+/// Returns a page of the DID groups that are visible to the token.
 #[utoipa::path(
     tag = "DID groups",
-    params(ListParameters),
+    params(ListRequest<DidGroup>),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.read"])),
     responses((status = OK, body = DidGroupList)),
 )]
@@ -33,14 +33,14 @@ pub async fn list_did_groups(
     caller: Caller<PhonenumberRead>,
     list: ListRequest<DidGroup>,
     store: web::Data<Store<DidGroup>>,
-) -> Result<Json<Listing>, ApiError> {
+) -> Result<Json<List<DidGroup>>, ApiError> {
     list.respond(&store, &caller).await
 }
 
-/// Creates a DID group of the token's own partner; `{}` is enough.
+/// Creates a DID group of the token's own partner. `{}` is a valid body.
 #[utoipa::path(
     tag = "DID groups",
-    params(WriteParameters),
+    params(WriteArguments),
     request_body = NewDidGroupBody,
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.create"])),
     responses((status = OK, body = DidGroup, example = json!(sample::answer()))),
@@ -57,12 +57,15 @@ pub async fn post_did_group(
     store.create(&caller, &options, async |_| Ok(group)).await
 }
 
-/// The DID group of that sid.
+/// Returns the DID group of that sid.
 #[utoipa::path(
     tag = "DID groups",
     params(
-        ("did_group_sid" = Uuid, Path, description = "The DID group secure ID", example = json!(sample::SID)),
-        ViewParameters,
+        (
+            "did_group_sid" = Uuid, Path, description = "The DID group secure ID",
+            example = json!(sample::SID),
+        ),
+        ObjectRequest<DidGroup>,
     ),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.read"])),
     responses((status = OK, body = DidGroupView)),
@@ -81,8 +84,11 @@ pub async fn get_did_group(
 #[utoipa::path(
     tag = "DID groups",
     params(
-        ("did_group_sid" = Uuid, Path, description = "The DID group secure ID", example = json!(sample::SID)),
-        UpdateParameters,
+        (
+            "did_group_sid" = Uuid, Path, description = "The DID group secure ID",
+            example = json!(sample::SID),
+        ),
+        UpdateArguments,
     ),
     request_body(content = DidGroupPatch, example = json!(sample::patch())),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.update"])),
@@ -100,12 +106,15 @@ pub async fn patch_did_group(
     store.update(&caller, sid.0, options, change).await
 }
 
-/// Replaces the group: every writable member must be sent.
+/// Replaces the DID group. Every writable member is required.
 #[utoipa::path(
     tag = "DID groups",
     params(
-        ("did_group_sid" = Uuid, Path, description = "The DID group secure ID", example = json!(sample::SID)),
-        UpdateParameters,
+        (
+            "did_group_sid" = Uuid, Path, description = "The DID group secure ID",
+            example = json!(sample::SID),
+        ),
+        UpdateArguments,
     ),
     request_body(content = DidGroupReplacement, example = json!(sample::answer())),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.update"])),
@@ -126,7 +135,7 @@ pub async fn put_did_group(
 /// Deletes a DID group that no short code uses.
 #[utoipa::path(
     tag = "DID groups",
-    params(("did_group_sid" = Uuid, Path, description = "The DID group secure ID"), WriteParameters),
+    params(("did_group_sid" = Uuid, Path, description = "The DID group secure ID"), WriteArguments),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.delete"])),
     responses((status = NO_CONTENT)),
 )]
@@ -134,18 +143,25 @@ pub async fn put_did_group(
 pub async fn delete_did_group(
     caller: Caller<PhonenumberDelete>,
     sid: Sid,
-    arguments: WriteArguments,
+    options: WriteOptions,
     store: web::Data<Store<DidGroup>>,
 ) -> Result<WriteResponse, ApiError> {
-    store.delete(&caller, sid.0, &arguments.options).await
+    store.delete(&caller, sid.0, &options).await
 }
 
-/// What happened to the DID group, oldest first, also after it was deleted.
+/// Returns the history of the DID group, oldest entry first. It remains after the DID group is
+/// deleted.
 #[utoipa::path(
     tag = "DID groups",
-    params(("did_group_sid" = Uuid, Path, description = "The DID group secure ID", example = json!(sample::SID)), HistoryParameters),
+    params(
+        (
+            "did_group_sid" = Uuid, Path, description = "The DID group secure ID",
+            example = json!(sample::SID),
+        ),
+        HistoryRequest,
+    ),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.read"])),
-    responses((status = OK, body = EntryList)),
+    responses((status = OK, body = HistoryEntryList)),
 )]
 #[get("/phonenumber/did_groups/{did_group_sid}/history")]
 pub async fn get_did_group_history(
@@ -153,17 +169,24 @@ pub async fn get_did_group_history(
     sid: Sid,
     history: HistoryRequest,
     store: web::Data<Store<DidGroup>>,
-) -> Result<Json<Listing>, ApiError> {
+) -> Result<Json<List<HistoryEntry>>, ApiError> {
     history.respond(&store, &caller, sid.0).await
 }
 
-/// Brings the DID group back to a version of its history, as a new version.
+/// Writes a version of the history as a new version.
 ///
-/// A deleted one comes back under its sid, for a token that also has a scope to create it: `phonenumber.manage` or `phonenumber.create`.
+/// A deleted DID group is restored under its sid. This also requires the scope `phonenumber.manage`
+/// or `phonenumber.create`.
 #[utoipa::path(
     tag = "DID groups",
-    params(("did_group_sid" = Uuid, Path, description = "The DID group secure ID", example = json!(sample::SID)), WriteParameters),
-    request_body(content = ReversionBody, example = json!({"version": 1})),
+    params(
+        (
+            "did_group_sid" = Uuid, Path, description = "The DID group secure ID",
+            example = json!(sample::SID),
+        ),
+        WriteArguments,
+    ),
+    request_body(content = RevertBody, example = json!({"version": 1})),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.update"])),
     responses((status = OK, body = DidGroup)),
 )]

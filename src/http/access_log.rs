@@ -14,8 +14,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// Records a request that has been answered.
 ///
-/// The line of a request that failed on our side is an error with its cause, and an error of the
-/// database marks connections as stale.
+/// The line of an internal error or of an unavailable database has the level of an error and
+/// contains the cause. An error of the database marks connections as stale.
 pub(super) fn record<B>(
     response: &ServiceResponse<B>,
     method: &Method,

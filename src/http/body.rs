@@ -1,4 +1,4 @@
-//! JSON bodies: read within limits, parsed once, checked member by member.
+//! JSON bodies: read within limits, parsed once, and validated member by member.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,61 +11,61 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde_json::{Map, Value};
 
 use super::prefer::Handling;
-use super::query::WriteArguments;
+use super::write::update_options;
 use crate::error::{ApiError, FieldError};
 use crate::input::json::parse_object;
 use crate::input::types::Nested;
 use crate::input::{Completeness, Input, Members, Parsed, parse_sid};
-use crate::store::{Resource, WriteOptions};
+use crate::store::{IdempotencyKey, Resource, WriteOptions};
 
-/// The largest body that is read, in bytes.
+/// The size of the largest body that is read, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
-/// How long a body may take to arrive.
+/// The longest time that a body takes to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
-/// What a PATCH takes, as `Accept-Patch` (RFC 5789) says it.
+/// The media types of a PATCH, for `Accept-Patch` (RFC 5789).
 const PATCH_FORMATS: &str = "application/json, application/merge-patch+json";
 
-/// A PATCH: a JSON merge patch (RFC 7396) over the writable members of `T`.
+/// The body of a PATCH: a JSON merge patch (RFC 7396) over the writable members of `T`.
 pub struct MergePatch<T> {
-    /// What is to be changed.
+    /// The changes.
     pub changes: Validated<T>,
-    /// What a sent nested object does to the stored one.
+    /// The effect of a nested object on the stored one.
     pub nested: Nested,
-    /// On what terms.
+    /// The options of the write.
     pub options: WriteOptions,
 }
 
-/// A PUT: every writable member of `T`.
+/// The body of a PUT: every writable member of `T`.
 pub struct Replacement<T> {
-    /// What the object is to become.
+    /// The new values of all writable members.
     pub changes: Validated<T>,
-    /// On what terms.
+    /// The options of the write.
     pub options: WriteOptions,
 }
 
-/// A POST: a new `T`, its read-only members of no effect.
+/// The body of a POST: a new `T`. Read-only members have no effect.
 pub struct NewObject<T> {
-    /// What is asked for.
+    /// The members of the new object.
     pub input: T,
-    /// On what terms.
+    /// The options of the write.
     pub options: WriteOptions,
 }
 
-/// A body that was read as `T`.
+/// A body that is valid as a `T`.
 pub struct Validated<T> {
     input: T,
-    /// Read-only members that must say what is stored: `Prefer: handling=strict`.
+    /// Read-only members that must equal the stored ones: `Prefer: handling=strict`.
     must_equal: Map<String, Value>,
 }
 
 impl<T> Validated<T> {
-    /// The input, once `stored` is known to agree with the read-only members that were sent back.
+    /// Returns the input, if the read-only members that were sent back equal those of `stored`.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] with one entry for each that differs, under `Prefer: handling=strict`.
+    /// [`ApiError::Invalid`] with one entry for each that differs, with `Prefer: handling=strict`.
     pub fn check_read_only<R: Resource>(&self, stored: &R) -> Result<T, ApiError>
     where
         T: Clone,
@@ -90,7 +90,7 @@ impl<T> Validated<T> {
     }
 }
 
-/// Sids come in any case.
+/// Whether two values are equal. A sid may be in upper case.
 fn is_same(sent: &Value, stored: &Value) -> bool {
     let sid = |value: &Value| value.as_str().and_then(parse_sid);
     sent == stored || sid(sent).is_some_and(|sent| sid(stored) == Some(sent))
@@ -101,9 +101,11 @@ impl<T: Input + 'static> FromRequest for MergePatch<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let checked = checked(request, payload, Completeness::Partial);
+        let options = update_options(request);
+        let body = JsonBody::of(request, payload);
         Box::pin(async {
-            let (WriteArguments { nested, options }, changes) = checked.await?;
+            let (nested, mut options) = options?;
+            let changes = body.read(Completeness::Partial, options.key.as_mut()).await?;
             Ok(Self { changes, nested, options })
         })
     }
@@ -114,9 +116,11 @@ impl<T: Input + 'static> FromRequest for Replacement<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let checked = checked(request, payload, Completeness::Whole);
+        let options = update_options(request);
+        let body = JsonBody::of(request, payload);
         Box::pin(async {
-            let (WriteArguments { options, .. }, changes) = checked.await?;
+            let (_, mut options) = options?;
+            let changes = body.read(Completeness::Whole, options.key.as_mut()).await?;
             Ok(Self { changes, options })
         })
     }
@@ -127,37 +131,50 @@ impl<T: Input + 'static> FromRequest for NewObject<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let checked = checked(request, payload, Completeness::Partial);
+        let options = WriteOptions::from_request(request, payload);
+        let body = JsonBody::of(request, payload);
         Box::pin(async {
-            let (WriteArguments { options, .. }, Validated { input, .. }) = checked.await?;
-            Ok(Self { input, options })
+            let mut options = options.await?;
+            let body = body.read(Completeness::Partial, options.key.as_mut()).await?;
+            Ok(Self { input: body.input, options })
         })
     }
 }
 
-/// The arguments and headers of a write are judged before its body is read.
-fn checked<T: Input>(
-    request: &HttpRequest,
-    payload: &mut Payload,
-    completeness: Completeness,
-) -> impl Future<Output = Result<(WriteArguments, Validated<T>), ApiError>> + use<T> {
-    let handling = Handling::preferred(request.headers());
-    let arguments = WriteArguments::of(request);
-    let body = json(request, payload);
-    async move {
-        let mut arguments = arguments?;
-        let body = body.await?;
-        if let Some(key) = &mut arguments.options.key {
-            key.add(&body);
-        }
-        let lenient = handling == Some(Handling::Lenient);
-        let Parsed { input, echoed } = Members::parse(parse_object(&body)?, completeness, lenient)?;
-        let must_equal = if handling == Some(Handling::Strict) { echoed } else { Map::new() };
-        Ok((arguments, Validated { input, must_equal }))
+/// A body that is to be read once the arguments and headers of the request are found to be valid.
+struct JsonBody<B> {
+    bytes: B,
+    handling: Option<Handling>,
+}
+
+impl JsonBody<()> {
+    fn of(
+        request: &HttpRequest,
+        payload: &mut Payload,
+    ) -> JsonBody<impl Future<Output = Result<web::Bytes, ApiError>> + use<>> {
+        JsonBody { bytes: json(request, payload), handling: Handling::preferred(request.headers()) }
     }
 }
 
-/// The body, where it says that it is JSON: else 415.
+impl<B: Future<Output = Result<web::Bytes, ApiError>>> JsonBody<B> {
+    /// Reads the body as a `T`, and binds the idempotency key to it.
+    async fn read<T: Input>(
+        self,
+        completeness: Completeness,
+        key: Option<&mut IdempotencyKey>,
+    ) -> Result<Validated<T>, ApiError> {
+        let body = self.bytes.await?;
+        if let Some(key) = key {
+            key.add(&body);
+        }
+        let lenient = self.handling == Some(Handling::Lenient);
+        let Parsed { input, echoed } = Members::parse(parse_object(&body)?, completeness, lenient)?;
+        let is_strict = self.handling == Some(Handling::Strict);
+        Ok(Validated { input, must_equal: if is_strict { echoed } else { Map::new() } })
+    }
+}
+
+/// Reads the body: 415 if its media type is not JSON.
 fn json(
     request: &HttpRequest,
     payload: &mut Payload,
@@ -175,7 +192,7 @@ fn json(
     }
 }
 
-/// The bytes of the body: 413 where there are too many, 408 where they do not come.
+/// Reads the bytes of the body: 413 if there are too many, 408 if they do not arrive in time.
 pub(super) fn read(
     request: &HttpRequest,
     payload: &mut Payload,

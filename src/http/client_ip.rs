@@ -1,16 +1,16 @@
-//! Whom we believe when they say where a request came from.
+//! The client's address, behind trusted proxies.
 
 use std::net::IpAddr;
 
 use actix_web::HttpRequest;
 use ipnet::IpNet;
 
-/// The networks whose forwarded headers are believed.
+/// The networks whose forwarded headers are trusted.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// Believes the proxies in these networks.
+    /// Trusts the proxies in these networks.
     pub fn new(networks: Vec<IpNet>) -> Self {
         Self(networks)
     }
@@ -19,12 +19,12 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address.to_canonical()))
     }
 
-    /// Whether one of them sent the request.
+    /// Whether a trusted proxy has sent the request.
     pub fn sent(&self, request: &HttpRequest) -> bool {
         request.peer_addr().is_some_and(|peer| self.contains(peer.ip()))
     }
 
-    /// Where the request came from: the nearest address that is none of our proxies.
+    /// Returns the client's address: the nearest one that is not a trusted proxy.
     pub fn client(&self, request: &HttpRequest) -> Option<IpAddr> {
         let peer = request.peer_addr()?.ip().to_canonical();
         if !self.sent(request) {
@@ -37,7 +37,7 @@ impl TrustedProxies {
             .flat_map(|value| value.split(','))
             .filter_map(|address| address.trim().parse().ok())
             .collect();
-        let outside = forwarded.iter().rev().find(|address| !self.contains(**address));
-        Some(outside.copied().unwrap_or(peer))
+        let untrusted = forwarded.iter().rev().find(|address| !self.contains(**address));
+        Some(untrusted.copied().unwrap_or(peer))
     }
 }

@@ -1,52 +1,54 @@
 //! Conditional requests: entity tags, `If-Match` and `If-None-Match` (RFC 9110, section 13).
+//!
+//! Parsed here, because actix-web drops entity tags that it cannot parse.
 
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
 use crate::error::ApiError;
 use crate::store::Precondition;
 
-/// The entity tag of an object at that version. A strong one: it changes with every change that an answer could show.
+/// The entity tag of that version: a strong tag, since it changes whenever the response can change.
 pub(super) fn entity_tag(version: i64) -> String {
     format!("\"{version}\"")
 }
 
-/// What `If-Match` asks for. Proxies that compress mark tags as weak, which is forgiven.
+/// Returns the versions of `If-Match`. A weak tag is accepted: proxies that compress mark tags as
+/// weak.
 ///
 /// # Errors
-/// [`ApiError::BadRequest`] where it is no list of tags.
+/// [`ApiError::BadRequest`] if it is not a list of entity tags.
 pub(super) fn if_match(headers: &HeaderMap) -> Result<Precondition, ApiError> {
-    listed(headers, header::IF_MATCH, "If-Match")
+    versions(headers, header::IF_MATCH, "If-Match")
 }
 
-/// The versions that the client has already, as `If-None-Match` tells.
+/// Returns the versions of `If-None-Match`: those that the client already has.
 ///
 /// # Errors
-/// [`ApiError::BadRequest`] where it is no list of tags.
+/// [`ApiError::BadRequest`] if it is not a list of entity tags.
 pub(super) fn if_none_match(headers: &HeaderMap) -> Result<Precondition, ApiError> {
-    listed(headers, header::IF_NONE_MATCH, "If-None-Match")
+    versions(headers, header::IF_NONE_MATCH, "If-None-Match")
 }
 
-fn listed(
+fn versions(
     headers: &HeaderMap,
-    name: HeaderName,
-    with_oauth_code: &'static str,
+    header: HeaderName,
+    name: &'static str,
 ) -> Result<Precondition, ApiError> {
-    let refused = || {
-        ApiError::bad_argument(with_oauth_code, "must be `*` or a list of entity tags in quotes")
-    };
+    let invalid = || ApiError::bad_argument(name, "must be `*` or a list of entity tags in quotes");
     let mut lines = Vec::new();
-    for line in headers.get_all(name) {
-        lines.push(line.to_str().map_err(|_| refused())?);
+    for line in headers.get_all(header) {
+        lines.push(line.to_str().map_err(|_| invalid())?);
     }
     let text = lines.join(",");
     match text.trim() {
         _ if lines.is_empty() => Ok(Precondition::None),
         "*" => Ok(Precondition::Exists),
-        text => tags(text).map(Precondition::OneOf).ok_or_else(refused),
+        text => tags(text).map(Precondition::OneOf).ok_or_else(invalid),
     }
 }
 
-/// The tags of a list, without quotes. Elements may be empty (RFC 9110, section 5.6.1.2), but not all of them.
+/// Returns the tags of a list, without quotes. Elements can be empty (RFC 9110, section 5.6.1.2),
+/// but not all of them.
 fn tags(mut text: &str) -> Option<Vec<String>> {
     let mut tags = Vec::new();
     loop {
@@ -72,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_of_tags_is_read() {
+    fn entity_tags_of_a_list_are_parsed() {
         let read = |text| tags(text).map(|tags| tags.join("|"));
         assert_eq!(read(r#""1""#).as_deref(), Some("1"));
         assert_eq!(read(r#" "1" , W/"2","a,b" ,, """#).as_deref(), Some("1|2|a,b|"));

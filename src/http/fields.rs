@@ -1,103 +1,77 @@
-//! What a response shows of objects: a selection of their members, and related objects.
+//! Field selection: the members of an object that a response contains.
 
-use std::collections::HashMap;
-use std::marker::PhantomData;
-
+use serde::Deserialize;
 use serde_json::{Map, Value};
+use utoipa::IntoParams;
 
-use super::query::Arguments;
-use crate::auth::Actor;
+use super::arguments::some;
 use crate::error::ApiError;
-use crate::store::{Representation, Resource, Store};
 
-/// What a response shows of objects of type `R`.
-pub struct View<R> {
-    selection: Selection,
-    with_related: bool,
-    of: PhantomData<R>,
+/// The arguments that select members. Clients of CarrierX also send their names in camel case.
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default)]
+pub(super) struct FieldArguments {
+    /// The members to return, separated by commas. A dot leads into a nested object.
+    #[serde(deserialize_with = "some")]
+    #[param(example = "partner_sid")]
+    include_fields: Option<String>,
+    /// The members to leave out, applied after `include_fields`.
+    #[serde(deserialize_with = "some")]
+    #[param(example = "partner_sid")]
+    exclude_fields: Option<String>,
+    #[serde(deserialize_with = "some", rename = "includeFields")]
+    #[param(ignore)]
+    include_in_camel_case: Option<String>,
+    #[serde(deserialize_with = "some", rename = "excludeFields")]
+    #[param(ignore)]
+    exclude_in_camel_case: Option<String>,
 }
 
-impl<R: Resource> View<R> {
-    pub(super) fn parse(arguments: &Arguments) -> Result<Self, ApiError> {
-        let with_related = arguments.flag("with_related")? && R::is_owned();
-        let shows = |name: &str| {
-            let related = name.strip_prefix("partner").map(|key| key.strip_prefix('.'));
-            R::shows(name)
-                || (with_related && related.is_some_and(|key| key.is_none_or(R::Owner::shows)))
+impl FieldArguments {
+    /// Returns the selection.
+    ///
+    /// # Errors
+    /// [`ApiError::BadRequest`] for a name that `is_known` rejects.
+    pub fn selection(&self, is_known: impl Fn(&str) -> bool) -> Result<Selection, ApiError> {
+        let paths = |argument, names: &Option<String>| match names {
+            Some(names) => parse(argument, names, &is_known),
+            None => Ok(Vec::new()),
         };
-        let selection = arguments.selection(shows)?;
-        Ok(Self { selection, with_related, of: PhantomData })
-    }
-
-    /// Whether it shows objects as they are stored, with all members and nothing else.
-    pub(super) fn is_plain(&self) -> bool {
-        self.selection.is_everything() && !self.with_related
-    }
-
-    /// Returns what it shows of each of these objects.
-    pub(super) async fn show(
-        &self,
-        store: &Store<R>,
-        actor: &Actor,
-        objects: Vec<Representation>,
-    ) -> Result<Vec<Map<String, Value>>, ApiError> {
-        let mut owners = HashMap::new();
-        if self.with_related {
-            let mut sids: Vec<_> = objects.iter().map(|object| object.partner_sid).collect();
-            sids.sort();
-            sids.dedup();
-            for owner in store.owners(actor, &sids).await? {
-                owners.insert(owner.sid(), Value::Object(owner.representation()?.members));
-            }
-        }
-        let shown = objects.into_iter().map(|Representation { partner_sid, mut members }| {
-            if self.with_related {
-                let owner = owners.get(&partner_sid).cloned();
-                members.insert("partner".to_owned(), owner.unwrap_or(Value::Null));
-            }
-            self.selection.apply(members)
-        });
-        Ok(shown.collect())
+        let mut selection = Selection {
+            include: paths("include_fields", &self.include_fields)?,
+            exclude: paths("exclude_fields", &self.exclude_fields)?,
+        };
+        selection.include.extend(paths("includeFields", &self.include_in_camel_case)?);
+        selection.exclude.extend(paths("excludeFields", &self.exclude_in_camel_case)?);
+        Ok(selection)
     }
 }
 
-/// The members to show: those included, without those excluded.
+/// The selected members: those included, without those excluded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
-    include: Vec<Vec<String>>,
-    exclude: Vec<Vec<String>>,
+pub(super) struct Selection {
+    include: Vec<Path>,
+    exclude: Vec<Path>,
 }
+
+/// The names of a member and of the keys inside it, outermost first.
+type Path = Vec<String>;
 
 impl Selection {
-    /// Whether everything is shown.
+    /// Whether every member is selected.
     pub fn is_everything(&self) -> bool {
         self.include.is_empty() && self.exclude.is_empty()
     }
 
-    /// Shows only the members of these names, and what earlier calls named.
-    ///
-    /// # Errors
-    /// A name that `is_known` does not know.
-    pub fn include(&mut self, names: &str, is_known: impl Fn(&str) -> bool) -> Result<(), String> {
-        parse(names, is_known).map(|paths| self.include.extend(paths))
-    }
-
-    /// Hides the members of these names, and what earlier calls named.
-    ///
-    /// # Errors
-    /// A name that `is_known` does not know.
-    pub fn exclude(&mut self, names: &str, is_known: impl Fn(&str) -> bool) -> Result<(), String> {
-        parse(names, is_known).map(|paths| self.exclude.extend(paths))
-    }
-
-    /// What of `object` is shown.
+    /// Returns the selected members of `object`.
     pub fn apply(&self, mut object: Map<String, Value>) -> Map<String, Value> {
         if !self.include.is_empty() {
-            let mut shown = Map::new();
+            let mut selected = Map::new();
             for path in &self.include {
-                copy(&object, path, &mut shown);
+                copy(&object, path, &mut selected);
             }
-            object = shown;
+            object = selected;
         }
         for path in &self.exclude {
             remove(&mut object, path);
@@ -106,16 +80,20 @@ impl Selection {
     }
 }
 
-/// Names with commas between them; a dot leads into a nested object.
-fn parse(names: &str, is_known: impl Fn(&str) -> bool) -> Result<Vec<Vec<String>>, String> {
-    names
-        .split(',')
-        .map(str::trim)
-        .map(|name| match is_known(name) {
-            true => Ok(name.split('.').map(str::to_owned).collect()),
-            false => Err(format!("no member is called `{name}`")),
-        })
-        .collect()
+/// Parses names that are separated by commas.
+fn parse(
+    argument: &'static str,
+    names: &str,
+    is_known: impl Fn(&str) -> bool,
+) -> Result<Vec<Path>, ApiError> {
+    let path = |name: &str| {
+        if is_known(name) {
+            Ok(name.split('.').map(str::to_owned).collect())
+        } else {
+            Err(ApiError::bad_argument(argument, format!("no member is called `{name}`")))
+        }
+    };
+    names.split(',').map(str::trim).map(path).collect()
 }
 
 fn copy(from: &Map<String, Value>, path: &[String], to: &mut Map<String, Value>) {
@@ -156,9 +134,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn include_comes_first_then_exclude() {
+    fn include_is_applied_before_exclude() {
         let object = json!({"a": 1, "b": {"c": {"d": 2, "e": 3}, "f": 4}, "g": null});
-        for (include, exclude, shown) in [
+        for (include, exclude, selected) in [
             ("", "", object.clone()),
             ("a,g", "", json!({"a": 1, "g": null})),
             ("", "a, b.f", json!({"b": {"c": {"d": 2, "e": 3}}, "g": null})),
@@ -167,15 +145,15 @@ mod tests {
             ("b", "b", json!({})),
             ("b.x,a.y", "a.z", json!({"b": {}})),
         ] {
-            let mut selection = Selection::default();
-            if !include.is_empty() {
-                selection.include(include, |_| true).unwrap();
-            }
-            if !exclude.is_empty() {
-                selection.exclude(exclude, |_| true).unwrap();
-            }
+            let names = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+            let arguments = FieldArguments {
+                include_fields: names(include),
+                exclude_in_camel_case: names(exclude),
+                ..FieldArguments::default()
+            };
+            let selection = arguments.selection(|_| true).unwrap();
             let applied = selection.apply(object.as_object().unwrap().clone());
-            assert_eq!(Value::Object(applied), shown, "{include} / {exclude}");
+            assert_eq!(Value::Object(applied), selected, "{include} / {exclude}");
         }
     }
 }

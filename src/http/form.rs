@@ -1,4 +1,4 @@
-//! Forms, which the OAuth endpoints take (RFC 6749, appendix B).
+//! Forms, the bodies of the OAuth endpoints (RFC 6749, appendix B).
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -6,48 +6,39 @@ use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
+use super::arguments;
 use super::body::read;
 use crate::error::{ApiError, OauthError};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The fields of a form. An empty body is an empty form, whatever its type.
-#[derive(Debug, Default)]
-pub struct Form(BTreeMap<String, String>);
+/// A form. Unknown fields are ignored, and a field without a value counts as absent (RFC 6749,
+/// section
+/// 3.2). An empty body is an empty form, whatever its media type.
+#[derive(Debug)]
+pub struct Form<T>(pub T);
 
-impl Form {
-    /// The field of that name. One without a value counts as absent (RFC 6749, section 3.2).
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
-    }
-
-    /// The field of that name.
-    ///
-    /// # Errors
-    /// `invalid_request` where it is absent.
-    pub fn required(&self, name: &'static str) -> Result<&str, ApiError> {
-        let absent = || ApiError::bad_argument(name, "must be present");
-        self.get(name).ok_or_else(|| absent().with_oauth_code(OauthError::InvalidRequest))
-    }
-
+impl<T: DeserializeOwned> Form<T> {
     fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut fields = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(body) {
-            let (name, value) = (name.into_owned(), value.into_owned());
             if value.contains('\0') {
-                return Err(ApiError::bad_argument(name, r"must not contain the character \u0000"));
+                let message = r"must not contain the character \u0000";
+                return Err(ApiError::bad_argument(name.into_owned(), message));
             }
             if fields.insert(name.clone(), value).is_some() {
-                return Err(ApiError::bad_argument(name, "must be sent once"));
+                return Err(ApiError::bad_argument(name.into_owned(), "must be sent once"));
             }
         }
-        Ok(Self(fields))
+        let sent = fields.iter().map(|(name, value)| (&**name, &**value));
+        arguments::read(sent.filter(|(_, value)| !value.is_empty())).map(Self)
     }
 }
 
-impl FromRequest for Form {
+impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
     type Error = ApiError;
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 

@@ -16,15 +16,15 @@ struct Health {
     status: &'static str,
 }
 
-/// Whether the process is alive. It never accesses the database.
+/// Returns 200 while the process is alive. Does not access the database.
 #[utoipa::path(tag = "Service", responses((status = OK, description = "Alive", body = Health)))]
 #[get("/healthz")]
 pub async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(Health { status: "alive" })
 }
 
-/// Whether the instance should get requests: the database is writable, its schema is up to date, and
-/// the service does not drain.
+/// Returns 200 if the instance can serve requests: the database is writable, its schema is up to
+/// date, and the service does not drain.
 #[utoipa::path(
     tag = "Service",
     responses((status = OK, description = "Ready", body = Health), Unavailable),

@@ -1,4 +1,4 @@
-//! The history of an object on the wire: its list, and the way back.
+//! The history of an object: the list of its entries, and the revert to an earlier version.
 
 use std::future::{Ready, ready};
 
@@ -6,75 +6,18 @@ use actix_web::dev::Payload;
 use actix_web::web::Json;
 use actix_web::{FromRequest, HttpRequest};
 use serde_json::Value;
-use time::OffsetDateTime;
+use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::fields::Selection;
-use super::list::{Links, Listing};
-use super::query::{Arguments, page};
+use super::arguments::Arguments;
+use super::fields::{FieldArguments, Selection};
+use super::page::{Envelope, Links, List, PageArguments};
+use super::view::View;
 use crate::auth::Actor;
 use crate::error::ApiError;
 use crate::input::{FromMember, Input, Members, ValidationError};
-use crate::store::{Action, HistoryPage, Resource, Store};
-
-/// What happened to an object, as the OpenAPI document shows it: all of it, unless less was asked for.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "a schema alone: entries are shown as they were written")]
-pub struct Entry {
-    /// What was done.
-    #[schema(required = false)]
-    action: Action,
-    /// The members that it changed.
-    #[schema(required = false)]
-    changes: std::collections::BTreeMap<String, Change>,
-    /// When it was done.
-    #[schema(required = false)]
-    date: OffsetDateTime,
-    /// From where; `null` at the command line.
-    ip: Option<String>,
-    /// The partner whose token did it; `null` for the operator at the command line.
-    partner_sid: Option<Uuid>,
-    /// The `X-Request-Id` of the request.
-    request_id: Option<String>,
-    /// The token that did it, where it has a sid.
-    token_sid: Option<Uuid>,
-    /// The version that the object had after it.
-    #[schema(required = false)]
-    version: i64,
-}
-
-/// A member before and after.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "a schema alone")]
-struct Change {
-    /// After the change.
-    after: Value,
-    /// Before the change.
-    before: Value,
-}
-
-/// A history as the OpenAPI document shows it.
-pub struct EntryList;
-
-/// The query arguments of a history.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "a schema alone: arguments are read one by one")]
-pub struct HistoryParameters {
-    /// How many entries a page has at most; 0 means the default.
-    #[param(minimum = 0, maximum = 1000, default = 10)]
-    limit: Option<i64>,
-    /// How many entries to skip.
-    #[param(minimum = 0, maximum = 9_223_372_036_854_775_807_i64)]
-    offset: Option<i64>,
-    /// The members to show, with commas between them; a dot leads into `changes`.
-    #[param(example = "changes,version")]
-    include_fields: Option<String>,
-    /// The members to hide.
-    #[param(example = "ip")]
-    exclude_fields: Option<String>,
-}
+use crate::store::{HistoryEntry, HistoryPage, Resource, Store};
 
 /// A request for the history of an object.
 pub struct HistoryRequest {
@@ -84,11 +27,15 @@ pub struct HistoryRequest {
     links: Links,
 }
 
-const MEMBERS: [&str; 8] =
-    ["action", "changes", "date", "ip", "partner_sid", "request_id", "token_sid", "version"];
+impl IntoParams for HistoryRequest {
+    fn into_params(parameter_in: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let page = PageArguments::into_params(&parameter_in);
+        [page, FieldArguments::into_params(&parameter_in)].concat()
+    }
+}
 
 impl HistoryRequest {
-    /// The page that is asked for, of the history of the object of that sid.
+    /// Returns the requested page of the history of the object of that sid.
     ///
     /// # Errors
     /// As [`Store::history`].
@@ -97,33 +44,39 @@ impl HistoryRequest {
         store: &Store<R>,
         actor: &Actor,
         sid: Uuid,
-    ) -> Result<Json<Listing>, ApiError> {
+    ) -> Result<Json<List<HistoryEntry>>, ApiError> {
         let Self { limit, offset, selection, links } = self;
         let HistoryPage { entries, total } = store.history(actor, sid, limit, offset).await?;
         let has_more = offset.saturating_add(entries.len() as i64) < total && !entries.is_empty();
-        Ok(Json(Listing {
+        let items = entries.iter().map(|entry| Ok(View::new(selection.apply(entry.members()?))));
+        Ok(Json(List(Envelope {
             count: entries.len(),
             has_more,
-            items: entries.into_iter().map(|entry| selection.apply(entry)).collect(),
+            items: items.collect::<Result<_, ApiError>>()?,
             limit,
             offset,
             pagination: links.by_offset(limit, offset, has_more),
             total,
-        }))
+        })))
     }
 
     fn parse(request: &HttpRequest) -> Result<Self, ApiError> {
         let arguments = Arguments::of(request);
         for name in ["after", "before", "filter", "order"] {
-            if arguments.get(name)?.is_some() {
-                let message = "is no argument of a history, which is told oldest first";
+            if arguments.contains(name) {
+                let message = "does not apply to a history, whose entries are in order of version";
                 return Err(ApiError::bad_argument(name, message));
             }
         }
-        let (limit, offset) = page(&arguments)?;
-        let shows = |name: &str| MEMBERS.contains(&name) || name.starts_with("changes.");
-        let selection = arguments.selection(shows)?;
-        Ok(Self { limit, offset, selection, links: Links::of(request, &arguments) })
+        let PageArguments { limit, offset } = arguments.read()?;
+        let is_known =
+            |name: &str| HistoryEntry::MEMBERS.contains(&name) || name.starts_with("changes.");
+        Ok(Self {
+            limit: limit.0,
+            offset: offset.0,
+            selection: arguments.read::<FieldArguments>()?.selection(is_known)?,
+            links: Links::of(request, &arguments),
+        })
     }
 }
 
@@ -136,21 +89,22 @@ impl FromRequest for HistoryRequest {
     }
 }
 
-/// The version that an object is to be brought back to.
+/// A request to restore an earlier version.
 #[derive(Debug, ToSchema)]
 pub struct RevertRequest {
-    /// One of its history.
+    /// A version in the object's history.
     #[schema(value_type = i64, minimum = 1)]
     version: Version,
 }
 
 impl RevertRequest {
-    /// The version.
+    /// The version to restore.
     pub fn version(&self) -> i64 {
         self.version.0
     }
 }
 
+/// The number of a version.
 #[derive(Debug)]
 struct Version(i64);
 
@@ -158,7 +112,7 @@ impl FromMember for Version {
     fn from_member(value: Value) -> Result<Self, ValidationError> {
         match value.as_i64() {
             Some(version) if version >= 1 => Ok(Self(version)),
-            _ => Err("must be a whole number from 1 on".into()),
+            _ => Err("must be a whole number of at least 1".into()),
         }
     }
 }

@@ -1,134 +1,103 @@
-//! Lists on the wire: the envelope, and the links from page to page.
+//! Lists of objects.
 
 use std::future::{Ready, ready};
-use std::marker::PhantomData;
 
 use actix_web::dev::Payload;
 use actix_web::web::Json;
-use actix_web::{FromRequest, HttpRequest, web};
-use serde::Serialize;
-use serde_json::{Map, Value};
-use url::form_urlencoded;
-use utoipa::{IntoParams, ToSchema};
+use actix_web::{FromRequest, HttpRequest};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
 use uuid::Uuid;
 
-use super::client_ip::TrustedProxies;
-use super::fields::View;
-use super::query::{Arguments, list_query};
+use super::arguments::{Arguments, member, some};
+use super::page::{Envelope, Links, List, PageArguments, Pagination};
+use super::view::ViewRequest;
 use crate::auth::Actor;
 use crate::error::ApiError;
-use crate::store::list::{Page, Query, Start};
+use crate::store::list::{Filter, Order, Page, Query, Start, Target};
 use crate::store::{Resource, Store};
 
-/// The URL that clients know the service by, where it is configured.
-#[derive(Clone, Debug, Default)]
-pub struct PublicUrl(pub Option<String>);
-
-/// The envelope of a list.
-#[derive(Debug, Serialize)]
-pub struct Listing {
-    /// How many items this page has.
-    pub count: usize,
-    /// Whether there are items after this page.
-    pub has_more: bool,
-    /// The items.
-    pub items: Vec<Map<String, Value>>,
-    /// How many items a page has at most.
-    pub limit: i64,
-    /// How many items were skipped.
-    pub offset: i64,
-    /// Links to the pages around this one.
-    pub pagination: Pagination,
-    /// How many items there are on all pages.
-    pub total: i64,
-}
-
-/// Links to the pages around one.
-#[derive(Debug, Default, Serialize, ToSchema)]
-pub struct Pagination {
-    /// The page after it; absent where there is none.
-    #[schema(value_type = String, format = "uri", required = false)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next: Option<String>,
-    /// The page before it; absent where there is none.
-    #[schema(value_type = String, format = "uri", required = false)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub previous: Option<String>,
-}
-
-/// The list of `R` as the OpenAPI document shows it.
-pub struct ListOf<R>(PhantomData<R>);
-
-/// A page of a list.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "a schema alone: items are shown as the reader wants to see them")]
-pub(super) struct Envelope {
-    /// How many items this page has.
-    count: u32,
-    /// Whether there are items after this page.
-    has_more: bool,
-    /// The items.
-    items: Vec<Value>,
-    /// How many items a page has at most.
-    limit: u32,
-    /// How many items were skipped.
-    offset: u64,
-    /// Links to the pages around this one.
-    pagination: Pagination,
-    /// How many items there are on all pages.
-    total: u64,
-}
-
-/// The query arguments of a list.
-#[derive(IntoParams)]
+/// The arguments of a list, except those of its page and of its view.
+#[derive(Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "a schema alone: arguments are read one by one")]
-pub struct ListParameters {
-    /// How many items a page has at most; 0 means the default.
-    #[param(minimum = 0, maximum = 1000, default = 10)]
-    limit: Option<i64>,
-    /// How many items to skip.
-    #[param(minimum = 0, maximum = 9_223_372_036_854_775_807_i64)]
-    offset: Option<i64>,
-    /// `<member>`, `<member> asc` or `<member> desc`, several with commas between them; or `shuffle`.
+#[serde(default)]
+struct ListArguments {
+    /// `<member>`, `<member> asc` or `<member> desc`, several separated by commas; or `shuffle`.
+    #[serde(deserialize_with = "some")]
     #[param(example = "name desc")]
     order: Option<String>,
-    /// `<member> <operator> <value>` joined by `and`; operators: eq, ne, gt, ge, lt, le, like, ilike, in.
+    /// `<member> <operator> <value>`, joined by `and`. The operators are eq, ne, gt, ge, lt, le,
+    /// like, ilike and in.
+    #[serde(deserialize_with = "some")]
     #[param(example = "name like \"new%\"")]
     filter: Option<String>,
-    /// Begins after the object of this sid, in the order of creation.
+    /// The sid of the object after which the page begins, in the order of creation.
+    #[serde(deserialize_with = "member")]
     after: Option<Uuid>,
-    /// Ends before the object of this sid, in the order of creation.
+    /// The sid of the object before which the page ends, in the order of creation.
+    #[serde(deserialize_with = "member")]
     before: Option<Uuid>,
-    /// Whether to add `partner`, the owner.
-    with_related: Option<bool>,
-    /// The members to show, with commas between them; a dot leads into a nested object.
-    #[param(example = "name,callback_url")]
-    include_fields: Option<String>,
-    /// The members to hide.
-    #[param(example = "partner_sid")]
-    exclude_fields: Option<String>,
+}
+
+impl ListArguments {
+    /// Returns the query of a list of `R`.
+    fn query<R: Resource>(self, page: PageArguments) -> Result<Query, ApiError> {
+        let Self { order, filter, after, before } = self;
+        let PageArguments { limit, offset } = page;
+        let order = order.map_or(Ok(Order::default()), |text| {
+            Order::parse::<R>(&text).map_err(|message| ApiError::bad_argument("order", message))
+        })?;
+        let filter = filter.map_or(Ok(Filter::default()), |text| {
+            Filter::parse(&text, Target::of::<R>)
+                .map_err(|error| ApiError::bad_argument("filter", error.to_string()))
+        })?;
+        let is_free = offset.0 == 0 && order == Order::default();
+        let conflict = |name, others: &str| {
+            Err(ApiError::bad_argument(name, format!("cannot be combined with {others}")))
+        };
+        let start = match (after, before) {
+            (Some(_), Some(_)) => return conflict("before", "`after`"),
+            (Some(_), None) if !is_free => return conflict("after", "`order` or `offset`"),
+            (None, Some(_)) if !is_free => return conflict("before", "`order` or `offset`"),
+            (Some(sid), None) => Start::After(sid),
+            (None, Some(sid)) => Start::Before(sid),
+            (None, None) => Start::Offset(offset.0),
+        };
+        Ok(Query { filter, order, start, limit: limit.0 })
+    }
 }
 
 /// A request for a list of `R`.
 pub struct ListRequest<R> {
     query: Query,
-    view: View<R>,
+    view: ViewRequest<R>,
     links: Links,
 }
 
+impl<R> IntoParams for ListRequest<R> {
+    fn into_params(parameter_in: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        [
+            PageArguments::into_params(&parameter_in),
+            ListArguments::into_params(&parameter_in),
+            ViewRequest::<R>::into_params(&parameter_in),
+        ]
+        .concat()
+    }
+}
+
 impl<R: Resource> ListRequest<R> {
-    /// The page that is asked for, of what `actor` reaches.
+    /// Returns the requested page of the objects that are visible to the actor.
     ///
     /// # Errors
     /// As [`Store::list`].
-    pub async fn respond(self, store: &Store<R>, actor: &Actor) -> Result<Json<Listing>, ApiError> {
+    pub async fn respond(self, store: &Store<R>, actor: &Actor) -> Result<Json<List<R>>, ApiError> {
         let page = store.list(actor, &self.query).await?;
         let pagination = self.pagination(&page);
         let Self { query, view, .. } = self;
         let items: Result<_, ApiError> = page.items.iter().map(R::representation).collect();
-        let items = view.show(store, actor, items?).await?;
-        Ok(Json(Listing {
+        let items = view.apply(store, actor, items?).await?;
+        Ok(Json(List(Envelope {
             count: items.len(),
             has_more: page.has_next,
             items,
@@ -136,7 +105,7 @@ impl<R: Resource> ListRequest<R> {
             offset: query.offset(),
             pagination,
             total: page.total,
-        }))
+        })))
     }
 
     fn pagination(&self, page: &Page<R>) -> Pagination {
@@ -156,45 +125,12 @@ impl<R: Resource> ListRequest<R> {
 
     fn parse(request: &HttpRequest) -> Result<Self, ApiError> {
         let arguments = Arguments::of(request);
+        let page = arguments.read()?;
         Ok(Self {
-            query: list_query::<R>(&arguments)?,
-            view: View::parse(&arguments)?,
+            query: arguments.read::<ListArguments>()?.query::<R>(page)?,
+            view: ViewRequest::of(&arguments)?,
             links: Links::of(request, &arguments),
         })
-    }
-}
-
-/// Makes the links from a page to those around it.
-pub(super) struct Links {
-    /// Where the list is.
-    url: String,
-    /// The arguments but for those that say where a page begins: what the links repeat.
-    repeated: Vec<(String, String)>,
-}
-
-impl Links {
-    /// The links of that request.
-    pub fn of(request: &HttpRequest, arguments: &Arguments) -> Self {
-        let begins = |name: &str| ["offset", "after", "before"].contains(&name);
-        Self {
-            url: format!("{}{}", base(request), request.path()),
-            repeated: arguments.pairs().iter().filter(|(name, _)| !begins(name)).cloned().collect(),
-        }
-    }
-
-    /// To the pages around the one that begins at `offset`.
-    pub fn by_offset(&self, limit: i64, offset: i64, has_next: bool) -> Pagination {
-        let to = |offset: i64| self.to("offset", &offset.to_string());
-        Pagination {
-            next: has_next.then(|| to(offset.saturating_add(limit))),
-            previous: (offset > 0).then(|| to(offset.saturating_sub(limit).max(0))),
-        }
-    }
-
-    fn to(&self, name: &str, value: &str) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(&self.repeated).append_pair(name, value);
-        format!("{}?{}", self.url, query.finish())
     }
 }
 
@@ -205,22 +141,4 @@ impl<R: Resource> FromRequest for ListRequest<R> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(Self::parse(request))
     }
-}
-
-/// The configured public URL, else the request's own scheme and host.
-fn base(request: &HttpRequest) -> String {
-    if let Some(PublicUrl(Some(url))) =
-        request.app_data::<web::Data<PublicUrl>>().map(|url| &***url)
-    {
-        return url.clone();
-    }
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let trusted = request
-        .app_data::<web::Data<TrustedProxies>>()
-        .is_some_and(|proxies| proxies.sent(request));
-    let forwarded = |name| header(name).filter(|_| trusted);
-    let scheme =
-        forwarded("x-forwarded-proto").filter(|scheme| *scheme == "https").unwrap_or("http");
-    let host = forwarded("x-forwarded-host").or_else(|| header("host")).unwrap_or_default();
-    format!("{scheme}://{host}")
 }

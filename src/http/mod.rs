@@ -1,7 +1,9 @@
-//! HTTP: what all resources share on the wire. A handler's arguments are the extractors of this
-//! folder; [`request_middleware`] wraps the whole application.
+//! HTTP: what the requests and responses of all resources have in common. The parameters of a
+//! handler are the extractors of this folder, and [`request_middleware`] wraps the whole
+//! application.
 
 mod access_log;
+mod arguments;
 mod auth;
 mod body;
 mod client_ip;
@@ -14,19 +16,23 @@ mod list;
 mod middleware;
 mod object;
 pub mod openapi;
+mod page;
 mod prefer;
-mod query;
 mod sid;
+mod view;
+mod write;
 
+pub(crate) use arguments::{member, some};
 pub use auth::{Caller, authenticate};
 pub(crate) use auth::{actor_of, authorization, bearer};
 pub use body::{BODY_LIMIT, MergePatch, NewObject, Replacement};
 pub use client_ip::TrustedProxies;
-pub use fields::View;
 pub use form::Form;
-pub use history::{EntryList, HistoryParameters, HistoryRequest, RevertRequest};
-pub use list::{ListOf, ListParameters, ListRequest, Listing, Pagination, PublicUrl};
+pub use history::{HistoryRequest, RevertRequest};
+pub use list::ListRequest;
 pub use middleware::{cors, private, request_middleware};
-pub use object::{ObjectRequest, ViewParameters};
-pub use query::{NoArguments, UpdateParameters, WriteArguments, WriteParameters};
+pub use object::ObjectRequest;
+pub use page::{List, Pagination, PublicUrl};
 pub use sid::Sid;
+pub use view::View;
+pub use write::{NoArguments, UpdateArguments, WriteArguments};

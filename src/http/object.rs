@@ -1,4 +1,4 @@
-//! What a reader wants to see of an object: some of its members, its owner.
+//! Single objects.
 
 use std::future::{Ready, ready};
 
@@ -6,19 +6,20 @@ use actix_web::body::BoxBody;
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, ContentType};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, Responder};
+use serde::Deserialize;
 use time::OffsetDateTime;
 use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
 use uuid::Uuid;
 
+use super::arguments::{Arguments, date};
 use super::conditional::{self, entity_tag};
-use super::fields::View;
-use super::query::Arguments;
+use super::view::ViewRequest;
 use crate::auth::Actor;
 use crate::error::ApiError;
-use crate::input::date;
 use crate::store::{Precondition, Resource, Store, Stored, WriteResponse};
 
-/// The committed row is the answer.
+/// Returns the committed object.
 impl Responder for WriteResponse {
     type Body = BoxBody;
 
@@ -41,35 +42,36 @@ impl Responder for WriteResponse {
     }
 }
 
-/// The query arguments of a GET of one object.
-#[derive(IntoParams)]
+/// The arguments of a GET of one object, except those of its view.
+#[derive(Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "a schema alone: arguments are read one by one")]
-pub struct ViewParameters {
-    /// Whether to add `partner`, the owner.
-    with_related: Option<bool>,
-    /// The members to show, with commas between them; a dot leads into a nested object.
-    #[param(example = "name,callback_url")]
-    include_fields: Option<String>,
-    /// The members to hide.
-    #[param(example = "partner_sid")]
-    exclude_fields: Option<String>,
-    /// Shows the object as it was at that time, ISO 8601.
-    #[param(value_type = Option<String>, format = DateTime, example = "2026-11-22T12:00:00.000Z")]
-    at: Option<String>,
+#[serde(default)]
+struct ObjectArguments {
+    /// The date and time, in ISO 8601, for which to return the object as it was then.
+    #[serde(deserialize_with = "date")]
+    #[param(example = "2026-11-22T12:00:00.000Z")]
+    at: Option<OffsetDateTime>,
 }
 
-/// A GET of one object of kind `R`.
+/// A request for one object of type `R`.
 pub struct ObjectRequest<R> {
-    view: View<R>,
-    /// The time at which it is to be shown, where that is not now.
+    view: ViewRequest<R>,
+    /// The date of the version to return; `None` for the current version.
     at: Option<OffsetDateTime>,
-    /// The versions that the client has already.
+    /// The versions that the client already has.
     known: Precondition,
 }
 
+impl<R> IntoParams for ObjectRequest<R> {
+    fn into_params(parameter_in: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let view = ViewRequest::<R>::into_params(&parameter_in);
+        [view, ObjectArguments::into_params(&parameter_in)].concat()
+    }
+}
+
 impl<R: Resource> ObjectRequest<R> {
-    /// Returns the object: with an entity tag if it is plain, or 304 if the client has that version.
+    /// Returns the object. A plain object has an entity tag; the response is 304 if the client
+    /// already has that version.
     ///
     /// # Errors
     /// As [`Store::get`] and [`Store::at`].
@@ -82,12 +84,12 @@ impl<R: Resource> ObjectRequest<R> {
         let Self { view, at, known } = self;
         if let Some(date) = at {
             let past = store.at(actor, sid, date).await?;
-            return Ok(HttpResponse::Ok().json(&view.show(store, actor, vec![past]).await?[0]));
+            return Ok(HttpResponse::Ok().json(&view.apply(store, actor, vec![past]).await?[0]));
         }
         let Stored { object, version, .. } = store.get(actor, sid).await?;
         if !view.is_plain() {
-            let shown = view.show(store, actor, vec![object.representation()?]).await?;
-            return Ok(HttpResponse::Ok().json(&shown[0]));
+            let views = view.apply(store, actor, vec![object.representation()?]).await?;
+            return Ok(HttpResponse::Ok().json(&views[0]));
         }
         let tag = (header::ETAG, entity_tag(version));
         Ok(if known.names(version) {
@@ -99,10 +101,9 @@ impl<R: Resource> ObjectRequest<R> {
 
     fn parse(request: &HttpRequest) -> Result<Self, ApiError> {
         let arguments = Arguments::of(request);
-        let at = arguments.get("at")?.map(date::parse).transpose();
-        let at = at.map_err(|message| ApiError::bad_argument("at", message))?;
+        let ObjectArguments { at } = arguments.read()?;
         let known = conditional::if_none_match(request.headers())?;
-        Ok(Self { view: View::parse(&arguments)?, at, known })
+        Ok(Self { view: ViewRequest::of(&arguments)?, at, known })
     }
 }
 

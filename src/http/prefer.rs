@@ -5,14 +5,14 @@ use actix_web::http::header::HeaderMap;
 /// How to treat members that have no effect (RFC 7240, section 4.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handling {
-    /// A read-only member that differs from the stored one is refused.
+    /// A read-only member that differs from the stored one is rejected.
     Strict,
     /// Unknown members are ignored.
     Lenient,
 }
 
 impl Handling {
-    /// The handling that the request prefers. Of several, the first counts (RFC 7240, section 2).
+    /// Returns the preferred handling. Of several, the first counts (RFC 7240, section 2).
     pub fn preferred(headers: &HeaderMap) -> Option<Self> {
         let preferences = headers.get_all("Prefer").filter_map(|value| value.to_str().ok());
         let handling = preferences.flat_map(|value| value.split(',')).find_map(|preference| {

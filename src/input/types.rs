@@ -1,10 +1,10 @@
 //! The types of members. A value of such a type is valid.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sqlx::types::Json;
 use url::Url;
-use utoipa::openapi::schema::{AnyOfBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::schema::{AnyOfBuilder, Schema, Type};
 use utoipa::openapi::{ObjectBuilder, Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -52,11 +52,10 @@ pub struct ClearableUrl;
 
 impl PartialSchema for ClearableUrl {
     fn schema() -> RefOr<Schema> {
-        let cleared = ObjectBuilder::new()
-            .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
-            .enum_values(Some([json!(""), Value::Null]));
         let url = Ref::from_schema_name(CallbackUrl::name());
-        AnyOfBuilder::new().item(url).item(cleared).into()
+        let empty = ObjectBuilder::new().schema_type(Type::String).max_length(Some(0));
+        let null = ObjectBuilder::new().schema_type(Type::Null);
+        AnyOfBuilder::new().item(url).item(empty).item(null).into()
     }
 }
 
@@ -148,7 +147,7 @@ impl FromMember for CountryCode {
 /// A free-form JSON object: the attributes of a short code or a partner.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
-#[schema(value_type = Object)]
+#[schema(value_type = std::collections::BTreeMap<String, Value>)]
 pub struct Attributes(Json<Map<String, Value>>);
 
 impl Attributes {

@@ -1,110 +1,31 @@
-//! The grants: what a token is given for (RFC 6749).
+//! The grants of tokens (RFC 6749). An error has the code of section 5.2.
 
 use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::web::Data;
 use sqlx::{PgConnection, PgPool};
-use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::credentials::{ClientCredentials, no_client, no_login};
-use super::{Credentials, DEFAULT_EXPIRES_IN, MAX_EXPIRES_IN, OauthClient, OauthToken, revocation};
+use super::clients::OauthClient;
+use super::credentials::{ClientCredentials, Credentials, no_client, no_login};
+use super::family::{is_in_subtree, revoke_family};
+use super::forms::{Grant, SubPartnerTokenForm, TokenForm, TokenRequest, required};
+use super::token::OauthToken;
 use crate::auth::{Actor, Authenticator, OauthCreate, PartnerAncestry, Scope, Scopes, hash};
 use crate::error::{ApiError, OauthError};
-use crate::http::{Caller, Form, actor_of};
+use crate::http::{Caller, actor_of};
+use crate::input::parse_sid;
 use crate::input::types::Name;
-use crate::input::{FromMember, parse_sid};
 use crate::partners::Partner;
 use crate::settings::TokenFormat;
 use crate::store;
-
-/// The grants that we know, by their `grant_type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
-#[schema(rename_all = "snake_case")]
-pub(super) enum Grant {
-    /// A client's own secret.
-    ClientCredentials,
-    /// A partner's login and password.
-    Password,
-    /// What a token came with, to renew it.
-    RefreshToken,
-}
-
-impl Grant {
-    fn named(name: &str) -> Result<Self, ApiError> {
-        match name {
-            "client_credentials" => Ok(Self::ClientCredentials),
-            "password" => Ok(Self::Password),
-            "refresh_token" => Ok(Self::RefreshToken),
-            _ => {
-                let message = "must be client_credentials, password or refresh_token";
-                let refused = ApiError::bad_argument("grant_type", message);
-                Err(refused.with_oauth_code(OauthError::UnsupportedGrantType))
-            }
-        }
-    }
-}
-
-/// What a form asks of the token, whatever the grant.
-struct TokenRequest {
-    /// None where everything is asked for that is to be had.
-    scopes: Option<Scopes>,
-    name: Option<Name>,
-    expires_in: Duration,
-}
-
-impl TokenRequest {
-    fn of(form: &Form) -> Result<Self, ApiError> {
-        let name = form.get("name").map(|text| Name::from_member(text.into())).transpose();
-        let name = name.map_err(|refusal| ApiError::bad_argument("name", refusal.message));
-        Ok(Self {
-            scopes: form.get("scope").map(scopes).transpose()?,
-            name: name.map_err(|error| error.with_oauth_code(OauthError::InvalidRequest))?,
-            expires_in: form
-                .get("access_token_expires_in")
-                .map_or(Ok(Duration::from_secs(DEFAULT_EXPIRES_IN)), expires_in)?,
-        })
-    }
-
-    /// The scopes that the token gets.
-    ///
-    /// # Errors
-    /// `invalid_scope` that names those which are not to be had.
-    fn within(&self, held: &[Scope]) -> Result<Scopes, ApiError> {
-        let Some(asked) = &self.scopes else { return Ok(held.iter().copied().collect()) };
-        match asked.outside(held) {
-            None => Ok(asked.clone()),
-            Some(beyond) => Err(invalid_scope(format!("is not to be had: {beyond}"))),
-        }
-    }
-}
-
-/// Names with blanks (RFC 6749, section 3.3) or, as with CarrierX, commas between them.
-fn scopes(text: &str) -> Result<Scopes, ApiError> {
-    let names = text.split([' ', ',']).filter(|name| !name.is_empty());
-    let known = |name| Scope::named(name).ok_or_else(|| invalid_scope(Scope::unknown(name)));
-    names.map(known).collect()
-}
-
-fn invalid_scope(message: String) -> ApiError {
-    ApiError::bad_argument("scope", message).with_oauth_code(OauthError::InvalidScope)
-}
-
-fn expires_in(text: &str) -> Result<Duration, ApiError> {
-    let seconds = text.parse().ok().filter(|seconds| (1..=MAX_EXPIRES_IN).contains(seconds));
-    seconds.map(Duration::from_secs).ok_or_else(|| {
-        let message = format!("must be a number of seconds from 1 to {MAX_EXPIRES_IN}");
-        let refused = ApiError::bad_argument("access_token_expires_in", message);
-        refused.with_oauth_code(OauthError::InvalidRequest)
-    })
-}
 
 fn invalid_grant(field: &'static str, message: &'static str) -> ApiError {
     ApiError::bad_argument(field, message).with_oauth_code(OauthError::InvalidGrant)
 }
 
-/// Makes tokens, and ends them.
+/// Issues and revokes tokens.
 pub struct Grants {
     pub(super) db: PgPool,
     pub(super) authenticator: Data<Authenticator>,
@@ -113,10 +34,10 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// Makes tokens of that format; opaque ones where there is no key to sign others with.
+    /// Issues tokens of that format; opaque tokens if there is no key to sign a JWT.
     ///
     /// # Errors
-    /// Where the machine has no randomness.
+    /// If the operating system returns no random bytes.
     pub fn new(
         db: PgPool,
         authenticator: Data<Authenticator>,
@@ -126,13 +47,18 @@ impl Grants {
         Ok(Self { credentials: Credentials::new(db.clone())?, db, authenticator, format })
     }
 
-    /// The token that the form asks for.
+    /// Issues the token that the form requests.
     ///
     /// # Errors
-    /// As RFC 6749 (section 5.2) names them.
-    pub async fn token(&self, request: &HttpRequest, form: &Form) -> Result<OauthToken, ApiError> {
-        let grant = Grant::named(form.required("grant_type")?)?;
-        let token_request = TokenRequest::of(form)?;
+    /// `invalid_request`, `unsupported_grant_type`, `invalid_scope`, `invalid_client` or
+    /// `invalid_grant`.
+    pub async fn token(
+        &self,
+        request: &HttpRequest,
+        form: &TokenForm,
+    ) -> Result<OauthToken, ApiError> {
+        let grant = form.grant()?;
+        let token_request = form.token_request()?;
         let credentials = ClientCredentials::of(request, form)?;
         match grant {
             Grant::ClientCredentials => {
@@ -143,7 +69,8 @@ impl Grants {
         }
     }
 
-    /// RFC 6749, section 4.4: a client for its own partner. It can come again, so it gets no refresh token.
+    /// RFC 6749, section 4.4: a token for the client's own partner. The client can request another
+    /// one at any time, so there is no refresh token.
     async fn client_credentials(
         &self,
         request: &HttpRequest,
@@ -152,68 +79,71 @@ impl Grants {
     ) -> Result<OauthToken, ApiError> {
         let client = self.credentials.client(&credentials).await?;
         let held = self.effective(client.partner_sid).await?.ok_or_else(no_client)?;
-        let scopes = token_request.within(&common(&client.scopes, &held))?;
+        let scopes = token_request.scopes_within(&common(&client.scopes, &held))?;
         let actor = actor_of(request, client.partner_sid);
         let new = NewToken::of(client.partner_sid, Some(&client), scopes, token_request);
         self.issue(&mut *self.db.acquire().await?, &actor, new).await
     }
 
-    /// RFC 6749, section 4.3: a partner that trusts the client with its password. The client is its own, or an ancestor's.
+    /// RFC 6749, section 4.3: a token for a login. The client belongs to the login's partner or to
+    /// an ancestor of it.
     async fn password(
         &self,
         request: &HttpRequest,
-        form: &Form,
+        form: &TokenForm,
         credentials: ClientCredentials,
         token_request: TokenRequest,
     ) -> Result<OauthToken, ApiError> {
-        let (name, password) = (form.required("username")?, form.required("password")?);
+        let name = required("username", form.username.as_ref())?;
+        let password = required("password", form.password.as_ref())?;
         let client = self.credentials.client(&credentials).await?;
         let login = self.credentials.login(name, password).await?;
         let partner_sid = login.partner_sid;
-        if !revocation::reaches(&self.db, client.partner_sid, partner_sid).await? {
+        if !is_in_subtree(&self.db, client.partner_sid, partner_sid).await? {
             return Err(no_login());
         }
         let held = self.effective(partner_sid).await?.ok_or_else(no_login)?;
-        let scopes = token_request.within(&common(&client.scopes, &held))?;
+        let scopes = token_request.scopes_within(&common(&client.scopes, &held))?;
         let actor = actor_of(request, partner_sid);
         let mut new = NewToken::of(partner_sid, Some(&client), scopes, token_request);
         new.renewable = Renewable::NewFamily;
         self.issue(&mut *self.db.acquire().await?, &actor, new).await
     }
 
-    /// RFC 6749, section 6: a refresh token is good once, for its own client, and gives the next one.
+    /// RFC 6749, section 6: a token for a refresh token, which its client can use once.
     ///
-    /// One that is used again was stolen from somebody: the whole family ends (RFC 9700, section 4.14.2).
+    /// A refresh token that is used again may have been stolen, so its whole family is revoked (RFC
+    /// 9700, section 4.14.2).
     async fn refresh(
         &self,
         request: &HttpRequest,
-        form: &Form,
+        form: &TokenForm,
         credentials: ClientCredentials,
         token_request: TokenRequest,
     ) -> Result<OauthToken, ApiError> {
-        let refused = || invalid_grant("refresh_token", "is unknown, used or at its end");
-        let secret = form.required("refresh_token")?;
+        let invalid = || invalid_grant("refresh_token", "is unknown, used or expired");
+        let secret = required("refresh_token", form.refresh_token.as_ref())?;
         let client = self.credentials.client(&credentials).await?;
-        let token = self.renewable(secret, &client).await?.ok_or_else(refused)?;
+        let token = self.renewable(secret, &client).await?.ok_or_else(invalid)?;
         let actor = actor_of(request, token.partner_sid);
-        let held = self.effective(token.partner_sid).await?.ok_or_else(refused)?;
+        let held = self.effective(token.partner_sid).await?.ok_or_else(invalid)?;
         let held = common(&client.scopes, &held);
 
         let mut tx = self.db.begin().await?;
         let mut stale = false;
         let spend = |token: &mut OauthToken| {
             stale = !token.spend();
-            if stale { Err(refused()) } else { Ok(()) }
+            if stale { Err(invalid()) } else { Ok(()) }
         };
         let spent = store::update_within(&mut tx, &actor, token.token_sid, spend).await;
         if stale {
             tx.rollback().await?;
-            revocation::end_family(&self.db, &actor, token.family_sid).await?;
-            return Err(refused());
+            revoke_family(&self.db, &actor, token.family_sid).await?;
+            return Err(invalid());
         }
         let spent = spent?.object;
-        // Where these are refused, nothing is committed: the refresh token is as good as before.
-        let scopes = token_request.within(&common(&spent.scopes, &held))?;
+        // If the scopes are rejected, nothing is committed, and the refresh token stays valid.
+        let scopes = token_request.scopes_within(&common(&spent.scopes, &held))?;
         let mut new = NewToken::of(spent.partner_sid, Some(&client), scopes, token_request);
         new.name = new.name.or(spent.name);
         new.renewable = Renewable::Family(spent.family_sid);
@@ -222,7 +152,7 @@ impl Grants {
         Ok(token)
     }
 
-    /// The token that the refresh token renews, where the client is the one that it was given to.
+    /// Returns the token of a refresh token, if it was issued to that client.
     async fn renewable(
         &self,
         secret: &str,
@@ -240,18 +170,19 @@ impl Grants {
         Ok(Some(store::get(&self.db, &Actor::operator(), sid).await?.object))
     }
 
-    /// A token of a sub-partner, for the caller's own. Its scopes are held by both.
+    /// Issues a token of a sub-partner. Its scopes are held by the caller and by the sub-partner.
     ///
     /// # Errors
-    /// [`ApiError::NoItem`] where the partner is no descendant of the caller's, else as RFC 6749 (section 5.2) names them.
+    /// [`ApiError::NoItem`] if the partner is not a descendant of the caller's;
+    /// `unsupported_grant_type`, `invalid_scope`, `invalid_client`, `unauthorized_client` or
+    /// `invalid_grant`.
     pub async fn sub_partner_token(
         &self,
         caller: &Caller<OauthCreate>,
         partner_sid: Uuid,
-        form: &Form,
+        form: &SubPartnerTokenForm,
     ) -> Result<OauthToken, ApiError> {
-        form.get("grant_type").map(Grant::named).transpose()?;
-        let token_request = TokenRequest::of(form)?;
+        let token_request = form.token_request()?;
         let client = self.own_client(caller, form).await?;
         let partner: Partner = store::get(&self.db, caller, partner_sid).await?.object;
         if caller.partner_sid() == Some(partner.partner_sid) {
@@ -264,27 +195,29 @@ impl Grants {
             Some(client) => held.filter(|scope| client.scopes.contains(*scope)).collect(),
             None => held.collect(),
         };
-        let scopes = token_request.within(&held)?;
+        let scopes = token_request.scopes_within(&held)?;
         let new = NewToken::of(partner_sid, client.as_ref(), scopes, token_request);
         self.issue(&mut *self.db.acquire().await?, caller, new).await
     }
 
-    /// The client in the form, where there is one: it must be of the caller's own partner.
+    /// Returns the client in the form, if there is one. It must belong to the caller's own partner.
     async fn own_client(
         &self,
         caller: &Caller<OauthCreate>,
-        form: &Form,
+        form: &SubPartnerTokenForm,
     ) -> Result<Option<OauthClient>, ApiError> {
-        let Some(credentials) = ClientCredentials::in_form(form)? else { return Ok(None) };
+        let (client_id, client_secret) = (form.client_id.as_deref(), form.client_secret.as_deref());
+        let credentials = ClientCredentials::in_form(client_id, client_secret)?;
+        let Some(credentials) = credentials else { return Ok(None) };
         let client = self.credentials.client(&credentials).await?;
         if caller.partner_sid() == Some(client.partner_sid) {
             return Ok(Some(client));
         }
-        let refused = ApiError::bad_argument("client_id", "must be a client of your partner");
-        Err(refused.with_oauth_code(OauthError::UnauthorizedClient))
+        let error = ApiError::bad_argument("client_id", "must be a client of your partner");
+        Err(error.with_oauth_code(OauthError::UnauthorizedClient))
     }
 
-    /// The scopes that the partner's tokens can have; none where it is suspended.
+    /// Returns the scopes that the partner's tokens can have; `None` if the partner is suspended.
     pub(super) async fn effective(
         &self,
         partner_sid: Uuid,
@@ -317,12 +250,12 @@ impl Grants {
     }
 }
 
-/// The scopes that are in both.
+/// The scopes that both contain.
 fn common(scopes: &Scopes, held: &[Scope]) -> Vec<Scope> {
     scopes.iter().filter(|scope| held.contains(scope)).collect()
 }
 
-/// A token to make.
+/// A token to issue.
 struct NewToken {
     partner_sid: Uuid,
     client_id: Option<String>,
@@ -350,7 +283,7 @@ impl NewToken {
     }
 }
 
-/// Whether a token comes with a refresh token.
+/// The refresh token of a new token: none, the first of a family, or the next one of a family.
 enum Renewable {
     Not,
     NewFamily,

@@ -6,92 +6,26 @@ use actix_web::{HttpRequest, HttpResponse, get, patch, post, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::grants::Grant;
+use super::forms::{RevocationForm, SubPartnerTokenForm, TokenForm};
+use super::grants::Grants;
 use super::revocation::Revoker;
-use super::{Grants, OauthToken, TokenChanges};
+use super::token::{OauthToken, TokenChanges};
 use crate::auth::{AnyToken, OauthCreate, OauthRead, OauthUpdate, Scopes};
 use crate::error::ApiError;
 use crate::http::openapi::BadCredentials;
 use crate::http::{
-    Caller, Form, ListOf, ListParameters, ListRequest, Listing, MergePatch, NoArguments,
-    ObjectRequest, Sid, UpdateParameters, View, ViewParameters,
+    Caller, Form, List, ListRequest, MergePatch, NoArguments, ObjectRequest, Sid, UpdateArguments,
+    View,
 };
-use crate::input::types::Name;
 use crate::partners::Partner;
 use crate::store::{Store, WriteOptions, WriteResponse};
 
-// What the OpenAPI document calls the bodies.
-type OauthTokenList = ListOf<OauthToken>;
+// The names of the bodies in the OpenAPI document.
+type OauthTokenList = List<OauthToken>;
 type OauthTokenView = View<OauthToken>;
 type OauthTokenPatch = MergePatch<TokenChanges>;
 
-/// What the form of a token request may hold.
-#[derive(ToSchema)]
-pub struct TokenForm {
-    /// How long the token lives, in seconds: 1 to 3,153,600,000, by default 3,600.
-    #[schema(value_type = u64, required = false, minimum = 1, maximum = 3_153_600_000_u64)]
-    pub access_token_expires_in: Option<u64>,
-    /// The client, where it does not prove itself by HTTP Basic.
-    #[schema(value_type = String, required = false)]
-    pub client_id: Option<String>,
-    /// Its secret.
-    #[schema(value_type = String, required = false)]
-    pub client_secret: Option<String>,
-    /// How the client proves that it may have a token.
-    #[schema(value_type = Grant)]
-    pub grant_type: String,
-    /// What the token is called.
-    #[schema(value_type = Name, required = false)]
-    pub name: Option<Name>,
-    /// The password of `username`.
-    #[schema(value_type = String, required = false)]
-    pub password: Option<String>,
-    /// For the grant of that name.
-    #[schema(value_type = String, required = false)]
-    pub refresh_token: Option<String>,
-    /// Names with blanks or commas between them; by default all that are to be had.
-    #[schema(value_type = String, required = false)]
-    pub scope: Option<String>,
-    /// A partner's login, for the grant `password`.
-    #[schema(value_type = String, required = false)]
-    pub username: Option<String>,
-}
-
-/// What the form of a request for a sub-partner's token may hold: nothing is needed.
-#[derive(ToSchema)]
-pub struct SubPartnerTokenForm {
-    /// How long the token lives, in seconds: 1 to 3,153,600,000, by default 3,600.
-    #[schema(value_type = u64, required = false, minimum = 1, maximum = 3_153_600_000_u64)]
-    pub access_token_expires_in: Option<u64>,
-    /// A client of the caller's partner.
-    #[schema(value_type = String, required = false)]
-    pub client_id: Option<String>,
-    /// Its secret.
-    #[schema(value_type = String, required = false)]
-    pub client_secret: Option<String>,
-    /// A grant that we know; the bearer token is what counts.
-    #[schema(value_type = Grant, required = false)]
-    pub grant_type: Option<String>,
-    /// What the token is called.
-    #[schema(value_type = Name, required = false)]
-    pub name: Option<Name>,
-    /// Names with blanks or commas between them; by default all that both the caller and the sub-partner hold.
-    #[schema(value_type = String, required = false)]
-    pub scope: Option<String>,
-}
-
-/// What the form of a revocation may hold.
-#[derive(ToSchema)]
-pub struct RevocationForm {
-    /// An access token or refresh token; by default the calling token.
-    #[schema(value_type = String, required = false)]
-    pub token: Option<String>,
-    /// Accepted, and not needed.
-    #[schema(value_type = String, required = false)]
-    pub token_type_hint: Option<String>,
-}
-
-/// Makes a token: RFC 6749, for a client, a login or a refresh token.
+/// Issues a token (RFC 6749) for a client, a login or a refresh token.
 #[utoipa::path(
     tag = "OAuth",
     request_body(content = TokenForm, content_type = "application/x-www-form-urlencoded"),
@@ -102,17 +36,20 @@ pub struct RevocationForm {
 pub async fn post_token(
     request: HttpRequest,
     _: NoArguments,
-    form: Form,
+    Form(form): Form<TokenForm>,
     grants: web::Data<Grants>,
 ) -> Result<Json<OauthToken>, ApiError> {
     grants.token(&request, &form).await.map(Json)
 }
 
-/// Makes a token of a sub-partner, for the bearer of one of its ancestor.
+/// Issues a token of a sub-partner. The caller's token is the grant.
 #[utoipa::path(
     tag = "OAuth",
     params(("partner_sid" = Uuid, Path, description = "The sub-partner secure ID")),
-    request_body(content = Option<SubPartnerTokenForm>, content_type = "application/x-www-form-urlencoded"),
+    request_body(
+        content = Option<SubPartnerTokenForm>,
+        content_type = "application/x-www-form-urlencoded",
+    ),
     security(
         ("bearer" = ["oauth.manage_all_tokens"]),
         ("bearer" = ["oauth.manage"]),
@@ -125,16 +62,17 @@ pub async fn post_sub_partner_token(
     caller: Caller<OauthCreate>,
     sid: Sid,
     _: NoArguments,
-    form: Form,
+    Form(form): Form<SubPartnerTokenForm>,
     grants: web::Data<Grants>,
 ) -> Result<Json<OauthToken>, ApiError> {
     grants.sub_partner_token(&caller, sid.0, &form).await.map(Json)
 }
 
-/// The tokens of the caller's own partner and of its descendants, a page at a time, without their secrets.
+/// Returns a page of the tokens of the caller's own partner and its descendants, without their
+/// secrets.
 #[utoipa::path(
     tag = "OAuth",
-    params(ListParameters),
+    params(ListRequest<OauthToken>),
     security(
         ("bearer" = ["oauth.manage_all_tokens"]),
         ("bearer" = ["oauth.manage"]),
@@ -147,14 +85,17 @@ pub async fn list_tokens(
     caller: Caller<OauthRead>,
     list: ListRequest<OauthToken>,
     store: web::Data<Store<OauthToken>>,
-) -> Result<Json<Listing>, ApiError> {
+) -> Result<Json<List<OauthToken>>, ApiError> {
     list.respond(&store, &caller).await
 }
 
-/// The token of that sid, without its secrets.
+/// Returns the token of that sid, without its secrets.
 #[utoipa::path(
     tag = "OAuth",
-    params(("token_sid" = Uuid, Path, description = "The token secure ID"), ViewParameters),
+    params(
+        ("token_sid" = Uuid, Path, description = "The token secure ID"),
+        ObjectRequest<OauthToken>,
+    ),
     security(
         ("bearer" = ["oauth.manage_all_tokens"]),
         ("bearer" = ["oauth.manage"]),
@@ -172,10 +113,10 @@ pub async fn get_token(
     object.respond(&store, &caller, sid.0).await
 }
 
-/// Changes the members that are sent. The scopes can only shrink.
+/// Changes the members that are sent. Scopes can only be removed.
 #[utoipa::path(
     tag = "OAuth",
-    params(("token_sid" = Uuid, Path, description = "The token secure ID"), UpdateParameters),
+    params(("token_sid" = Uuid, Path, description = "The token secure ID"), UpdateArguments),
     request_body = OauthTokenPatch,
     security(
         ("bearer" = ["oauth.manage_all_tokens"]),
@@ -192,48 +133,73 @@ pub async fn patch_token(
     store: web::Data<Store<OauthToken>>,
 ) -> Result<WriteResponse, ApiError> {
     let MergePatch { changes, options, .. } = body;
-    // No answer of these endpoints is kept.
+    // Responses of the OAuth endpoints are never stored.
     let options = WriteOptions { key: None, ..options };
     let change = move |token: &mut OauthToken| token.change(changes.check_read_only(token)?);
     store.update(&caller, sid.0, options, change).await
 }
 
-/// Ends a token, RFC 7009: of a refresh token its whole family. Says nothing of a token that is unknown.
+/// Revokes a token (RFC 7009), or the whole family of a refresh token. An unknown token is no
+/// error.
 #[utoipa::path(
     tag = "OAuth",
-    request_body(content = Option<RevocationForm>, content_type = "application/x-www-form-urlencoded"),
+    request_body(
+        content = Option<RevocationForm>,
+        content_type = "application/x-www-form-urlencoded",
+    ),
     security(
         ("bearer" = ["oauth.manage_all_tokens"]),
         ("bearer" = ["oauth.manage"]),
         ("client" = []),
     ),
-    responses((status = NO_CONTENT, description = "Ended")),
+    responses((status = NO_CONTENT, description = "The token is revoked.")),
 )]
 #[post("/revoke")]
 pub async fn post_revoke(
     revoker: Revoker,
     request: HttpRequest,
     _: NoArguments,
-    form: Form,
+    Form(form): Form<RevocationForm>,
     grants: web::Data<Grants>,
 ) -> Result<HttpResponse, ApiError> {
     grants.revoke(&request, revoker, &form).await?;
     Ok(HttpResponse::new(StatusCode::NO_CONTENT))
 }
 
-/// Who is calling.
+/// The caller.
 #[derive(Serialize, ToSchema)]
 pub struct Whoami {
     /// The partner of the token.
     partner: Partner,
-    /// What the token may do: the scopes that its partner and every ancestor of it hold, too.
+    /// The effective scopes: those that the token, its partner and every ancestor have in common.
     scopes: Scopes,
-    /// The token, without its secrets; `null` where another system made it.
+    /// The token, without its secrets. `null` if another system has issued it.
     #[schema(required)]
     token: Option<OauthToken>,
 }
 
-/// Who is calling, and what the token may do.
+impl Whoami {
+    async fn of(
+        caller: &Caller<AnyToken>,
+        partners: &Store<Partner>,
+        tokens: &Store<OauthToken>,
+    ) -> Result<Self, ApiError> {
+        let partner_sid = caller.partner_sid().ok_or(ApiError::NoItem)?;
+        let partner = partners.get(caller, partner_sid).await?.object;
+        let token = match caller.token_sid() {
+            Some(sid) => tokens.get(caller, sid).await.map(|token| Some(token.object)),
+            None => Ok(None),
+        };
+        let token = match token {
+            // The sid was issued by another system.
+            Err(ApiError::NoItem) => None,
+            token => token?,
+        };
+        Ok(Self { partner, scopes: caller.scopes().iter().copied().collect(), token })
+    }
+}
+
+/// Returns the caller: the partner, the token and the effective scopes.
 #[utoipa::path(
     tag = "OAuth",
     security(("bearer" = [])),
@@ -245,17 +211,5 @@ pub async fn get_whoami(
     partners: web::Data<Store<Partner>>,
     tokens: web::Data<Store<OauthToken>>,
 ) -> Result<Json<Whoami>, ApiError> {
-    let partner_sid = caller.partner_sid().ok_or(ApiError::NoItem)?;
-    let partner = partners.get(&caller, partner_sid).await?.object;
-    let token = match caller.token_sid() {
-        Some(sid) => tokens.get(&caller, sid).await.map(|token| Some(token.object)),
-        None => Ok(None),
-    };
-    let token = match token {
-        // The sid was issued by another system.
-        Err(ApiError::NoItem) => None,
-        token => token?,
-    };
-    let scopes = caller.scopes().iter().copied().collect();
-    Ok(Json(Whoami { partner, scopes, token }))
+    Whoami::of(&caller, &partners, &tokens).await.map(Json)
 }

@@ -2,6 +2,8 @@
 
 mod clients;
 mod credentials;
+mod family;
+mod forms;
 mod grants;
 pub mod handlers;
 mod logins;

@@ -1,27 +1,27 @@
-//! Revocation (RFC 7009): who may end which token.
+//! Revocation of tokens (RFC 7009).
 
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
-use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::credentials::{ClientCredentials, no_client};
-use super::{Grants, OauthToken};
+use super::family::{is_in_subtree, revoke, revoke_family};
+use super::forms::{RevocationForm, required};
+use super::grants::Grants;
 use crate::auth::{Actor, Claims, OauthRevoke, Permission, hash, signed_part};
 use crate::error::ApiError;
-use crate::http::{Caller, Form, actor_of, bearer};
-use crate::input::date;
+use crate::http::{Caller, actor_of, bearer};
 use crate::input::parse_sid;
 use crate::store;
 
-/// Who asks to end a token: the bearer of one, or a client by HTTP Basic.
+/// The party that revokes a token: the bearer of a token, or a client by HTTP Basic.
 pub enum Revoker {
-    /// It reaches the tokens of its partner and of that partner's descendants.
+    /// Can revoke the tokens of its partner and of that partner's descendants.
     Bearer(Caller<OauthRevoke>),
-    /// It reaches the same where it has the scope for it, and always the tokens that were given to itself.
+    /// Can revoke the same tokens if it has the scope, and always those that were issued to itself.
     Client(ClientCredentials),
 }
 
@@ -37,44 +37,49 @@ impl FromRequest for Revoker {
     }
 }
 
-/// A revoker that has proved who it is.
+/// A revoker whose credentials were checked.
 struct Party {
     actor: Actor,
-    /// The client whose own tokens are all that it reaches; none where it reaches all of its partner's.
+    /// The client, if it can revoke only the tokens that were issued to itself.
     own_only: Option<String>,
 }
 
-/// A token that somebody wants to end, as we know it.
+/// The row of a token that is to be revoked.
 #[derive(sqlx::FromRow)]
 struct Known {
     sid: Uuid,
     client_id: Option<String>,
     family_sid: Option<Uuid>,
-    /// What was sent is its refresh token.
+    /// Whether the request contains its refresh token.
     is_refresh: bool,
 }
 
 impl Grants {
-    /// Ends the token in the form, or the calling one. A token that is unknown or out of reach is none: that is no error.
+    /// Revokes the token in the form, otherwise the caller's. Does nothing if the token is unknown
+    /// or not visible to the revoker.
     ///
     /// # Errors
-    /// `invalid_client` where the client proves nothing, `invalid_request` where it names no token.
+    /// `invalid_client` if the client's credentials are wrong, `invalid_request` if it sends no
+    /// token.
     pub async fn revoke(
         &self,
         request: &HttpRequest,
         revoker: Revoker,
-        form: &Form,
+        form: &RevocationForm,
     ) -> Result<(), ApiError> {
         let calling = match revoker {
             Revoker::Bearer(_) => bearer(request),
             Revoker::Client(_) => None,
         };
         let party = self.party(request, revoker).await?;
-        let token = form.get("token").or(calling).map_or_else(|| form.required("token"), Ok)?;
+        let token = match (form.token.as_ref(), calling) {
+            (None, Some(calling)) => calling,
+            (sent, _) => required("token", sent)?,
+        };
         let claims = self.authenticator.keys().verify(token);
         match (self.known(token, claims.as_ref()).await?, claims) {
-            (Some(known), _) => self.end_known(&party, known).await,
-            (None, Some(claims)) => self.remember_ended(&party, token, &claims).await,
+            (Some(known), _) => self.revoke_known(&party, known).await,
+            (None, Some(claims)) => self.revoke_foreign(&party, token, &claims).await,
             (None, None) => Ok(()),
         }
     }
@@ -96,7 +101,7 @@ impl Grants {
         })
     }
 
-    /// The row of an access token or refresh token; of a JWT also by its sid, as when it is presented.
+    /// Returns the row of an access token or refresh token. A JWT is also found by its sid.
     async fn known(
         &self,
         token: &str,
@@ -116,26 +121,26 @@ impl Grants {
         .await
     }
 
-    async fn end_known(&self, party: &Party, known: Known) -> Result<(), ApiError> {
+    async fn revoke_known(&self, party: &Party, known: Known) -> Result<(), ApiError> {
         if party.own_only.is_some() && party.own_only != known.client_id {
             return Ok(());
         }
-        let ended = if known.is_refresh {
-            end_family(&self.db, &party.actor, known.family_sid).await
+        let revoked = if known.is_refresh {
+            revoke_family(&self.db, &party.actor, known.family_sid).await
         } else {
-            store::update_within(&mut *self.db.acquire().await?, &party.actor, known.sid, end)
+            store::update_within(&mut *self.db.acquire().await?, &party.actor, known.sid, revoke)
                 .await
                 .map(drop)
         };
-        match ended {
-            // Out of reach.
+        match revoked {
+            // Not visible to the revoker.
             Err(ApiError::NoItem) => Ok(()),
-            ended => ended,
+            revoked => revoked,
         }
     }
 
-    /// Another system made the token, of which there is no row.
-    async fn remember_ended(
+    /// Revokes a token without a row, which another system has issued: stores its hash.
+    async fn revoke_foreign(
         &self,
         party: &Party,
         token: &str,
@@ -143,14 +148,15 @@ impl Grants {
     ) -> Result<(), ApiError> {
         let own = party.actor.partner_sid().filter(|_| party.own_only.is_none());
         let Some(own) = own else { return Ok(()) };
-        if !reaches(&self.db, own, claims.sub).await? {
+        if !is_in_subtree(&self.db, own, claims.sub).await? {
             return Ok(());
         }
-        // Beyond the years that we can write, it ends for us.
+        // Limits the date to the last one that can be stored.
         let latest = OffsetDateTime::new_utc(time::Date::MAX, time::Time::MIDNIGHT);
         let expiration = OffsetDateTime::from_unix_timestamp(claims.expiry()).unwrap_or(latest);
         sqlx::query(
-            "insert into revoked_tokens (hash, date_expiration) values ($1, $2) on conflict do nothing",
+            "insert into revoked_tokens (hash, date_expiration) values ($1, $2)
+             on conflict do nothing",
         )
         .bind(hash(signed_part(token)))
         .bind(expiration)
@@ -158,48 +164,4 @@ impl Grants {
         .await?;
         Ok(())
     }
-}
-
-/// Whether the one partner is the other, or an ancestor of it.
-pub async fn reaches(db: &PgPool, partner_sid: Uuid, other: Uuid) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar(
-        "select exists (select from partner_tree where ancestor_sid = $1 and descendant_sid = $2)",
-    )
-    .bind(partner_sid)
-    .bind(other)
-    .fetch_one(db)
-    .await
-}
-
-/// Ends every token of a family.
-pub async fn end_family(
-    db: &PgPool,
-    actor: &Actor,
-    family_sid: Option<Uuid>,
-) -> Result<(), ApiError> {
-    let mut tx = db.begin().await?;
-    // While we end one, somebody may just be renewing it: the next look finds that one, too.
-    loop {
-        let alive: Vec<Uuid> = sqlx::query_scalar(
-            "select sid from oauth_tokens
-             where family_sid = $1
-               and (date_expiration_access_token > $2 or (date_expiration_refresh_token > $2 and not refresh_spent))
-             order by ordinal",
-        )
-        .bind(family_sid)
-        .bind(date::now())
-        .fetch_all(&mut *tx)
-        .await?;
-        if alive.is_empty() {
-            return Ok(tx.commit().await?);
-        }
-        for sid in alive {
-            store::update_within(&mut tx, actor, sid, end).await?;
-        }
-    }
-}
-
-fn end(token: &mut OauthToken) -> Result<(), ApiError> {
-    token.revoke();
-    Ok(())
 }

@@ -7,23 +7,23 @@ use super::{NewPartner, Partner, PartnerChanges, Party};
 use crate::auth::{PartnersCreate, PartnersRead, PartnersUpdate};
 use crate::error::ApiError;
 use crate::http::{
-    Caller, ListOf, ListParameters, ListRequest, Listing, MergePatch, NewObject, ObjectRequest,
-    Replacement, Sid, UpdateParameters, View, ViewParameters, WriteParameters,
+    Caller, List, ListRequest, MergePatch, NewObject, ObjectRequest, Replacement, Sid,
+    UpdateArguments, View, WriteArguments,
 };
 use crate::input::types::Nested;
 use crate::store::{Store, WriteResponse};
 
-// What the OpenAPI document calls the bodies.
-type PartnerList = ListOf<Partner>;
+// The names of the bodies in the OpenAPI document.
+type PartnerList = List<Partner>;
 type PartnerView = View<Partner>;
 type NewPartnerBody = NewObject<NewPartner>;
 type PartnerPatch = MergePatch<PartnerChanges>;
 type PartnerReplacement = Replacement<PartnerChanges>;
 
-/// The caller's own partner and its descendants, a page at a time.
+/// Returns a page of the caller's own partner and its descendants.
 #[utoipa::path(
     tag = "Partners",
-    params(ListParameters),
+    params(ListRequest<Partner>),
     security(("bearer" = ["partners.manage"]), ("bearer" = ["partners.read"])),
     responses((status = OK, body = PartnerList)),
 )]
@@ -32,14 +32,17 @@ pub async fn list_partners(
     caller: Caller<PartnersRead>,
     list: ListRequest<Partner>,
     store: web::Data<Store<Partner>>,
-) -> Result<Json<Listing>, ApiError> {
+) -> Result<Json<List<Partner>>, ApiError> {
     list.respond(&store, &caller).await
 }
 
-/// The partner of that sid: the caller's own, or a descendant of it.
+/// Returns the partner of that sid: the caller's own partner or a descendant.
 #[utoipa::path(
     tag = "Partners",
-    params(("partner_sid" = Uuid, Path, description = "The partner secure ID"), ViewParameters),
+    params(
+        ("partner_sid" = Uuid, Path, description = "The partner secure ID"),
+        ObjectRequest<Partner>,
+    ),
     security(("bearer" = ["partners.manage"]), ("bearer" = ["partners.read"])),
     responses((status = OK, body = PartnerView)),
 )]
@@ -56,7 +59,7 @@ pub async fn get_partner(
 /// Creates a sub-partner.
 #[utoipa::path(
     tag = "Partners",
-    params(WriteParameters),
+    params(WriteArguments),
     request_body = NewPartnerBody,
     security(("bearer" = ["partners.manage"]), ("bearer" = ["partners.create"])),
     responses((status = OK, body = Partner)),
@@ -76,7 +79,7 @@ pub async fn post_partner(
 /// Changes the members that are sent: a JSON merge patch, RFC 7396.
 #[utoipa::path(
     tag = "Partners",
-    params(("partner_sid" = Uuid, Path, description = "The partner secure ID"), UpdateParameters),
+    params(("partner_sid" = Uuid, Path, description = "The partner secure ID"), UpdateArguments),
     request_body = PartnerPatch,
     security(("bearer" = ["partners.manage"]), ("bearer" = ["partners.update"])),
     responses((status = OK, body = Partner)),
@@ -96,10 +99,11 @@ pub async fn patch_partner(
     store.update(&caller, sid.0, options, change).await
 }
 
-/// Replaces the partner: every writable member must be sent, but for those that only an ancestor changes.
+/// Replaces the partner. Every writable member is required, except those that only an ancestor can
+/// change.
 #[utoipa::path(
     tag = "Partners",
-    params(("partner_sid" = Uuid, Path, description = "The partner secure ID"), UpdateParameters),
+    params(("partner_sid" = Uuid, Path, description = "The partner secure ID"), UpdateArguments),
     request_body = PartnerReplacement,
     security(("bearer" = ["partners.manage"]), ("bearer" = ["partners.update"])),
     responses((status = OK, body = Partner)),

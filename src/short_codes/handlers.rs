@@ -7,25 +7,25 @@ use super::{NewShortCode, ShortCode, ShortCodeChanges, sample};
 use crate::auth::{AdminCreate, AdminDelete, PhonenumberRead, PhonenumberUpdate};
 use crate::error::ApiError;
 use crate::http::{
-    Caller, EntryList, HistoryParameters, HistoryRequest, ListOf, ListParameters, ListRequest,
-    Listing, MergePatch, NewObject, ObjectRequest, Replacement, RevertRequest, Sid,
-    UpdateParameters, View, ViewParameters, WriteArguments, WriteParameters,
+    Caller, HistoryRequest, List, ListRequest, MergePatch, NewObject, ObjectRequest, Replacement,
+    RevertRequest, Sid, UpdateArguments, View, WriteArguments,
 };
 use crate::input::types::Nested;
-use crate::store::{Store, WriteResponse};
+use crate::store::{HistoryEntry, Store, WriteOptions, WriteResponse};
 
-// What the OpenAPI document calls the bodies.
-type ReversionBody = NewObject<RevertRequest>;
-type ShortCodeList = ListOf<ShortCode>;
+// The names of the bodies in the OpenAPI document.
+type HistoryEntryList = List<HistoryEntry>;
+type RevertBody = NewObject<RevertRequest>;
+type ShortCodeList = List<ShortCode>;
 type ShortCodeView = View<ShortCode>;
 type NewShortCodeBody = NewObject<NewShortCode>;
 type ShortCodePatch = MergePatch<ShortCodeChanges>;
 type ShortCodeReplacement = Replacement<ShortCodeChanges>;
 
-/// The short codes that the token reaches, a page at a time.
+/// Returns a page of the short codes that are visible to the token.
 #[utoipa::path(
     tag = "Short codes",
-    params(ListParameters),
+    params(ListRequest<ShortCode>),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.read"])),
     responses((status = OK, body = ShortCodeList)),
 )]
@@ -34,14 +34,14 @@ pub async fn list_short_codes(
     caller: Caller<PhonenumberRead>,
     list: ListRequest<ShortCode>,
     store: web::Data<Store<ShortCode>>,
-) -> Result<Json<Listing>, ApiError> {
+) -> Result<Json<List<ShortCode>>, ApiError> {
     list.respond(&store, &caller).await
 }
 
-/// Creates a short code of a partner that the operator's token reaches.
+/// Creates a short code of the token's own partner or of a descendant.
 #[utoipa::path(
     tag = "Short codes",
-    params(WriteParameters),
+    params(WriteArguments),
     request_body = NewShortCodeBody,
     security(("bearer" = ["admin.manage"]), ("bearer" = ["admin.create"])),
     responses((status = OK, body = ShortCode)),
@@ -56,12 +56,15 @@ pub async fn post_short_code(
     store.create(&caller, &options, async |tx| input.build_for(tx, &caller).await).await
 }
 
-/// The short code of that sid.
+/// Returns the short code of that sid.
 #[utoipa::path(
     tag = "Short codes",
     params(
-        ("short_code_sid" = Uuid, Path, description = "The short code secure ID", example = json!(sample::SID)),
-        ViewParameters,
+        (
+            "short_code_sid" = Uuid, Path, description = "The short code secure ID",
+            example = json!(sample::SID),
+        ),
+        ObjectRequest<ShortCode>,
     ),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.read"])),
     responses((status = OK, body = ShortCodeView)),
@@ -80,8 +83,11 @@ pub async fn get_short_code(
 #[utoipa::path(
     tag = "Short codes",
     params(
-        ("short_code_sid" = Uuid, Path, description = "The short code secure ID", example = json!(sample::SID)),
-        UpdateParameters,
+        (
+            "short_code_sid" = Uuid, Path, description = "The short code secure ID",
+            example = json!(sample::SID),
+        ),
+        UpdateArguments,
     ),
     request_body(content = ShortCodePatch, example = json!(sample::patch())),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.update"])),
@@ -99,12 +105,15 @@ pub async fn patch_short_code(
     store.update(&caller, sid.0, options, change).await
 }
 
-/// Replaces the short code: every writable member must be sent.
+/// Replaces the short code. Every writable member is required.
 #[utoipa::path(
     tag = "Short codes",
     params(
-        ("short_code_sid" = Uuid, Path, description = "The short code secure ID", example = json!(sample::SID)),
-        UpdateParameters,
+        (
+            "short_code_sid" = Uuid, Path, description = "The short code secure ID",
+            example = json!(sample::SID),
+        ),
+        UpdateArguments,
     ),
     request_body(content = ShortCodeReplacement, example = json!(sample::answer())),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.update"])),
@@ -123,10 +132,13 @@ pub async fn put_short_code(
     store.update(&caller, sid.0, options, change).await
 }
 
-/// Deletes a short code of a partner that the operator's token reaches.
+/// Deletes a short code of the token's own partner or of a descendant.
 #[utoipa::path(
     tag = "Short codes",
-    params(("short_code_sid" = Uuid, Path, description = "The short code secure ID"), WriteParameters),
+    params(
+        ("short_code_sid" = Uuid, Path, description = "The short code secure ID"),
+        WriteArguments,
+    ),
     security(("bearer" = ["admin.manage"]), ("bearer" = ["admin.delete"])),
     responses((status = NO_CONTENT)),
 )]
@@ -134,18 +146,25 @@ pub async fn put_short_code(
 pub async fn delete_short_code(
     caller: Caller<AdminDelete>,
     sid: Sid,
-    arguments: WriteArguments,
+    options: WriteOptions,
     store: web::Data<Store<ShortCode>>,
 ) -> Result<WriteResponse, ApiError> {
-    store.delete(&caller, sid.0, &arguments.options).await
+    store.delete(&caller, sid.0, &options).await
 }
 
-/// What happened to the short code, oldest first, also after it was deleted.
+/// Returns the history of the short code, oldest entry first. It remains after the short code is
+/// deleted.
 #[utoipa::path(
     tag = "Short codes",
-    params(("short_code_sid" = Uuid, Path, description = "The short code secure ID", example = json!(sample::SID)), HistoryParameters),
+    params(
+        (
+            "short_code_sid" = Uuid, Path, description = "The short code secure ID",
+            example = json!(sample::SID),
+        ),
+        HistoryRequest,
+    ),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.read"])),
-    responses((status = OK, body = EntryList)),
+    responses((status = OK, body = HistoryEntryList)),
 )]
 #[get("/phonenumber/short_codes/{short_code_sid}/history")]
 pub async fn get_short_code_history(
@@ -153,17 +172,24 @@ pub async fn get_short_code_history(
     sid: Sid,
     history: HistoryRequest,
     store: web::Data<Store<ShortCode>>,
-) -> Result<Json<Listing>, ApiError> {
+) -> Result<Json<List<HistoryEntry>>, ApiError> {
     history.respond(&store, &caller, sid.0).await
 }
 
-/// Brings the short code back to a version of its history, as a new version.
+/// Writes a version of the history as a new version.
 ///
-/// A deleted one comes back under its sid, for a token that also has a scope to create it: `admin.manage` or `admin.create`.
+/// A deleted short code is restored under its sid. This also requires the scope `admin.manage` or
+/// `admin.create`.
 #[utoipa::path(
     tag = "Short codes",
-    params(("short_code_sid" = Uuid, Path, description = "The short code secure ID", example = json!(sample::SID)), WriteParameters),
-    request_body(content = ReversionBody, example = json!({"version": 1})),
+    params(
+        (
+            "short_code_sid" = Uuid, Path, description = "The short code secure ID",
+            example = json!(sample::SID),
+        ),
+        WriteArguments,
+    ),
+    request_body(content = RevertBody, example = json!({"version": 1})),
     security(("bearer" = ["phonenumber.manage"]), ("bearer" = ["phonenumber.update"])),
     responses((status = OK, body = ShortCode)),
 )]

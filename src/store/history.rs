@@ -36,14 +36,14 @@ pub enum Action {
 
 /// A member before and after a change, as JSON text.
 #[derive(Serialize)]
-struct Change<'a> {
+struct RawChange<'a> {
     after: &'a RawValue,
     before: &'a RawValue,
 }
 
 /// The difference between two versions of an object, and the newer version.
 pub(super) struct Changes<'a> {
-    members: BTreeMap<&'a str, Change<'a>>,
+    members: BTreeMap<&'a str, RawChange<'a>>,
     object: &'a RawValue,
 }
 
@@ -59,8 +59,8 @@ impl<'a> Changes<'a> {
             members.get(name).copied().unwrap_or(RawValue::NULL)
         };
         let change =
-            |name| (name, Change { after: value(&after, name), before: value(&before, name) });
-        let differs = |(_, change): &(_, Change<'_>)| change.after.get() != change.before.get();
+            |name| (name, RawChange { after: value(&after, name), before: value(&before, name) });
+        let differs = |(_, change): &(_, RawChange<'_>)| change.after.get() != change.before.get();
         let members = before.keys().chain(after.keys()).copied().map(change).filter(differs);
         Ok(Self { members: members.collect(), object: new.or(old).unwrap_or(RawValue::NULL) })
     }
@@ -84,7 +84,7 @@ fn members(object: Option<&RawValue>) -> Result<BTreeMap<&str, &RawValue>, ApiEr
 #[derive(Serialize)]
 struct Text<'a> {
     action: Action,
-    changes: &'a BTreeMap<&'a str, Change<'a>>,
+    changes: &'a BTreeMap<&'a str, RawChange<'a>>,
     #[serde(with = "date")]
     date: OffsetDateTime,
     /// The digest of the columns that are no members.
@@ -237,10 +237,65 @@ pub(super) async fn object_at_version<R: Resource + DeserializeOwned>(
     }
 }
 
+/// One change of an object: who made it, when, and the changed members.
+///
+/// The stored entry also contains the whole object; `?at=` returns it.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct HistoryEntry {
+    /// The kind of change.
+    action: Action,
+    /// The changed members.
+    changes: BTreeMap<String, Change>,
+    /// When the change was made.
+    #[schema(format = DateTime)]
+    date: String,
+    /// The address that the request came from. `null` for a command.
+    #[schema(required)]
+    ip: Option<String>,
+    /// The partner of the token that made the change. `null` for a command.
+    #[schema(required)]
+    partner_sid: Option<Uuid>,
+    /// The `X-Request-Id` of the request. `null` for a command.
+    #[schema(required)]
+    request_id: Option<String>,
+    /// The token that made the change. `null` if the token has no sid.
+    #[schema(required)]
+    token_sid: Option<Uuid>,
+    /// The version after the change.
+    version: i64,
+}
+
+/// A member before and after a change.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Change {
+    /// The value after the change.
+    after: Value,
+    /// The value before the change.
+    before: Value,
+}
+
+impl HistoryEntry {
+    /// The names of the members.
+    pub const MEMBERS: [&str; 8] =
+        ["action", "changes", "date", "ip", "partner_sid", "request_id", "token_sid", "version"];
+
+    /// Returns the members.
+    ///
+    /// # Errors
+    /// [`ApiError::Internal`] if they cannot be serialized.
+    pub fn members(&self) -> Result<Map<String, Value>, ApiError> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(members)) => Ok(members),
+            Ok(other) => Err(ApiError::Internal(anyhow::anyhow!("no object: {other}"))),
+            Err(error) => Err(ApiError::Internal(error.into())),
+        }
+    }
+}
+
 /// Some entries of an object's history, oldest first.
 pub struct HistoryPage {
-    /// The entries, as the API shows them.
-    pub entries: Vec<Map<String, Value>>,
+    /// The entries.
+    pub entries: Vec<HistoryEntry>,
     /// The number of all entries.
     pub total: i64,
 }
@@ -264,16 +319,8 @@ pub(super) async fn history<R: Resource>(
         .bind(offset)
         .fetch_all(connection)
         .await?;
-    let entries = entries.into_iter().map(|(entry,)| shown(&entry)).collect::<Result<_, _>>()?;
+    let entries = entries.iter().map(|(entry,)| parse(entry)).collect::<Result<_, _>>()?;
     Ok(HistoryPage { entries, total })
-}
-
-/// The members of an entry that the API shows.
-fn shown(entry: &str) -> Result<Map<String, Value>, ApiError> {
-    let mut entry: Map<String, Value> = parse(entry)?;
-    // The path names the object, and `at` shows it.
-    entry.retain(|name, _| !["hidden", "kind", "object", "sid"].contains(&name.as_str()));
-    Ok(entry)
 }
 
 /// Deletes about `limit` entries from before that date, and returns their number. The hash of an

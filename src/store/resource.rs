@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, FieldError};
 
 /// A type of stored object: its table, its members, its owner.
 pub trait Resource:
@@ -193,6 +193,17 @@ pub struct Reference {
     pub table: &'static str,
     /// The column that refers.
     pub column: &'static str,
+}
+
+impl Reference {
+    /// The error for the deletion of an object that `count` others refer to; one has that sid.
+    pub fn in_use(self, count: i64, reference_sid: Option<Uuid>) -> ApiError {
+        let message = match count {
+            1 => format!("1 {} still uses it", self.noun),
+            _ => format!("{count} {}s still use it", self.noun),
+        };
+        ApiError::Conflict(FieldError { reference_sid, ..FieldError::general(message) })
+    }
 }
 
 /// An object as it is stored.

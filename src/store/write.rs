@@ -256,11 +256,7 @@ async fn check_unreferenced<R: Resource>(
     if count == 0 {
         return Ok(());
     }
-    let message = match count {
-        1 => format!("1 {} still uses it", referring.noun),
-        _ => format!("{count} {}s still use it", referring.noun),
-    };
-    Err(ApiError::Conflict(FieldError { reference_sid, ..FieldError::general(message) }))
+    Err(referring.in_use(count, reference_sid))
 }
 
 /// Writes rows that are new or locked, each with its entry: all of them or none.

@@ -1,4 +1,5 @@
-//! The documentation page: Swagger UI over our own document, out of the binary and without any other host.
+//! The documentation page: Swagger UI with this service's document. The binary contains its files,
+//! so that the page loads nothing from another host.
 
 use actix_web::http::header::{self, ContentType};
 use actix_web::web::{self, ServiceConfig};
@@ -11,9 +12,11 @@ const START: &str = include_str!("../../../assets/docs/start.js");
 const SCRIPT: &str = include_str!("../../../assets/docs/swagger-ui-bundle.js");
 const STYLE: &str = include_str!("../../../assets/docs/swagger-ui.css");
 
-/// Nothing but what this server sends; Swagger UI sets styles on its elements, and its icons are in its style sheet.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Allows the files of this service only. Swagger UI sets styles on its elements, and its style
+/// sheet contains its icons.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                      img-src 'self' data:; connect-src 'self'; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'";
 
 /// Serves the page and its files.
 pub fn configure(config: &mut ServiceConfig) {
@@ -38,7 +41,7 @@ fn file(text: &'static str, kind: mime::Mime) -> HttpResponse {
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        // Asked for again after every release.
+        // A new release can have new files.
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .body(text)
 }

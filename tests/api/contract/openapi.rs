@@ -90,11 +90,16 @@ fn schemas_have_the_members_of_real_responses() {
         let schemas = &document.0["components"]["schemas"];
         let list = app.get(GROUPS).await.expect(200);
         let error = app.get(&group_path(Uuid::now_v7())).await.expect(404);
-        let related = app.get(&format!("{}?with_related=true", app.partner.code_path())).await;
+        let related = format!("{}?with_related=true", app.partner.code_path());
+        let related = app.get(&related).await.expect(200);
+        let history = app.get(&format!("{}/history", app.partner.code_path())).await.expect(200);
         for (name, answer) in [
             ("DidGroup", &app.get(&app.partner.group_path()).await.expect(200)),
             ("ShortCode", &app.get(&app.partner.code_path()).await.expect(200)),
-            ("Partner", &related.expect(200)["partner"]),
+            ("ShortCodeWithPartner", &related),
+            ("Partner", &related["partner"]),
+            ("HistoryEntryList", &history),
+            ("HistoryEntry", &history["items"][0]),
             ("OauthToken", &app.get("/core/v2/oauth/tokens").await.expect(200)["items"][0]),
             ("Whoami", &app.get("/core/v2/oauth/whoami").await.expect(200)),
             ("DidGroupList", &list),

@@ -50,21 +50,23 @@ from shortline_client.models import (
     DidGroupList,
     DidGroupPatch,
     DidGroupReplacement,
-    EntryList,
     ErrorBody,
+    HistoryEntry,
+    HistoryEntryList,
     NewDidGroup,
     NewPartner,
-    NewReversion,
     NewShortCode,
     OauthToken,
     Partner,
     PartnerList,
     PartnerPatch,
+    RevertRequest,
     RevocationForm,
     ShortCode,
     ShortCodeList,
     ShortCodePatch,
     ShortCodeReplacement,
+    ShortCodeWithPartner,
     SubPartnerTokenForm,
     TokenForm,
     Whoami,
@@ -160,8 +162,7 @@ def create_and_read(
         read_code = get_short_code.sync_detailed(
             code.short_code_sid, client=second, with_related=True
         )
-        owner = expect(ShortCode, read_code).to_dict()["partner"]
-        assert owner["partner_sid"] == str(code.partner_sid)
+        assert expect(ShortCodeWithPartner, read_code).partner.partner_sid == code.partner_sid
     return group, code
 
 
@@ -311,14 +312,15 @@ def look_back(first: AuthenticatedClient, second: AuthenticatedClient, code: Sho
     """Reads the history of the short code and reverts it to its first version."""
     with step("The history lists every change with the values before and after"):
         history = get_short_code_history.sync_detailed(code.short_code_sid, client=second)
-        entries = expect(EntryList, history).items
+        items = expect(HistoryEntryList, history).items
+        entries = [entry for entry in items if isinstance(entry, HistoryEntry)]
         assert [entry.action for entry in entries] == ["create", "update", "update", "update"]
         assert [entry.version for entry in entries] == [1, 2, 3, 4]
-        name = present(entries[2].changes)["name"]
+        name = entries[2].changes["name"]
         assert (name.before, name.after) == ("Alerts", "Mine")
 
     with step("at returns the object as it was at that time"):
-        before_the_change = present(entries[2].date) - timedelta(milliseconds=1)
+        before_the_change = entries[2].date - timedelta(milliseconds=1)
         past = get_short_code.sync_detailed(
             code.short_code_sid, client=second, at=before_the_change
         )
@@ -326,11 +328,11 @@ def look_back(first: AuthenticatedClient, second: AuthenticatedClient, code: Sho
 
     with step("revert writes an earlier version back as a new one"):
         reverted = post_short_code_revert.sync_detailed(
-            code.short_code_sid, client=first, body=NewReversion(version=1)
+            code.short_code_sid, client=first, body=RevertRequest(version=1)
         )
         assert expect(ShortCode, reverted) == code
         history = get_short_code_history.sync_detailed(code.short_code_sid, client=second, offset=4)
-        entry = expect(EntryList, history).items[0]
+        entry = expect(HistoryEntryList, history).items[0]
         assert (entry.action, entry.version) == ("revert", 5)
 
 

@@ -1,0 +1,187 @@
+//! Query strings and forms as structs.
+//!
+//! A struct with `Deserialize` names the arguments, for the code and for the OpenAPI document.
+//! serde reads the struct from pairs of text, and an error names the argument.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+use actix_web::HttpRequest;
+use serde::de::value::MapDeserializer;
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer};
+use time::OffsetDateTime;
+use url::form_urlencoded;
+
+use crate::error::ApiError;
+use crate::input::{FromMember, date, unknown};
+
+/// The arguments of a query string, in the order in which they were sent.
+pub(super) struct Arguments<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'a> Arguments<'a> {
+    /// Returns the arguments of a request.
+    pub fn of(request: &'a HttpRequest) -> Self {
+        Self(form_urlencoded::parse(request.query_string().as_bytes()).collect())
+    }
+
+    /// All arguments, including those without a value.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    fn with_values(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs().filter(|(_, value)| !value.is_empty())
+    }
+
+    /// Whether an argument of that name has a value.
+    pub fn contains(&self, name: &str) -> bool {
+        self.with_values().any(|(sent, _)| sent == name)
+    }
+
+    /// Reads the arguments of a GET. An argument without a value counts as absent.
+    ///
+    /// # Errors
+    /// [`ApiError::BadRequest`] if an argument is invalid or repeated.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        read(self.with_values())
+    }
+
+    /// Reads the arguments of a write. An argument without a value is read as the empty text, which
+    /// no argument of a write accepts: it need not mean the default.
+    ///
+    /// # Errors
+    /// As [`Self::read`]. A `T` that denies unknown fields also rejects unknown arguments, because
+    /// a misspelt argument would change what is written.
+    pub fn read_strictly<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        read(self.pairs())
+    }
+}
+
+/// Reads a struct from pairs of a name and a value.
+///
+/// # Errors
+/// [`ApiError::BadRequest`], with the name of the argument that is invalid, repeated or missing.
+pub(super) fn read<'a, T: DeserializeOwned>(
+    pairs: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<T, ApiError> {
+    let pairs = MapDeserializer::<_, Rejection>::new(pairs);
+    serde_path_to_error::deserialize(pairs).map_err(|error| {
+        let path = error.path().to_string();
+        let Rejection { argument, message } = error.into_inner();
+        ApiError::bad_argument(argument.unwrap_or(path), message)
+    })
+}
+
+/// The reason why a struct cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Rejection {
+    /// The argument; `None` if serde is reading its value, so that the path contains the name.
+    argument: Option<String>,
+    message: String,
+}
+
+impl Rejection {
+    fn of(argument: &str, message: impl Into<String>) -> Self {
+        Self { argument: Some(argument.to_owned()), message: message.into() }
+    }
+}
+
+impl de::Error for Rejection {
+    fn custom<T: Display>(message: T) -> Self {
+        Self { argument: None, message: message.to_string() }
+    }
+
+    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
+        Self::custom(format!("must be `{}`", expected.join("` or `")))
+    }
+
+    fn unknown_field(name: &str, expected: &'static [&'static str]) -> Self {
+        Self::of(name, unknown("query argument", name, expected))
+    }
+
+    fn missing_field(name: &'static str) -> Self {
+        Self::of(name, "must be present")
+    }
+
+    fn duplicate_field(name: &'static str) -> Self {
+        Self::of(name, "is given more than once")
+    }
+}
+
+/// For `deserialize_with`: a value that need not be sent. Plain text has no form for an `Option`.
+pub(crate) fn some<'de, D, T>(value: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(value).map(Some)
+}
+
+/// For `deserialize_with`: a value that is valid as the member of a JSON object.
+pub(crate) fn member<'de, D, T>(value: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromMember,
+{
+    let value = T::from_member(String::deserialize(value)?.into());
+    value.map(Some).map_err(|error| de::Error::custom(error.message))
+}
+
+/// For `deserialize_with`: `true` or `false`.
+pub(super) fn flag<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    let value = String::deserialize(value)?.parse();
+    value.map_err(|_| de::Error::custom("must be `true` or `false`"))
+}
+
+/// For `deserialize_with`: a date with its time and zone.
+pub(super) fn date<'de, D>(value: D) -> Result<Option<OffsetDateTime>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    date::parse(&String::deserialize(value)?).map(Some).map_err(de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, serde::Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Sample {
+        #[serde(deserialize_with = "flag")]
+        flag: bool,
+        #[serde(deserialize_with = "some")]
+        text: Option<String>,
+        #[serde(deserialize_with = "member")]
+        sid: Option<uuid::Uuid>,
+    }
+
+    fn sample(pairs: &[(&str, &str)]) -> Result<Sample, (String, String)> {
+        read(pairs.iter().copied()).map_err(|error| {
+            let error = error.errors().remove(0);
+            (error.field.unwrap_or_default().into_owned(), error.message)
+        })
+    }
+
+    #[test]
+    fn arguments_are_read_by_name() {
+        assert_eq!(sample(&[]), Ok(Sample::default()));
+        let expected = Sample { flag: true, text: Some("1".to_owned()), sid: None };
+        assert_eq!(sample(&[("text", "1"), ("flag", "true")]), Ok(expected));
+    }
+
+    #[test]
+    fn an_error_names_the_argument_and_what_is_expected() {
+        for (pairs, argument, message) in [
+            (&[("flag", "yes")][..], "flag", "must be `true` or `false`"),
+            (&[("flag", "")], "flag", "must be `true` or `false`"),
+            (&[("text", "a"), ("text", "a")], "text", "is given more than once"),
+            (&[("sid", "1")], "sid", "must be a sid (a hyphenated UUID)"),
+            (&[("flog", "true")], "flog", "unknown query argument; did you mean `flag`?"),
+        ] {
+            let expected = (argument.to_owned(), message.to_owned());
+            assert_eq!(sample(pairs), Err(expected), "{pairs:?}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Pages of lists and of histories: limit and offset, the envelope and its links.
+
+use actix_web::{HttpRequest, web};
+use serde::{Deserialize, Serialize};
+use url::form_urlencoded;
+use utoipa::{IntoParams, ToSchema};
+
+use super::arguments::Arguments;
+use super::client_ip::TrustedProxies;
+use super::view::View;
+
+const DEFAULT_LIMIT: i64 = 10;
+const MAX_LIMIT: i64 = 1_000;
+
+/// The arguments that choose a page.
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default)]
+pub(super) struct PageArguments {
+    /// The most items of a page. 0 means the default.
+    #[param(value_type = i64, minimum = 0, maximum = 1000, default = 10)]
+    pub limit: Limit,
+    /// The number of items to skip.
+    #[param(value_type = i64, minimum = 0, maximum = 9_223_372_036_854_775_807_i64)]
+    pub offset: Offset,
+}
+
+/// The most items of a page.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Limit(pub i64);
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(DEFAULT_LIMIT)
+    }
+}
+
+impl TryFrom<String> for Limit {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match number(&text, MAX_LIMIT)? {
+            0 => Ok(Self::default()),
+            limit => Ok(Self(limit)),
+        }
+    }
+}
+
+/// The number of items before a page.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Offset(pub i64);
+
+impl TryFrom<String> for Offset {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        number(&text, i64::MAX).map(Self)
+    }
+}
+
+fn number(text: &str, max: i64) -> Result<i64, String> {
+    let number = text.parse().ok().filter(|number| (0..=max).contains(number));
+    number.ok_or_else(|| format!("must be a number from 0 to {max}"))
+}
+
+/// A page of a list or of a history.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Envelope<T> {
+    /// The number of items on this page.
+    #[schema(minimum = 0)]
+    pub count: usize,
+    /// Whether items follow this page.
+    pub has_more: bool,
+    /// The items.
+    pub items: Vec<T>,
+    /// The most items of a page.
+    #[schema(minimum = 1)]
+    pub limit: i64,
+    /// The number of items that were skipped.
+    #[schema(minimum = 0)]
+    pub offset: i64,
+    /// Links to the pages around this one.
+    pub pagination: Pagination,
+    /// The number of items of all pages.
+    #[schema(minimum = 0)]
+    pub total: i64,
+}
+
+/// A page of objects of type `T`, in the OpenAPI document `TList`.
+#[derive(Serialize)]
+#[serde(transparent, bound = "")]
+pub struct List<T>(pub(super) Envelope<View<T>>);
+
+/// Links to the pages around a page.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct Pagination {
+    /// The next page. Absent on the last page.
+    #[schema(value_type = String, format = "uri", required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// The previous page. Absent on the first page.
+    #[schema(value_type = String, format = "uri", required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+}
+
+/// The URL by which clients know the service, if it is configured.
+#[derive(Clone, Debug, Default)]
+pub struct PublicUrl(pub Option<String>);
+
+/// Creates the links of a page.
+pub(super) struct Links {
+    /// The URL of the list.
+    url: String,
+    /// The arguments that every link repeats: all but those that say where a page begins.
+    repeated: Vec<(String, String)>,
+}
+
+impl Links {
+    /// The links of the response to that request.
+    pub fn of(request: &HttpRequest, arguments: &Arguments) -> Self {
+        let is_repeated = |(name, _): &(&str, &str)| !["offset", "after", "before"].contains(name);
+        let repeated = arguments.pairs().filter(is_repeated);
+        Self {
+            url: format!("{}{}", base(request), request.path()),
+            repeated: repeated.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        }
+    }
+
+    /// Returns the links to the pages around the one that begins at `offset`.
+    pub fn by_offset(&self, limit: i64, offset: i64, has_next: bool) -> Pagination {
+        let to = |offset: i64| self.to("offset", &offset.to_string());
+        Pagination {
+            next: has_next.then(|| to(offset.saturating_add(limit))),
+            previous: (offset > 0).then(|| to(offset.saturating_sub(limit).max(0))),
+        }
+    }
+
+    /// Returns the link to the page that begins where the argument of that name says.
+    pub fn to(&self, name: &str, value: &str) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(&self.repeated).append_pair(name, value);
+        format!("{}?{}", self.url, query.finish())
+    }
+}
+
+/// The configured public URL, otherwise the request's own scheme and host.
+fn base(request: &HttpRequest) -> String {
+    if let Some(PublicUrl(Some(url))) =
+        request.app_data::<web::Data<PublicUrl>>().map(|url| &***url)
+    {
+        return url.clone();
+    }
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let trusted = request
+        .app_data::<web::Data<TrustedProxies>>()
+        .is_some_and(|proxies| proxies.sent(request));
+    let forwarded = |name| header(name).filter(|_| trusted);
+    let scheme =
+        forwarded("x-forwarded-proto").filter(|scheme| *scheme == "https").unwrap_or("http");
+    let host = forwarded("x-forwarded-host").or_else(|| header("host")).unwrap_or_default();
+    format!("{scheme}://{host}")
+}
