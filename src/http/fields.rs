@@ -64,6 +64,14 @@ impl Selection {
         self.include.is_empty() && self.exclude.is_empty()
     }
 
+    /// Whether any part of the member of that name can be selected.
+    pub fn includes(&self, name: &str) -> bool {
+        let is_included = |path: &Path| path[0] == name;
+        let is_excluded = |path: &Path| *path == [name];
+        (self.include.is_empty() || self.include.iter().any(is_included))
+            && !self.exclude.iter().any(is_excluded)
+    }
+
     /// Returns the selected members of `object`.
     pub fn apply(&self, mut object: Map<String, Value>) -> Map<String, Value> {
         if !self.include.is_empty() {

@@ -23,6 +23,7 @@ mod resource;
 mod sql;
 mod staleness;
 mod statement;
+mod turn;
 mod write;
 
 use serde::de::DeserializeOwned;
@@ -37,7 +38,7 @@ pub use idempotency::purge_expired;
 pub use integrity::{IntegrityReport, Violation, settled_date, verify_chains, verify_objects};
 pub use options::{IdempotencyKey, Precondition, WriteOptions, WriteResponse};
 pub use read::{all, get, get_many};
-pub use resource::{Column, Kind, Reference, Representation, Resource, Stored, bind};
+pub use resource::{Column, Kind, Listed, Reference, Representation, Resource, Stored, bind};
 pub use staleness::Staleness;
 pub use write::{create_all, create_one, update_within};
 
@@ -98,11 +99,12 @@ impl<R: Resource> Store<R> {
     /// Returns a page of the objects that are visible to the actor.
     ///
     /// # Errors
-    /// [`ApiError::BadRequest`] if the page starts at a row that is not visible to the actor.
-    pub async fn list(&self, actor: &Actor, query: &Query) -> Result<Page<R>, ApiError> {
+    /// [`ApiError::BadRequest`] if the page starts at a row that is not visible to the actor, or would
+    /// exceed 16 MiB.
+    pub async fn list(&self, actor: &Actor, query: &Query) -> Result<Page<Listed>, ApiError> {
         let call = async {
             let mut lease = self.database.lists().acquire(actor).await?;
-            read::list(&mut lease.connection, actor, query).await
+            read::list::<R>(&mut lease.connection, actor, query).await
         };
         within_limit(call).await
     }

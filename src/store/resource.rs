@@ -63,6 +63,12 @@ pub trait Resource:
         Some((column.name, column.kind()?))
     }
 
+    /// The names of the members that are nested objects.
+    fn nested_members() -> impl Iterator<Item = &'static str> {
+        let columns = Self::COLUMNS.iter();
+        columns.filter(|column| column.kind() == Some(Kind::Json)).map(|column| column.name)
+    }
+
     /// Whether the object shows a member of that name, or with a key after a dot, a nested object.
     fn shows(name: &str) -> bool {
         match name.split_once('.') {
@@ -117,6 +123,24 @@ pub struct Representation {
     pub partner_sid: Uuid,
     /// The members.
     pub members: Map<String, Value>,
+}
+
+/// An object of a list.
+#[derive(Debug)]
+pub struct Listed {
+    /// The object's own sid.
+    pub sid: Uuid,
+    /// The owner.
+    pub partner_sid: Uuid,
+    /// The object as the API shows it, as JSON text.
+    pub text: Box<RawValue>,
+}
+
+impl Listed {
+    pub(super) fn of<R: Resource>(object: &R) -> Result<Self, ApiError> {
+        let text = to_raw_value(object).map_err(|error| ApiError::Internal(error.into()))?;
+        Ok(Self { sid: object.sid(), partner_sid: object.partner_sid(), text })
+    }
 }
 
 /// How the values of a member compare.

@@ -7,7 +7,7 @@ use super::filter::Filter;
 use super::order::Order;
 use crate::auth::Visibility;
 use crate::store::resource::Resource;
-use crate::store::sql::columns;
+use crate::store::sql::columns_without;
 
 /// The position of a page in its list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Query {
     pub start: Start,
     /// The most rows of the page.
     pub limit: i64,
+    /// The nested members that are not shown and therefore not read.
+    pub omitted: Vec<&'static str>,
 }
 
 /// A page of rows.
@@ -62,7 +64,7 @@ impl Query {
         visibility: Visibility,
         anchor: Option<i64>,
     ) -> QueryBuilder<Postgres> {
-        let (columns, owner, table) = (columns::<R>(), R::OWNER, R::TABLE);
+        let (columns, owner, table) = (columns_without::<R>(&self.omitted), R::OWNER, R::TABLE);
         let order = match self.start {
             Start::Before(_) => " order by ordinal desc".to_owned(),
             Start::After(_) | Start::Offset(_) => self.order.sql(),

@@ -3,6 +3,7 @@
 mod filters;
 mod history;
 mod lists;
+mod page_size;
 
 use reqwest::Method;
 use serde_json::Value;
