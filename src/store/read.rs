@@ -1,6 +1,7 @@
 //! Reading objects that are visible to an actor.
 
 use futures_util::TryStreamExt;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::QueryAs;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgExecutor, Postgres};
@@ -49,9 +50,46 @@ pub async fn get_many<R: Resource>(
 /// The most bytes of a page.
 const PAGE_BYTES: usize = 16 * 1024 * 1024;
 
-/// Returns a page of the objects that are visible to the actor, each as its JSON text. An object is
-/// parsed and written one at a time: parsed, a page could take ten times its size.
+/// Returns a page of the objects that are visible to the actor.
+///
+/// A list that takes too long because it cannot use an index is the client's to change, unless other
+/// sessions took the server's time.
 pub(super) async fn list<R: Resource>(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    query: &Query,
+) -> Result<Page<Listed>, ApiError> {
+    let error = match read_page::<R>(connection, actor, query).await {
+        Err(ApiError::Unavailable(Some(error))) if is_timeout(&error) => error,
+        page => return page,
+    };
+    if let Some((argument, message)) = query.unindexed::<R>()
+        && is_alone(connection).await?
+    {
+        return Err(ApiError::bad_argument(argument, message));
+    }
+    Err(error.into())
+}
+
+/// Whether the statement was cancelled by `statement_timeout`.
+fn is_timeout(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(DatabaseError::code).as_deref() == Some("57014")
+}
+
+/// Whether no other session runs a statement.
+async fn is_alone(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "select not exists (
+             select from pg_stat_activity
+             where state = 'active' and pid <> pg_backend_pid() and backend_type = 'client backend')",
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Reads the page, each object as its JSON text. An object is parsed and written one at a time:
+/// parsed, a page could take ten times its size.
+async fn read_page<R: Resource>(
     connection: &mut PgConnection,
     actor: &Actor,
     query: &Query,

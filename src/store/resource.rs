@@ -35,6 +35,8 @@ pub trait Resource:
     const SID: &'static str;
     /// Members that are shown but not stored.
     const UNSTORED: &'static [&'static str] = &[];
+    /// The members by which an index finds the objects of a partner.
+    const INDEXED: &'static [&'static str] = &[];
     /// Members that are written without a new version.
     const UNVERSIONED: &'static [&'static str] = &[];
     /// The columns besides `sid`, the owner and those that every table has.

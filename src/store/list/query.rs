@@ -49,6 +49,20 @@ pub struct Page<T> {
 }
 
 impl Query {
+    /// Returns the argument that keeps the list from using an index, and what would help.
+    pub(crate) fn unindexed<R: Resource>(&self) -> Option<(&'static str, String)> {
+        let help = match R::INDEXED {
+            [] => "ask for fewer objects".to_owned(),
+            members => format!("add a condition with `eq` or `in` on {}", members.join(", ")),
+        };
+        if self.filter.scans(R::INDEXED) {
+            return Some(("filter", format!("takes too long without an index; {help}")));
+        }
+        let is_sorted = self.order != Order::Creation;
+        is_sorted
+            .then(|| ("order", format!("takes too long without an index; leave it out or {help}")))
+    }
+
     /// The number of rows that are skipped; 0 if the page starts at a row.
     pub fn offset(&self) -> i64 {
         match self.start {

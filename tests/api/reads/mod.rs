@@ -4,6 +4,7 @@ mod filters;
 mod history;
 mod lists;
 mod page_size;
+mod time_limit;
 
 use reqwest::Method;
 use serde_json::Value;
