@@ -104,7 +104,7 @@ impl<R: Resource> Store<R> {
     pub async fn list(&self, actor: &Actor, query: &Query) -> Result<Page<Listed>, ApiError> {
         let call = async {
             let mut lease = self.database.lists().acquire(actor).await?;
-            read::list::<R>(&mut lease.connection, actor, query).await
+            read::list::<R>(&mut lease, actor, query).await
         };
         within_limit(call).await
     }

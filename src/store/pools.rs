@@ -66,6 +66,14 @@ pub struct SharedPool {
     pool: PgPool,
     share: usize,
     partners: Mutex<HashMap<Uuid, Arc<Share>>>,
+    use_count: Arc<UseCount>,
+}
+
+/// Counts the leases of a pool.
+#[derive(Debug, Default)]
+struct UseCount {
+    current: AtomicUsize,
+    total: AtomicUsize,
 }
 
 /// The share of one partner, and how many of its requests use it or wait for it.
@@ -79,7 +87,34 @@ struct Share {
 pub struct Lease {
     /// The connection.
     pub connection: PoolConnection<Postgres>,
+    use_count: Arc<UseCount>,
+    /// The number of leases before this one; `None` if others were in use when it began.
+    before: Option<usize>,
     _turn: Option<Turn>,
+}
+
+impl Lease {
+    fn new(
+        connection: PoolConnection<Postgres>,
+        use_count: Arc<UseCount>,
+        turn: Option<Turn>,
+    ) -> Self {
+        let others = use_count.current.fetch_add(1, Ordering::Relaxed);
+        let before = use_count.total.fetch_add(1, Ordering::Relaxed);
+        let before = (others == 0).then_some(before);
+        Self { connection, use_count, before, _turn: turn }
+    }
+
+    /// Whether no other lease of the pool has been in use since this one began.
+    pub fn is_alone(&self) -> bool {
+        self.before.is_some_and(|before| self.use_count.total.load(Ordering::Relaxed) == before + 1)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.use_count.current.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A request that uses its partner's share, or waits for it.
@@ -98,7 +133,7 @@ impl SharedPool {
     /// Divides the pool, which has at most `max` connections.
     pub fn new(pool: PgPool, max: u32) -> Self {
         let share = (max as usize / 2).max(1);
-        Self { pool, share, partners: Mutex::default() }
+        Self { pool, share, partners: Mutex::default(), use_count: Arc::default() }
     }
 
     /// The pool, for work that belongs to no partner.
@@ -116,7 +151,7 @@ impl SharedPool {
             Some(partner_sid) => Some(self.turn(partner_sid).await?),
             None => None,
         };
-        Ok(Lease { connection: self.pool.acquire().await?, _turn: turn })
+        Ok(Lease::new(self.pool.acquire().await?, self.use_count.clone(), turn))
     }
 
     async fn turn(&self, partner_sid: Uuid) -> Result<Turn, ApiError> {

@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgExecutor, Postgres};
 use uuid::Uuid;
 
 use super::list::{Page, Query, Start};
+use super::pools::Lease;
 use super::resource::{Listed, Resource, Stored};
 use super::sql;
 use super::turn::Turn;
@@ -55,16 +56,17 @@ const PAGE_BYTES: usize = 16 * 1024 * 1024;
 /// A list that takes too long because it cannot use an index is the client's to change, unless other
 /// sessions took the server's time.
 pub(super) async fn list<R: Resource>(
-    connection: &mut PgConnection,
+    lease: &mut Lease,
     actor: &Actor,
     query: &Query,
 ) -> Result<Page<Listed>, ApiError> {
-    let error = match read_page::<R>(connection, actor, query).await {
+    let error = match read_page::<R>(&mut lease.connection, actor, query).await {
         Err(ApiError::Unavailable(Some(error))) if is_timeout(&error) => error,
         page => return page,
     };
     if let Some((argument, message)) = query.unindexed::<R>()
-        && is_alone(connection).await?
+        && lease.is_alone()
+        && is_server_idle(&mut lease.connection).await?
     {
         return Err(ApiError::bad_argument(argument, message));
     }
@@ -76,8 +78,8 @@ fn is_timeout(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(DatabaseError::code).as_deref() == Some("57014")
 }
 
-/// Whether no other session runs a statement.
-async fn is_alone(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+/// Whether no other session runs a statement: of another instance, or of another program.
+async fn is_server_idle(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(
         "select not exists (
              select from pg_stat_activity
