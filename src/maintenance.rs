@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use actix_web::web::Data;
-use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 
 use crate::auth::{Authenticator, RateLimit};
-use crate::store;
+use crate::store::{self, Database};
 
 /// The interval. The last access of a token is written this late at most.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -25,9 +24,9 @@ pub struct Maintenance {
     pub rate_limit: Data<RateLimit>,
     /// How long history entries are retained, in months; without a limit if `None`.
     pub history_months: Option<u32>,
-    /// The database. Maintenance does not use the pool, whose connections belong to the threads that
+    /// The database. Maintenance does not use the pools, whose connections belong to the threads that
     /// serve and end with them.
-    pub database: PgConnectOptions,
+    pub database: Database,
 }
 
 impl Maintenance {
@@ -50,7 +49,7 @@ impl Maintenance {
     }
 
     async fn work(&self) -> anyhow::Result<()> {
-        let mut connection = store::connect(&self.database).await?;
+        let mut connection = self.database.maintenance_connection().await?;
         self.authenticator.write_behind(&mut connection).await?;
         store::purge_expired(&mut connection).await?;
         if let Some(months) = self.history_months {

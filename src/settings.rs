@@ -50,18 +50,19 @@ pub struct Settings {
     /// Whitespace at the end of the file is ignored.
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE", global = true)]
     database_url_file: Option<PathBuf>,
-    /// Maximum number of connections to the database, at least 8
+    /// Maximum number of connections to the database, at least 9
     ///
     /// An instance divides them: one each for probes and maintenance, an eighth for the look-up of
-    /// tokens, an eighth for lists, a quarter for transactions, the rest for batches. No partner gets
-    /// more than half of those for lists or of those for transactions. With four connections for
-    /// batches per CPU core, each thread has its own; otherwise the threads share them.
+    /// tokens, an eighth for lists, a quarter for transactions, the rest for batches, half of them for
+    /// reads. No partner gets more than half of those for lists or of those for transactions. With
+    /// four connections for batches per CPU core, each thread has its own; otherwise the threads
+    /// share them.
     #[arg(
         long,
         env = "SHORTLINE_DATABASE_CONNECTIONS",
         value_name = "N",
         default_value = "32",
-        value_parser = clap::value_parser!(u32).range(8..),
+        value_parser = clap::value_parser!(u32).range(9..),
         global = true
     )]
     pub database_connections: u32,

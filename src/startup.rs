@@ -73,7 +73,7 @@ impl Application {
         migrations::run(store::connect(&options).await?).await?;
         let threads = available_parallelism().map_or(1, usize::from);
         let workers = threads as u32 * (Store::<ShortCode>::WORKERS + Store::<DidGroup>::WORKERS);
-        let database = Database::new(options.clone(), settings.database_connections, workers)?;
+        let database = Database::new(options, settings.database_connections, workers)?;
         let shutdown = Shutdown::default();
         let authenticator = Authenticator::new(database.authentication().clone(), keys);
         let authenticator = Data::new(authenticator);
@@ -100,7 +100,7 @@ impl Application {
         let server = serve(listener.try_clone()?, state, threads)?;
         let history_months = settings.history_months;
         let maintenance =
-            Maintenance { authenticator, rate_limit, history_months, database: options };
+            Maintenance { authenticator, rate_limit, history_months, database: database.clone() };
         Ok(Self {
             server,
             listener,
