@@ -60,6 +60,14 @@ impl Maintenance {
 }
 
 async fn prune_history(connection: &mut PgConnection, months: u32) -> Result<(), sqlx::Error> {
+    let allowed = store::retention_limit(connection).await?;
+    if allowed.is_none_or(|allowed| i64::from(allowed) > i64::from(months)) {
+        let allowed = allowed.map_or("none".to_owned(), |allowed| allowed.to_string());
+        tracing::warn!(
+            "SHORTLINE_HISTORY_MONTHS is {months}, but the limit of the owner of the schema is \
+             {allowed}; set it by `shortline migrate --history-months {months}`"
+        );
+    }
     let oldest = sqlx::query_scalar("select now() - make_interval(months => $1::integer)")
         .bind(i64::from(months))
         .fetch_one(&mut *connection)

@@ -12,6 +12,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
+use clap::builder::BoolishValueParser;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
@@ -66,6 +67,18 @@ pub struct Settings {
         global = true
     )]
     pub database_connections: u32,
+    /// Check that the database's schema is not older than the release, and never change it
+    /// [default: `serve` applies missing migrations]
+    ///
+    /// For a role that does not own the schema: see deploy/grants.sql. `shortline migrate` applies
+    /// the migrations as the owner.
+    #[arg(
+        long,
+        env = "SHORTLINE_NO_MIGRATE",
+        value_parser = BoolishValueParser::new(),
+        global = true
+    )]
+    pub no_migrate: bool,
     /// Address and port on which the service listens
     ///
     /// Port 0 selects a free port. `healthcheck` uses the same setting to find the service.
@@ -155,6 +168,9 @@ pub struct Settings {
     )]
     pub trusted_proxies: Vec<IpNet>,
     /// Months after which history entries are deleted, 1 to 1200 [default: never]
+    ///
+    /// `migrate`, and `serve` unless SHORTLINE_NO_MIGRATE is set, store it as the owner's limit:
+    /// instances delete no entry that is younger.
     #[arg(
         long,
         env = "SHORTLINE_HISTORY_MONTHS",
@@ -314,7 +330,7 @@ fn read(file: &Path) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, Parser};
+    use clap::{ArgAction, CommandFactory, Parser};
 
     use super::*;
 
@@ -369,6 +385,8 @@ mod tests {
             let choices = setting.get_possible_values();
             let choices: Vec<_> = choices.iter().map(|choice| code(choice.get_name())).collect();
             let value = match &*choices {
+                // As a variable; the flag has no value.
+                _ if matches!(setting.get_action(), ArgAction::SetTrue) => "`true`, `false`".into(),
                 [] => setting.get_value_names().unwrap()[0].to_string(),
                 choices => choices.join(", "),
             };

@@ -55,7 +55,7 @@ pub struct Application {
 }
 
 impl Application {
-    /// Binds the address and migrates the database.
+    /// Binds the address, and migrates the database or checks its schema.
     ///
     /// # Errors
     /// If a setting is invalid, the database is not available or the address is in use.
@@ -70,7 +70,7 @@ impl Application {
         let listener = TcpListener::bind(settings.listen)
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         let address = listener.local_addr()?;
-        migrations::run(store::connect(&options).await?).await?;
+        migrations::prepare(store::connect(&options).await?, settings).await?;
         let threads = available_parallelism().map_or(1, usize::from);
         let workers = threads as u32 * (Store::<ShortCode>::WORKERS + Store::<DidGroup>::WORKERS);
         let database = Database::new(options, settings.database_connections, workers)?;

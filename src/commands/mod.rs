@@ -129,7 +129,7 @@ impl Cli {
             }
             Command::Migrate => {
                 let connection = store::connect(&settings.database()?).await?;
-                let report = migrations::run(connection).await?;
+                let report = migrations::migrate(connection, &settings).await?;
                 let applied: Vec<_> =
                     report.applied_migrations().iter().map(ToString::to_string).collect();
                 output.say(

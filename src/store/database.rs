@@ -94,7 +94,7 @@ struct Inner {
     own: AtomicU32,
 }
 
-/// The connections for batches that workers share. A commit that hangs takes none of those for reads.
+/// The connections for batches that workers share. A commit that hangs takes none of the reads.
 struct SharedBatches {
     reads: PgPool,
     updates: PgPool,

@@ -1,10 +1,14 @@
-//! Brings the database's schema up to date: refinery's migrations over sqlx's connection.
+//! Brings the database's schema up to date, or checks it: refinery's migrations over sqlx's
+//! connection.
 
+use anyhow::ensure;
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
-use refinery_core::{Migration, Report};
+use refinery_core::{Migration, Report, Target};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use crate::settings::Settings;
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -12,8 +16,7 @@ mod embedded {
 
 /// The key of the advisory lock that one starter holds while it migrates: "shortlin" in ASCII.
 const LOCK: i64 = 0x7368_6f72_746c_696e;
-
-/// The version that the newest migration brings.
+/// The version of the newest migration.
 pub fn newest() -> i32 {
     embedded::migrations::runner()
         .get_migrations()
@@ -23,30 +26,106 @@ pub fn newest() -> i32 {
         .unwrap_or_default()
 }
 
-/// Applies the migrations that are missing. Of several starters one works, the others wait.
+/// Prepares the database for the service: checks its schema or migrates it, as the settings say.
 ///
 /// # Errors
-/// Where the database is away, or its schema is not one of ours.
-pub async fn run(mut connection: PgConnection) -> anyhow::Result<Report> {
-    // Waiting for another starter may take as long as it takes; waiting for a table must not stop its readers for long.
+/// See [`check`] and [`run`].
+pub async fn prepare(connection: PgConnection, settings: &Settings) -> anyhow::Result<()> {
+    if settings.no_migrate {
+        check(connection).await
+    } else {
+        migrate(connection, settings).await.map(drop)
+    }
+}
+
+/// Applies the migrations that are missing, and stores the limit of retention if one is set.
+///
+/// # Errors
+/// See [`run`].
+pub async fn migrate(connection: PgConnection, settings: &Settings) -> anyhow::Result<Report> {
+    apply(connection, Target::Latest, settings.history_months).await
+}
+
+/// Applies the migrations that are missing. If several instances start, one applies them and the
+/// others wait.
+///
+/// # Errors
+/// If the database is not available, another session holds a lock for too long, or the schema is not
+/// one of Shortline.
+pub async fn run(connection: PgConnection) -> anyhow::Result<Report> {
+    apply(connection, Target::Latest, None).await
+}
+
+/// Applies the missing migrations up to that version: the schema of an older release.
+///
+/// # Errors
+/// See [`run`].
+pub async fn run_until(connection: PgConnection, version: i32) -> anyhow::Result<Report> {
+    apply(connection, Target::Version(version), None).await
+}
+
+/// Checks that the schema is not older than this release, without any right to change it.
+///
+/// # Errors
+/// If it is older, or the database is not available.
+pub async fn check(mut connection: PgConnection) -> anyhow::Result<()> {
+    let exists = "select to_regclass('refinery_schema_history') is not null";
+    let version: Option<i32> = if sqlx::query_scalar(exists).fetch_one(&mut connection).await? {
+        let version = "select max(version) from refinery_schema_history";
+        sqlx::query_scalar(version).fetch_one(&mut connection).await?
+    } else {
+        None
+    };
+    let (version, newest) = (version.unwrap_or_default(), newest());
+    ensure!(
+        version >= newest,
+        "the schema of the database has version {version}, and this release needs {newest}; run \
+         `shortline migrate` as the owner of the schema"
+    );
+    Ok(connection.close().await?)
+}
+
+/// Allows retention to delete history entries that are older than that, for every role that the owner
+/// of the schema lets call it. Needs the rights of the owner.
+///
+/// # Errors
+/// If the database is not available or the role lacks the rights.
+pub async fn allow_retention(connection: &mut PgConnection, months: u32) -> anyhow::Result<()> {
+    let statement = "
+        insert into history_retention as limits (months) values ($1)
+        on conflict (is_only) do update set months = excluded.months
+        where limits.months <> excluded.months";
+    sqlx::query(statement).bind(i64::from(months) as i32).execute(connection).await?;
+    Ok(())
+}
+
+async fn apply(
+    mut connection: PgConnection,
+    target: Target,
+    history_months: Option<u32>,
+) -> anyhow::Result<Report> {
+    // Another instance may migrate for as long as it takes.
     sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0")
         .execute(&mut connection)
         .await?;
     sqlx::query("select pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
     sqlx::raw_sql("set lock_timeout = '5s'").execute(&mut connection).await?;
-    let mut target = Target(connection);
-    // What is missing here is newer: migrations suit the release before, which may start again beside the next one.
-    let runner = embedded::migrations::runner().set_abort_missing(false);
-    let report = runner.run_async(&mut target).await;
-    // Closing the connection frees the lock.
-    target.0.close().await?;
-    Ok(report?)
+    let mut session = Session(connection);
+    // A migration that is unknown here is newer: the previous release may start beside the next one.
+    let runner = embedded::migrations::runner().set_abort_missing(false).set_target(target);
+    let report = runner.run_async(&mut session).await?;
+    if let Some(months) = history_months {
+        allow_retention(&mut session.0, months).await?;
+    }
+    // Closing the connection releases the lock, here and after an error.
+    session.0.close().await?;
+    Ok(report)
 }
 
-/// What refinery needs of a connection.
-struct Target(PgConnection);
+/// A connection as refinery uses it.
+struct Session(PgConnection);
 
-impl AsyncTransaction for Target {
+impl AsyncTransaction for Session {
     type Error = sqlx::Error;
 
     async fn execute<'a, T: Iterator<Item = &'a str> + Send + 'a>(
@@ -64,7 +143,7 @@ impl AsyncTransaction for Target {
     }
 }
 
-impl AsyncQuery<Vec<Migration>> for Target {
+impl AsyncQuery<Vec<Migration>> for Session {
     async fn query<'a>(&'a mut self, query: &'a str) -> Result<Vec<Migration>, sqlx::Error> {
         let rows = sqlx::raw_sql(AssertSqlSafe(query)).fetch_all(&mut self.0).await?;
         rows.iter()
@@ -82,4 +161,4 @@ fn decoded(error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error
     sqlx::Error::Decode(error.into())
 }
 
-impl AsyncMigrate for Target {}
+impl AsyncMigrate for Session {}
