@@ -1,6 +1,8 @@
 //! Brings the database's schema up to date, or checks it: refinery's migrations over sqlx's
 //! connection.
 
+use std::time::{Duration, Instant};
+
 use anyhow::ensure;
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
 use refinery_core::{Migration, Report, Target};
@@ -16,6 +18,13 @@ mod embedded {
 
 /// The key of the advisory lock that one starter holds while it migrates: "shortlin" in ASCII.
 const LOCK: i64 = 0x7368_6f72_746c_696e;
+/// The longest time that a statement of a migration waits for a lock. Others wait behind it.
+const LOCK_TIMEOUT: &str = "set lock_timeout = '200ms'";
+/// How long a migration that gets no lock is repeated.
+const LOCK_LIMIT: Duration = Duration::from_secs(60);
+/// The time between two attempts, in which the sessions that have waited continue.
+const LOCK_PAUSE: Duration = Duration::from_millis(500);
+
 /// The version of the newest migration.
 pub fn newest() -> i32 {
     embedded::migrations::runner()
@@ -109,7 +118,7 @@ async fn apply(
         .execute(&mut connection)
         .await?;
     sqlx::query("select pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
-    sqlx::raw_sql("set lock_timeout = '5s'").execute(&mut connection).await?;
+    sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut connection).await?;
     let mut session = Session(connection);
     // A migration that is unknown here is newer: the previous release may start beside the next one.
     let runner = embedded::migrations::runner().set_abort_missing(false).set_target(target);
@@ -125,6 +134,23 @@ async fn apply(
 /// A connection as refinery uses it.
 struct Session(PgConnection);
 
+impl Session {
+    /// Runs the statements in one transaction.
+    async fn attempt(&mut self, statements: &[&str]) -> Result<(), sqlx::Error> {
+        let mut tx = self.0.begin().await?;
+        for statement in statements {
+            sqlx::raw_sql(AssertSqlSafe(*statement)).execute(&mut *tx).await?;
+        }
+        tx.commit().await
+    }
+}
+
+/// True if the statement got no lock in time, or caused a deadlock.
+fn is_blocked(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| ["55P03", "40P01"].contains(&&*code))
+}
+
 impl AsyncTransaction for Session {
     type Error = sqlx::Error;
 
@@ -132,14 +158,24 @@ impl AsyncTransaction for Session {
         &'a mut self,
         queries: T,
     ) -> Result<usize, sqlx::Error> {
-        let mut tx = self.0.begin().await?;
-        let mut count = 0;
-        for query in queries {
-            sqlx::raw_sql(AssertSqlSafe(query)).execute(&mut *tx).await?;
-            count += 1;
+        let (statements, began): (Vec<_>, _) = (queries.collect(), Instant::now());
+        let mut is_logged = false;
+        loop {
+            match self.attempt(&statements).await {
+                Ok(()) => return Ok(statements.len()),
+                Err(error) if is_blocked(&error) && began.elapsed() < LOCK_LIMIT => {
+                    if !is_logged {
+                        tracing::warn!(
+                            "a migration waits for a lock of another session, for at most \
+                             {LOCK_LIMIT:?}: {error}"
+                        );
+                    }
+                    is_logged = true;
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
         }
-        tx.commit().await?;
-        Ok(count)
     }
 }
 
