@@ -70,7 +70,7 @@ pub struct Application {
 }
 
 impl Application {
-    /// Binds the address and migrates the database.
+    /// Binds the address, and migrates the database or checks its schema.
     ///
     /// # Errors
     /// If a setting is invalid, the database is not available or the address is in use.
@@ -84,10 +84,10 @@ impl Application {
         let rate_limit = Data::new(RateLimit::from_settings(settings)?);
         let socket = bind(settings.listen)
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
-        migrations::run(store::connect(&options).await?).await?;
+        migrations::prepare(store::connect(&options).await?, settings).await?;
         let threads = available_parallelism().map_or(1, usize::from);
         let workers = threads as u32 * (Store::<ShortCode>::WORKERS + Store::<DidGroup>::WORKERS);
-        let database = Database::new(options.clone(), settings.database_connections, workers)?;
+        let database = Database::new(options, settings.database_connections, workers)?;
         let shutdown = Shutdown::default();
         let authenticator = Authenticator::new(database.authentication().clone(), keys);
         let authenticator = Data::new(authenticator);
@@ -118,7 +118,7 @@ impl Application {
         let server = serve(listener.try_clone()?, state, threads)?;
         let history_months = settings.history_months;
         let maintenance =
-            Maintenance { authenticator, rate_limit, history_months, database: options };
+            Maintenance { authenticator, rate_limit, history_months, database: database.clone() };
         Ok(Self {
             server,
             listener,

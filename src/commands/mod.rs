@@ -103,7 +103,7 @@ impl Cli {
         match command {
             Command::Dev { ephemeral, data } => dev::run(settings, ephemeral, data).await,
             Command::Serve => serve::run(&settings).await,
-            Command::Migrate => migrate::run(connect(&settings).await?, output).await,
+            Command::Migrate => migrate::run(connect(&settings).await?, &settings, output).await,
             Command::Healthcheck => healthcheck::run(settings.listen).await,
             Command::Openapi => output.document(routes::openapi()),
             Command::History(command) => {

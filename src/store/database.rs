@@ -25,6 +25,8 @@ const READINESS_TIMEOUT: Duration = Duration::from_secs(4);
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a statement and its commit may take: longer than any limit of a statement.
 const HANG_LIMIT: Duration = Duration::from_secs(10);
+/// The same for maintenance, whose statements have no limit: longer than a run of it.
+const MAINTENANCE_HANG_LIMIT: Duration = Duration::from_secs(35);
 /// What every session sets, also that of a command: a client that is frozen, or a network that drops
 /// everything, must not hold locks. Its session ends, even if PostgreSQL is sending to it.
 const SAFETY: &str = "
@@ -53,7 +55,7 @@ const BATCHES: &str = "set plan_cache_mode = force_generic_plan";
 /// holds if the database hangs.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Opens a connection for a command or for maintenance.
+/// Opens a connection for a command.
 ///
 /// # Errors
 /// If the database is not available.
@@ -87,9 +89,22 @@ struct Inner {
     lists: SharedPool,
     transactions: SharedPool,
     /// Connections that several workers share, if there are fewer than workers.
-    batches: Option<PgPool>,
+    batches: Option<SharedBatches>,
     /// The number of connections that workers have of their own.
     own: AtomicU32,
+}
+
+/// The connections for batches that workers share. A commit that hangs takes none of the reads.
+struct SharedBatches {
+    reads: PgPool,
+    updates: PgPool,
+}
+
+/// What a worker does with its connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Work {
+    Reads,
+    Updates,
 }
 
 impl Database {
@@ -104,7 +119,10 @@ impl Database {
         let options = options.application_name(&session_name).disable_statement_logging();
         let staleness = Staleness::default();
         let new_pool = |max, settings| pool(options.clone(), staleness.clone(), max, settings);
-        let batches = (division.batches < workers).then(|| new_pool(division.batches, BATCHES));
+        let batches = (division.reads + division.updates < workers).then(|| SharedBatches {
+            reads: new_pool(division.reads, BATCHES),
+            updates: new_pool(division.updates, BATCHES),
+        });
         Ok(Self(Arc::new(Inner {
             probe: new_pool(division.probe, ""),
             authentication: new_pool(division.authentication, ""),
@@ -146,8 +164,15 @@ impl Database {
     ///
     /// # Errors
     /// If the database is not available or read-only.
-    pub(super) async fn batch_connection(&self) -> Result<BatchConnection, sqlx::Error> {
-        if let Some(shared) = &self.0.batches {
+    pub(super) async fn batch_connection(
+        &self,
+        work: Work,
+    ) -> Result<BatchConnection, sqlx::Error> {
+        if let Some(SharedBatches { reads, updates }) = &self.0.batches {
+            let shared = match work {
+                Work::Reads => reads,
+                Work::Updates => updates,
+            };
             return Ok(BatchConnection::Shared(shared.acquire().await?));
         }
         let connecting = async {
@@ -159,6 +184,15 @@ impl Database {
         let connection = connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
         self.0.own.fetch_add(1, Ordering::Relaxed);
         Ok(BatchConnection::Own(connection, self.clone()))
+    }
+
+    /// Opens the connection for maintenance, which no thread owns.
+    ///
+    /// # Errors
+    /// If the database is not available.
+    pub async fn maintenance_connection(&self) -> anyhow::Result<PgConnection> {
+        let name = maintenance_session(&self.0.session_name);
+        connect(&self.0.options.clone().application_name(&name)).await
     }
 
     /// Returns whether the database is writable and its schema up to date. If it is read-only or does
@@ -194,11 +228,13 @@ impl Database {
             tokio::time::sleep(WATCH_INTERVAL).await;
             let terminated = sqlx::query_scalar(
                 "select count(pg_terminate_backend(pid)) from pg_stat_activity
-                 where application_name = $1 and state <> 'idle'
-                   and query_start < clock_timestamp() - make_interval(secs => $2)",
+                 where state <> 'idle' and query_start < clock_timestamp() - make_interval(secs =>
+                     case application_name when $1 then $2 when $3 then $4 end)",
             )
             .bind(&self.0.session_name)
             .bind(HANG_LIMIT.as_secs_f64())
+            .bind(maintenance_session(&self.0.session_name))
+            .bind(MAINTENANCE_HANG_LIMIT.as_secs_f64())
             .fetch_one(&self.0.probe);
             match tokio::time::timeout(READINESS_TIMEOUT, terminated).await {
                 Ok(Ok(0_i64)) => {}
@@ -217,18 +253,26 @@ impl Database {
             let (open, idle) = (pool.size(), pool.num_idle() as u32);
             Usage { part, max, idle: idle.min(open), open }
         };
-        let own = own.load(Ordering::Relaxed);
+        let (open, idle) = match batches {
+            Some(SharedBatches { reads, updates }) => {
+                (reads.size() + updates.size(), (reads.num_idle() + updates.num_idle()) as u32)
+            }
+            None => (own.load(Ordering::Relaxed), 0),
+        };
+        let max = division.reads + division.updates;
         vec![
             of("probe", division.probe, probe),
             of("authentication", division.authentication, authentication),
             of("lists", division.lists, lists.pool()),
             of("transactions", division.transactions, transactions.pool()),
-            match batches {
-                Some(shared) => of("batches", division.batches, shared),
-                None => Usage { part: "batches", max: division.batches, idle: 0, open: own },
-            },
+            Usage { part: "batches", max, idle: idle.min(open), open },
         ]
     }
+}
+
+/// The name of the session of maintenance in `pg_stat_activity`.
+fn maintenance_session(session_name: &str) -> String {
+    format!("{session_name} maintenance")
 }
 
 /// A connection for batches.

@@ -339,6 +339,9 @@ pub(super) async fn history<R: Resource>(
 /// Deletes about `limit` entries from before that date, and returns their number. The hash of an
 /// object's newest deleted entry is stored as an anchor, so that the rest can be verified.
 ///
+/// A function of the schema's owner does it, which deletes only what the owner's limit allows:
+/// `migrations/V9__history_retention.sql`.
+///
 /// # Errors
 /// If the database is not available.
 pub async fn prune(
@@ -346,23 +349,14 @@ pub async fn prune(
     date: OffsetDateTime,
     limit: i64,
 ) -> Result<i64, sqlx::Error> {
-    // All entries of an object that are older than one that is found are deleted with it: a history
-    // loses its beginning, never its middle.
-    let statement = "
-        with found as (
-            select sid, max(version) as version
-            from (select sid, version from history where date < $1 limit $2) as found
-            group by sid
-        ), dropped as (
-            delete from history using found
-            where history.sid = found.sid and history.version <= found.version
-            returning history.sid, history.version, history.hash
-        ), anchored as (
-            insert into history_anchors as anchor (sid, version, hash)
-            select distinct on (sid) sid, version, hash from dropped order by sid, version desc
-            on conflict (sid) do update set version = excluded.version, hash = excluded.hash
-            where excluded.version > anchor.version
-        )
-        select count(*) from dropped";
+    let statement = "select prune_history($1, $2)";
     sqlx::query_scalar(statement).bind(date).bind(limit).fetch_one(connection).await
+}
+
+/// Returns the age in months below which [`prune`] deletes no entry; `None` if it deletes none.
+///
+/// # Errors
+/// If the database is not available.
+pub async fn retention_limit(connection: &mut PgConnection) -> Result<Option<i32>, sqlx::Error> {
+    sqlx::query_scalar("select months from history_retention").fetch_optional(connection).await
 }

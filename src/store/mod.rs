@@ -33,7 +33,7 @@ use uuid::Uuid;
 
 use batching::Batcher;
 pub use database::{Database, connect, within_limit};
-pub use history::{Action, HistoryEntry, HistoryPage, prune};
+pub use history::{Action, HistoryEntry, HistoryPage, prune, retention_limit};
 pub use idempotency::purge_expired;
 pub use integrity::{IntegrityReport, Violation, settled_date, verify_chains, verify_objects};
 pub use options::{IdempotencyKey, Precondition, WriteOptions, WriteResponse};

@@ -34,13 +34,15 @@ pub struct Division {
     pub lists: u32,
     /// For everything that runs in a transaction of its own.
     pub transactions: u32,
-    /// For batched reads and updates.
-    pub batches: u32,
+    /// For batched reads.
+    pub reads: u32,
+    /// For batched updates, apart from the reads: these go on if updates hang.
+    pub updates: u32,
 }
 
 impl Division {
     /// The fewest connections that can be divided.
-    pub const MIN: u32 = 8;
+    pub const MIN: u32 = 9;
 
     /// Divides `total` connections.
     ///
@@ -56,7 +58,8 @@ impl Division {
         let (authentication, lists) = (total / 8, (total / 8).max(2));
         let transactions = (total / 4).max(2);
         let batches = total - probe - maintenance - authentication - lists - transactions;
-        Ok(Self { probe, maintenance, authentication, lists, transactions, batches })
+        let (reads, updates) = (batches / 2, batches - batches / 2);
+        Ok(Self { probe, maintenance, authentication, lists, transactions, reads, updates })
     }
 }
 
@@ -144,8 +147,9 @@ impl SharedPool {
     /// Returns a connection for a request of the actor, which waits for at most [`ACQUIRE_TIMEOUT`].
     ///
     /// # Errors
-    /// [`ApiError::TooManyRequests`] if other requests of the partner use its whole share;
-    /// [`ApiError::Unavailable`] if the database is not available or the pool is in use.
+    /// [`ApiError::TooManyRequests`] if too many requests of the partner wait already;
+    /// [`ApiError::Unavailable`] if the request waits for too long, for the partner's share or for the
+    /// pool, or the database is not available.
     pub async fn acquire(&self, actor: &Actor) -> Result<Lease, ApiError> {
         let turn = match actor.partner_sid() {
             Some(partner_sid) => Some(self.turn(partner_sid).await?),
@@ -158,16 +162,14 @@ impl SharedPool {
         let share = self.share_of(partner_sid);
         let requests = share.requests.fetch_add(1, Ordering::Relaxed);
         let mut turn = Turn { share: share.clone(), permit: None };
-        if requests < self.share + MAX_WAITING {
-            let permit = share.connections.clone().acquire_owned();
-            let permit = tokio::time::timeout(ACQUIRE_TIMEOUT, permit).await;
-            turn.permit = permit.ok().and_then(Result::ok);
+        if requests >= self.share + MAX_WAITING {
+            return Err(ApiError::TooManyRequests { retry_after: 1 });
         }
-        if turn.permit.is_some() {
-            Ok(turn)
-        } else {
-            Err(ApiError::TooManyRequests { retry_after: 1 })
-        }
+        let permit = share.connections.clone().acquire_owned();
+        let permit = tokio::time::timeout(ACQUIRE_TIMEOUT, permit).await;
+        turn.permit = permit.ok().and_then(Result::ok);
+        // The statements of the partner may hang, for which it is not to blame.
+        if turn.permit.is_some() { Ok(turn) } else { Err(ApiError::Unavailable(None)) }
     }
 
     fn share_of(&self, partner_sid: Uuid) -> Arc<Share> {
@@ -190,12 +192,19 @@ mod tests {
 
     #[test]
     fn every_connection_is_divided() {
-        assert!(Division::of(7).unwrap_err().to_string().contains("at least 8"));
-        for total in 8..200 {
+        assert!(Division::of(8).unwrap_err().to_string().contains("at least 9"));
+        for total in 9..200 {
             let division = Division::of(total).unwrap();
-            let Division { probe, maintenance, authentication, lists, transactions, batches } =
-                division;
-            let parts = [probe, maintenance, authentication, lists, transactions, batches];
+            let Division {
+                probe,
+                maintenance,
+                authentication,
+                lists,
+                transactions,
+                reads,
+                updates,
+            } = division;
+            let parts = [probe, maintenance, authentication, lists, transactions, reads, updates];
             assert_eq!(parts.iter().sum::<u32>(), total, "{division:?}");
             assert!(!parts.contains(&0) && lists >= 2 && transactions >= 2, "{division:?}");
         }

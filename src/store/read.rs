@@ -78,12 +78,13 @@ fn is_timeout(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(DatabaseError::code).as_deref() == Some("57014")
 }
 
-/// Whether no other session runs a statement: of another instance, or of another program.
+/// Whether no other session of the database runs a statement: of another instance, or of another
+/// program.
 async fn is_server_idle(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(
         "select not exists (
              select from pg_stat_activity
-             where state = 'active' and pid <> pg_backend_pid() and backend_type = 'client backend')",
+             where state = 'active' and pid <> pg_backend_pid() and datname = current_database())",
     )
     .fetch_one(connection)
     .await

@@ -12,13 +12,14 @@ use uuid::Uuid;
 use super::request::Reply;
 use crate::auth::Visibility;
 use crate::error::ApiError;
-use crate::store::database::{BatchConnection, Database};
+use crate::store::database::{BatchConnection, Database, Work};
 use crate::store::resource::{Resource, Stored};
 use crate::store::statement::{self, Mode, Write};
 
 /// The connection of a worker, opened when it is needed, and the texts of its statements.
 pub(super) struct Session<R> {
     database: Database,
+    work: Work,
     open: Option<(BatchConnection, Instant)>,
     load: Arc<str>,
     load_locked: Arc<str>,
@@ -28,9 +29,10 @@ pub(super) struct Session<R> {
 }
 
 impl<R: Resource> Session<R> {
-    pub fn new(database: &Database) -> Self {
+    pub fn new(database: &Database, work: Work) -> Self {
         Self {
             database: database.clone(),
+            work,
             open: None,
             load: statement::load::<R>(Mode::Optimistic).into(),
             load_locked: statement::load::<R>(Mode::Locked).into(),
@@ -60,7 +62,7 @@ impl<R: Resource> Session<R> {
             Some(open) => open,
             None => {
                 let since = Instant::now();
-                (self.database.batch_connection().await?, since)
+                (self.database.batch_connection(self.work).await?, since)
             }
         };
         Ok(self.open.insert(open).0.as_mut())

@@ -43,7 +43,7 @@ use super::plan::{Plan, PlannedRow, plan};
 use super::request::{Leftover, Outcome, Worker, WriteRequest};
 use super::session::{BatchQuery, Loaded, Session, fail_all, log_undelivered};
 use crate::error::ApiError;
-use crate::store::database::Database;
+use crate::store::database::{Database, Work};
 use crate::store::idempotency::find_stored;
 use crate::store::resource::Resource;
 use crate::store::statement::{Batch, KeyedResponse, Mode};
@@ -64,7 +64,7 @@ pub(super) struct Writer<R> {
 impl<R: Resource> Writer<R> {
     pub fn new(database: &Database) -> Self {
         Self {
-            session: Session::new(database),
+            session: Session::new(database, Work::Updates),
             database: database.clone(),
             contended: HashMap::new(),
         }
