@@ -324,9 +324,9 @@ fn is_passing(error: &sqlx::Error) -> bool {
         Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed => true,
         Database(error) => error.code().is_some_and(|code| {
             // Connection lost, resources, operator intervention (a shutdown, a cancelled statement); then: serialization,
-            // deadlock, lock not available, read-only.
+            // deadlock, lock not available, read-only, a transaction that was idle while this process was frozen.
             ["08", "53", "57"].iter().any(|class| code.starts_with(class))
-                || ["40001", "40P01", "55P03", "25006"].contains(&code.as_ref())
+                || ["40001", "40P01", "55P03", "25006", "25P03"].contains(&code.as_ref())
         }),
         _ => false,
     }
