@@ -134,6 +134,8 @@ pub struct Principal {
     pub scopes: Vec<Scope>,
     /// Whether the partner requires `If-Match` for changes of its objects.
     pub requires_if_match: bool,
+    /// The depth of the partner in its tree. A root has depth 1.
+    pub depth: i32,
 }
 
 impl Principal {

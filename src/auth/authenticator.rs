@@ -115,16 +115,15 @@ impl Authenticator {
         };
         let Some(presented) = presented else { return Ok(None) };
         let ancestry = PartnerAncestry::of(&self.db, presented.partner_sid).await?;
-        let requires_if_match =
-            ancestry.as_ref().is_some_and(|ancestry| ancestry.requires_if_match);
-        let Some(partner_scopes) = ancestry.and_then(PartnerAncestry::effective_scopes) else {
+        let Some(ancestry) = ancestry.filter(|ancestry| ancestry.active) else {
             return Ok(None);
         };
+        let PartnerAncestry { scopes: partner_scopes, requires_if_match, depth, .. } = ancestry;
         let scopes =
             presented.scopes.into_iter().filter(|scope| partner_scopes.contains(scope)).collect();
         let Presented { partner_sid, token_sid, expiry, .. } = presented;
         Ok(Some((
-            Arc::new(Principal { partner_sid, token_sid, scopes, requires_if_match }),
+            Arc::new(Principal { partner_sid, token_sid, scopes, requires_if_match, depth }),
             expiry,
         )))
     }
@@ -195,6 +194,8 @@ pub struct PartnerAncestry {
     pub scopes: Vec<Scope>,
     /// Whether writes to objects of the partner itself require `If-Match`.
     pub requires_if_match: bool,
+    /// The depth of the partner in its tree. A root has depth 1.
+    pub depth: i32,
 }
 
 impl PartnerAncestry {
@@ -219,6 +220,7 @@ impl PartnerAncestry {
             requires_if_match,
             active,
             scopes: scopes.iter().collect(),
+            depth: 1,
         });
         Ok(partners.reduce(Self::and))
     }
@@ -226,6 +228,8 @@ impl PartnerAncestry {
     fn and(mut self, other: Self) -> Self {
         self.active &= other.active;
         self.requires_if_match |= other.requires_if_match;
+        // One row for each ancestor and for the partner itself.
+        self.depth += other.depth;
         self.scopes.retain(|scope| other.scopes.contains(scope));
         self
     }

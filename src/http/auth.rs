@@ -39,6 +39,11 @@ impl<P> Caller<P> {
         &self.principal.scopes
     }
 
+    /// The depth of the caller's partner in its tree. A root has depth 1.
+    pub fn depth(&self) -> i32 {
+        self.principal.depth
+    }
+
     /// The same caller as an actor with another permission.
     ///
     /// # Errors

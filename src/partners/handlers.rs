@@ -71,9 +71,7 @@ pub async fn post_partner(
     store: web::Data<Store<Partner>>,
 ) -> Result<WriteResponse, ApiError> {
     let NewObject { input, options } = body;
-    store
-        .create(&caller, &options, async |tx| input.build(tx, &caller, caller.scopes()).await)
-        .await
+    store.create(&caller, &options, async |tx| input.build(tx, &caller).await).await
 }
 
 /// Changes the members that are sent: a JSON merge patch, RFC 7396.
@@ -118,7 +116,10 @@ pub async fn put_partner(
     let party = Party::of(&caller, sid.0);
     let Replacement { changes, options } = body;
     let change = move |partner: &mut Partner| {
-        partner.change(changes.check_read_only(partner)?, Nested::Replace, &party)
+        let mut changes = changes.check_read_only(partner)?;
+        // An ancestor that sends back what it read does not take over the suspension of another one.
+        changes.status = changes.status.filter(|status| *status != partner.status);
+        partner.change(changes, Nested::Replace, &party)
     };
     store.update(&caller, sid.0, options, change).await
 }

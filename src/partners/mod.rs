@@ -81,7 +81,15 @@ pub struct Partner {
     /// Whether writes to the partner's objects require `If-Match`. Set on the command line.
     #[serde(skip)]
     pub requires_if_match: bool,
+    /// The highest level that suspended the partner; see [`OPERATOR`]. `None` if it is active, or if a
+    /// release that did not store the level has suspended it.
+    #[serde(skip)]
+    suspended_by: Option<i32>,
 }
+
+/// The level of the operator. The level of an ancestor is its depth in the tree, which identifies it
+/// among the ancestors of a partner. A lower number is a higher level.
+const OPERATOR: i32 = 0;
 
 impl Partner {
     /// Returns a new, active partner. Its `display_id` is the next number of a sequence.
@@ -112,6 +120,7 @@ impl Partner {
             partner_sid: sid,
             requires_if_match: false,
             status: Status::Active,
+            suspended_by: None,
         })
     }
 
@@ -150,12 +159,18 @@ impl Partner {
         if errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(errors)) }
     }
 
+    /// Suspends or activates the partner as the operator.
+    pub fn set_status_as_operator(&mut self, status: Status) {
+        self.status = status;
+        self.suspended_by = (status == Status::Suspended).then_some(OPERATOR);
+    }
+
     fn set_scopes(&mut self, scopes: Option<Scopes>, party: &Party) -> Result<(), FieldError> {
         let Some(scopes) = scopes.filter(|scopes| *scopes != self.available_scopes) else {
             return Ok(());
         };
         let rejected = |message| Err(FieldError::new("available_scopes", message));
-        let Party::Ancestor { scopes: grantable } = party else {
+        let Party::Ancestor { scopes: grantable, .. } = party else {
             return rejected(ANCESTOR_ONLY.to_owned());
         };
         if let Some(outside) = scopes.outside(grantable) {
@@ -166,12 +181,34 @@ impl Partner {
     }
 
     fn set_status(&mut self, status: Option<Status>, party: &Party) -> Result<(), FieldError> {
-        let status = status.unwrap_or(self.status);
-        if status != self.status && matches!(party, Party::Itself) {
-            return Err(FieldError::new("status", ANCESTOR_ONLY));
+        let Some(status) = status else { return Ok(()) };
+        let Party::Ancestor { depth, .. } = *party else {
+            let is_same = status == self.status;
+            return if is_same { Ok(()) } else { Err(FieldError::new("status", ANCESTOR_ONLY)) };
+        };
+        match (status, self.suspended_by) {
+            (Status::Active, Some(level)) if self.status != status && level < depth => {
+                return Err(FieldError::new("status", lifted_by(level)));
+            }
+            (Status::Active, _) => self.suspended_by = None,
+            (Status::Suspended, level) if self.status == Status::Suspended => {
+                self.suspended_by = Some(level.map_or(depth, |level| level.min(depth)));
+            }
+            (Status::Suspended, _) => self.suspended_by = Some(depth),
         }
         self.status = status;
         Ok(())
+    }
+}
+
+/// The error for an ancestor that tries to lift a suspension of a higher level.
+fn lifted_by(level: i32) -> &'static str {
+    match level {
+        OPERATOR => "the operator has suspended the partner, and only the operator can activate it",
+        _ => {
+            "an ancestor above your partner has suspended the partner; only that ancestor, one above \
+             it or the operator can activate it"
+        }
     }
 }
 
@@ -186,6 +223,8 @@ pub enum Party {
     Ancestor {
         /// The scopes that the ancestor can grant.
         scopes: Vec<Scope>,
+        /// The depth of the ancestor in its tree. A root has depth 1.
+        depth: i32,
     },
 }
 
@@ -193,7 +232,9 @@ impl Party {
     /// Returns the relation of the caller to the partner of that sid.
     pub fn of<P>(caller: &Caller<P>, sid: Uuid) -> Self {
         match caller.partner_sid() {
-            Some(own) if own != sid => Self::Ancestor { scopes: caller.scopes().to_vec() },
+            Some(own) if own != sid => {
+                Self::Ancestor { scopes: caller.scopes().to_vec(), depth: caller.depth() }
+            }
             _ => Self::Itself,
         }
     }
@@ -221,7 +262,8 @@ pub struct PartnerChanges {
     /// The name. It cannot be cleared.
     #[schema(value_type = Name, required = false)]
     pub name: Option<Name>,
-    /// The status. Only an ancestor can change it.
+    /// The status. Only an ancestor can change it. A suspension is lifted by the ancestor that made
+    /// it, one above it or the operator.
     #[schema(value_type = Status, required = false)]
     pub status: Option<Status>,
 }
@@ -279,26 +321,25 @@ impl Input for NewPartner {
 }
 
 impl NewPartner {
-    /// Returns the new partner. By default, it has the default scopes that are in `grantable` and
-    /// that its parent has.
+    /// Returns the new partner. By default, it has the default scopes that the caller's token carries
+    /// and that its parent has.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] if the parent is not visible to the actor; the errors of
+    /// [`ApiError::Invalid`] if the parent is not visible to the caller; the errors of
     /// [`Partner::change`].
-    pub async fn build(
+    pub async fn build<P>(
         self,
         connection: &mut PgConnection,
-        actor: &Actor,
-        grantable: &[Scope],
+        caller: &Caller<P>,
     ) -> Result<Partner, ApiError> {
         let Self { parent_sid, writable } = self;
-        let parent_sid = parent_sid.value().or(actor.partner_sid());
-        let mut scopes = parent_scopes(connection, actor, parent_sid).await?;
-        scopes.retain(|scope| grantable.contains(scope));
+        let parent_sid = parent_sid.value().or(caller.partner_sid());
+        let mut scopes = parent_scopes(connection, caller, parent_sid).await?;
+        scopes.retain(|scope| caller.scopes().contains(scope));
         let default = Scope::DEFAULT.into_iter().filter(|scope| scopes.contains(scope)).collect();
         let (sid, name) = (Uuid::now_v7(), Name::default());
         let mut new = Partner::new(connection, sid, parent_sid, name, default).await?;
-        new.change(writable, Nested::Replace, &Party::Ancestor { scopes })?;
+        new.change(writable, Nested::Replace, &Party::Ancestor { scopes, depth: caller.depth() })?;
         Ok(new)
     }
 }
@@ -356,6 +397,9 @@ impl Resource for Partner {
             bind(to, rows, |partner| partner.requires_if_match)
         }),
         Column::new("status", "text", |to, rows| bind(to, rows, |partner| partner.status)),
+        Column::hidden("suspended_by", "integer", |to, rows| {
+            bind(to, rows, |partner| partner.suspended_by)
+        }),
     ];
 
     fn sid(&self) -> Uuid {
@@ -366,15 +410,17 @@ impl Resource for Partner {
         self.partner_sid
     }
 
-    /// Adds the members that only the operator can set.
+    /// Adds the hidden columns.
     fn snapshot(&self) -> Result<Box<RawValue>, ApiError> {
         #[derive(Serialize)]
         struct Snapshot<'a> {
             #[serde(flatten)]
             partner: &'a Partner,
             requires_if_match: bool,
+            suspended_by: Option<i32>,
         }
-        let snapshot = Snapshot { partner: self, requires_if_match: self.requires_if_match };
+        let Self { requires_if_match, suspended_by, .. } = *self;
+        let snapshot = Snapshot { partner: self, requires_if_match, suspended_by };
         to_raw_value(&snapshot).map_err(|error| ApiError::Internal(error.into()))
     }
 

@@ -2,7 +2,9 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use shortline::auth::Scope;
+use shortline::auth::{Actor, Scope};
+use shortline::partners::{Partner, Status};
+use shortline::store;
 use uuid::Uuid;
 
 use crate::support::{Answer, App, JSON, check, snapshot};
@@ -216,6 +218,55 @@ fn an_ancestor_cannot_grant_a_scope_that_its_token_lacks() {
         }
         let granted = scopes(json!(["phonenumber.read"]));
         call(&wide, Method::PATCH, &grandchild, granted).await.expect(200);
+    });
+}
+
+#[test]
+fn a_suspension_is_lifted_only_by_the_same_or_a_higher_level() {
+    check(async |app| {
+        let grandchild = create(app, json!({"parent_sid": app.child.sid})).await.expect(200);
+        let sid = grandchild["partner_sid"].as_str().unwrap();
+        let status = |status: &str| json!({"status": status});
+        let by_child = async |status: Value| {
+            let token = app.token(app.child.sid, &[Scope::PartnersUpdate]);
+            let request = app.anonymous(Method::PATCH, &path(sid)).bearer_auth(token);
+            Answer::to(request.json(&status)).await
+        };
+        let rejected = |answer: Answer, by: &str| {
+            assert!(answer.text.contains(by), "{}", answer.text);
+            assert_eq!(answer.expect_error(422, INVALID), ["status"]);
+        };
+        // The same level and a higher level lift it.
+        by_child(status("suspended")).await.expect(200);
+        by_child(status("active")).await.expect(200);
+        by_child(status("suspended")).await.expect(200);
+        app.patch(&path(sid), &status("active")).await.expect(200);
+        // A lower level does not, also if it has suspended the partner before or after.
+        by_child(status("suspended")).await.expect(200);
+        app.patch(&path(sid), &status("suspended")).await.expect(200);
+        by_child(status("suspended")).await.expect(200);
+        rejected(by_child(status("active")).await, "an ancestor above your partner");
+        app.patch(&path(sid), &status("active")).await.expect(200);
+        // What an ancestor sends back leaves the suspension to the one that made it.
+        by_child(status("suspended")).await.expect(200);
+        let object = app.get(&path(sid)).await.expect(200);
+        app.put(&path(sid), &object).await.expect(200);
+        by_child(status("active")).await.expect(200);
+        // No ancestor lifts a suspension of the operator, also if it is suspended again.
+        let by_operator = async |to: Status| {
+            let change = |partner: &mut Partner| {
+                partner.set_status_as_operator(to);
+                Ok(())
+            };
+            let (mut connection, sid) = (app.connection().await, sid.parse().unwrap());
+            store::update_within(&mut connection, &Actor::operator(), sid, change).await.unwrap();
+        };
+        by_operator(Status::Suspended).await;
+        app.patch(&path(sid), &status("suspended")).await.expect(200);
+        rejected(app.patch(&path(sid), &status("active")).await, "the operator has suspended");
+        rejected(by_child(status("active")).await, "the operator has suspended");
+        by_operator(Status::Active).await;
+        assert_eq!(app.get(&path(sid)).await.expect(200)["status"], "active");
     });
 }
 
