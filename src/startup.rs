@@ -24,7 +24,7 @@ use crate::http::openapi::page;
 use crate::http::{BODY_LIMIT, PublicUrl, TrustedProxies, cors, request_middleware};
 use crate::maintenance::Maintenance;
 use crate::oauth::{Grants, OauthToken};
-use crate::partners::Partner;
+use crate::partners::{DescendantLimit, Partner};
 use crate::routes;
 use crate::settings::{Settings, TokenFormat};
 use crate::short_codes::ShortCode;
@@ -104,6 +104,7 @@ impl Application {
             authenticator: authenticator.clone(),
             staleness: Data::new(database.staleness().clone()),
             database: Data::new(database.clone()),
+            descendant_limit: Data::new(DescendantLimit(settings.max_descendants)),
             shutdown: Data::new(shutdown.clone()),
             public_url: Data::new(PublicUrl(settings.public_url.clone())),
             grants: Data::new(grants),
@@ -239,6 +240,7 @@ impl Signals {
 struct State {
     authenticator: Data<Authenticator>,
     database: Data<Database>,
+    descendant_limit: Data<DescendantLimit>,
     grants: Data<Grants>,
     metrics: Data<Metrics>,
     public_url: Data<PublicUrl>,
@@ -261,6 +263,7 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
             .app_data(Data::new(Store::<OauthToken>::new(&state.database)))
             .app_data(state.authenticator)
             .app_data(state.database)
+            .app_data(state.descendant_limit)
             .app_data(state.grants)
             .app_data(state.metrics)
             .app_data(state.public_url)

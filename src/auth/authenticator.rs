@@ -118,14 +118,15 @@ impl Authenticator {
         let Some(ancestry) = ancestry.filter(|ancestry| ancestry.active) else {
             return Ok(None);
         };
-        let PartnerAncestry { scopes: partner_scopes, requires_if_match, depth, .. } = ancestry;
+        let PartnerAncestry {
+            scopes: partner_scopes, requires_if_match, depth, subtree_sid, ..
+        } = ancestry;
         let scopes =
             presented.scopes.into_iter().filter(|scope| partner_scopes.contains(scope)).collect();
         let Presented { partner_sid, token_sid, expiry, .. } = presented;
-        Ok(Some((
-            Arc::new(Principal { partner_sid, token_sid, scopes, requires_if_match, depth }),
-            expiry,
-        )))
+        let principal =
+            Principal { partner_sid, subtree_sid, token_sid, scopes, requires_if_match, depth };
+        Ok(Some((Arc::new(principal), expiry)))
     }
 
     /// Verifies a JWT. Its row, if there is one, can shorten its life and narrow its scopes.
@@ -196,6 +197,8 @@ pub struct PartnerAncestry {
     pub requires_if_match: bool,
     /// The depth of the partner in its tree. A root has depth 1.
     pub depth: i32,
+    /// The partner that starts the subtree of the partner itself.
+    pub subtree_sid: Uuid,
 }
 
 impl PartnerAncestry {
@@ -207,21 +210,24 @@ impl PartnerAncestry {
         db: impl PgExecutor<'_>,
         partner_sid: Uuid,
     ) -> Result<Option<Self>, sqlx::Error> {
-        let partners: Vec<(bool, Scopes, bool)> = sqlx::query_as(
+        let partners: Vec<(bool, Scopes, bool, Uuid)> = sqlx::query_as(
             "select partners.status = 'active', partners.available_scopes,
-                 partners.sid = $1 and partners.requires_if_match
+                 partners.sid = $1 and partners.requires_if_match,
+                 (select coalesce(subtree_sid, sid) from partners where sid = $1)
              from partner_tree join partners on partners.sid = partner_tree.ancestor_sid
              where partner_tree.descendant_sid = $1",
         )
         .bind(partner_sid)
         .fetch_all(db)
         .await?;
-        let partners = partners.into_iter().map(|(active, scopes, requires_if_match)| Self {
-            requires_if_match,
-            active,
-            scopes: scopes.iter().collect(),
-            depth: 1,
-        });
+        let partners =
+            partners.into_iter().map(|(active, scopes, requires_if_match, subtree_sid)| Self {
+                requires_if_match,
+                active,
+                scopes: scopes.iter().collect(),
+                depth: 1,
+                subtree_sid,
+            });
         Ok(partners.reduce(Self::and))
     }
 
@@ -232,11 +238,6 @@ impl PartnerAncestry {
         self.depth += other.depth;
         self.scopes.retain(|scope| other.scopes.contains(scope));
         self
-    }
-
-    /// Returns the effective scopes of the partner. `None` if one of the partners is suspended.
-    pub fn effective_scopes(self) -> Option<Vec<Scope>> {
-        self.active.then_some(self.scopes)
     }
 }
 

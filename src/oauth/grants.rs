@@ -78,9 +78,9 @@ impl Grants {
         token_request: TokenRequest,
     ) -> Result<OauthToken, ApiError> {
         let client = self.credentials.client(&credentials).await?;
-        let held = self.effective(client.partner_sid).await?.ok_or_else(no_client)?;
-        let scopes = token_request.scopes_within(&common(&client.scopes, &held))?;
-        let actor = actor_of(request, client.partner_sid);
+        let ancestry = self.active(client.partner_sid).await?.ok_or_else(no_client)?;
+        let scopes = token_request.scopes_within(&common(&client.scopes, &ancestry.scopes))?;
+        let actor = actor_of(request, client.partner_sid, ancestry.subtree_sid);
         let new = NewToken::of(client.partner_sid, Some(&client), scopes, token_request);
         self.issue(&mut *self.db.acquire().await?, &actor, new).await
     }
@@ -102,9 +102,9 @@ impl Grants {
         if !is_in_subtree(&self.db, client.partner_sid, partner_sid).await? {
             return Err(no_login());
         }
-        let held = self.effective(partner_sid).await?.ok_or_else(no_login)?;
-        let scopes = token_request.scopes_within(&common(&client.scopes, &held))?;
-        let actor = actor_of(request, partner_sid);
+        let ancestry = self.active(partner_sid).await?.ok_or_else(no_login)?;
+        let scopes = token_request.scopes_within(&common(&client.scopes, &ancestry.scopes))?;
+        let actor = actor_of(request, partner_sid, ancestry.subtree_sid);
         let mut new = NewToken::of(partner_sid, Some(&client), scopes, token_request);
         new.renewable = Renewable::NewFamily;
         self.issue(&mut *self.db.acquire().await?, &actor, new).await
@@ -125,9 +125,9 @@ impl Grants {
         let secret = required("refresh_token", form.refresh_token.as_ref())?;
         let client = self.credentials.client(&credentials).await?;
         let token = self.renewable(secret, &client).await?.ok_or_else(invalid)?;
-        let actor = actor_of(request, token.partner_sid);
-        let held = self.effective(token.partner_sid).await?.ok_or_else(invalid)?;
-        let held = common(&client.scopes, &held);
+        let ancestry = self.active(token.partner_sid).await?.ok_or_else(invalid)?;
+        let actor = actor_of(request, token.partner_sid, ancestry.subtree_sid);
+        let held = common(&client.scopes, &ancestry.scopes);
 
         let mut tx = self.db.begin().await?;
         let mut stale = false;
@@ -189,7 +189,7 @@ impl Grants {
             return Err(ApiError::NoItem);
         }
         let suspended = || invalid_grant("partner_sid", "the partner is suspended");
-        let held = self.effective(partner_sid).await?.ok_or_else(suspended)?;
+        let held = self.active(partner_sid).await?.ok_or_else(suspended)?.scopes;
         let held = held.into_iter().filter(|scope| caller.scopes().contains(scope));
         let held: Vec<_> = match &client {
             Some(client) => held.filter(|scope| client.scopes.contains(*scope)).collect(),
@@ -217,14 +217,13 @@ impl Grants {
         Err(error.with_oauth_code(OauthError::UnauthorizedClient))
     }
 
-    /// Returns the scopes that the partner's tokens can have; `None` if the partner is suspended.
-    pub(super) async fn effective(
+    /// Returns the partner's ancestry; `None` if the partner or an ancestor is suspended.
+    pub(super) async fn active(
         &self,
         partner_sid: Uuid,
-    ) -> Result<Option<Vec<Scope>>, ApiError> {
-        Ok(PartnerAncestry::of(&self.db, partner_sid)
-            .await?
-            .and_then(PartnerAncestry::effective_scopes))
+    ) -> Result<Option<PartnerAncestry>, ApiError> {
+        let ancestry = PartnerAncestry::of(&self.db, partner_sid).await?;
+        Ok(ancestry.filter(|ancestry| ancestry.active))
     }
 
     async fn issue(

@@ -92,11 +92,11 @@ impl Grants {
             Revoker::Client(credentials) => credentials,
         };
         let client = self.credentials.client(&credentials).await?;
-        let held = self.effective(client.partner_sid).await?.ok_or_else(no_client)?;
-        let may = |scope| client.scopes.contains(scope) && held.contains(&scope);
+        let ancestry = self.active(client.partner_sid).await?.ok_or_else(no_client)?;
+        let may = |scope| client.scopes.contains(scope) && ancestry.scopes.contains(&scope);
         let own_only = !OauthRevoke::ANY_OF.iter().any(|scope| may(*scope));
         Ok(Party {
-            actor: actor_of(request, client.partner_sid),
+            actor: actor_of(request, client.partner_sid, ancestry.subtree_sid),
             own_only: own_only.then(|| client.client_id.to_string()),
         })
     }

@@ -3,7 +3,7 @@
 use actix_web::web::Json;
 use actix_web::{HttpResponse, get, patch, post, put, web};
 
-use super::{NewPartner, Partner, PartnerChanges, Party};
+use super::{DescendantLimit, NewPartner, Partner, PartnerChanges, Party};
 use crate::auth::{PartnersCreate, PartnersRead, PartnersUpdate};
 use crate::error::ApiError;
 use crate::http::{
@@ -69,9 +69,10 @@ pub async fn post_partner(
     caller: Caller<PartnersCreate>,
     body: NewObject<NewPartner>,
     store: web::Data<Store<Partner>>,
+    limit: web::Data<DescendantLimit>,
 ) -> Result<WriteResponse, ApiError> {
     let NewObject { input, options } = body;
-    store.create(&caller, &options, async |tx| input.build(tx, &caller).await).await
+    store.create(&caller, &options, async |tx| input.build(tx, &caller, **limit).await).await
 }
 
 /// Changes the members that are sent: a JSON merge patch, RFC 7396.

@@ -7,7 +7,7 @@ use shortline::partners::{Partner, Status};
 use shortline::store;
 use uuid::Uuid;
 
-use crate::support::{Answer, App, JSON, check, snapshot};
+use crate::support::{Answer, App, JSON, check, check_with, snapshot};
 
 const INVALID: &str = "object validation error";
 
@@ -131,6 +131,54 @@ fn a_new_partner_gets_no_scope_that_its_parent_lacks() {
             let answer = create(app, json!({"available_scopes": bad})).await;
             assert_eq!(answer.expect_error(422, INVALID), ["available_scopes"]);
         }
+    });
+}
+
+#[test]
+fn a_tree_has_at_most_16_levels() {
+    check(async |app| {
+        let mut parent = json!(app.child.sid);
+        for _ in 3..=16 {
+            parent =
+                create(app, json!({"parent_sid": parent})).await.expect(200)["partner_sid"].take();
+        }
+        let rejected = create(app, json!({"parent_sid": parent})).await;
+        assert!(rejected.text.contains("at most 16 levels"), "{}", rejected.text);
+        assert_eq!(rejected.expect_error(409, "conflict"), ["parent_sid"]);
+    });
+}
+
+#[test]
+fn concurrent_requests_do_not_exceed_the_limit_of_descendants() {
+    check_with(&["--max-descendants", "5"], async |app| {
+        // The child counts. The root and the child create at the same time, on two instances.
+        let (other, server) = app.second_instance_with(&["--max-descendants", "5"]).await;
+        let child = app.token(app.child.sid, &[Scope::PartnersManage]);
+        let created = (0..24).map(|number| {
+            let (base, token) = match number % 4 {
+                0 => (&app.base, &app.token),
+                1 => (&app.base, &child),
+                2 => (&other, &app.token),
+                _ => (&other, &child),
+            };
+            let request = app.request_to(Method::POST, &format!("{base}/core/v2/partners"));
+            Answer::to(request.bearer_auth(token).json(&json!({})))
+        });
+        let answers = futures_util::future::join_all(created).await;
+        // A request may also be rejected because it waited too long for the others.
+        let created = answers.iter().filter(|answer| answer.status == 200).count();
+        assert!(created <= 4, "{created}");
+        while create(app, json!({})).await.status == 200 {}
+        let rejected = create(app, json!({})).await;
+        assert!(rejected.text.contains("already has 5 descendants"), "{}", rejected.text);
+        assert_eq!(rejected.expect_error(409, "conflict"), ["parent_sid"]);
+        let list = app.get("/core/v2/partners").await.expect(200);
+        assert_eq!(list["total"], 6);
+        // Another tree has its own limit.
+        let token = app.token(app.unrelated.sid, &[Scope::PartnersManage]);
+        let request = app.anonymous(Method::POST, "/core/v2/partners").bearer_auth(token);
+        Answer::to(request.json(&json!({}))).await.expect(200);
+        server.stop(false).await;
     });
 }
 

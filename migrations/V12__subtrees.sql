@@ -1,0 +1,33 @@
+-- Subtrees: a partner that the operator created, with the partners below it that were created through the API. The
+-- partners of a subtree share a request rate.
+
+alter table partners
+    -- The partner that starts the subtree: the partner itself, or the one of its parent. Set for every row; a release
+    -- that does not set it creates partners in the subtree of their parents.
+    add column subtree_sid uuid;
+
+with recursive placed as (
+    select sid, sid as subtree_sid from partners where parent_sid is null
+    union all
+    select partners.sid,
+        case
+            when exists (
+                select from history
+                where history.sid = partners.sid and version = 1 and entry::json ->> 'partner_sid' is null
+            ) then partners.sid
+            else placed.subtree_sid
+        end
+    from placed join partners on partners.parent_sid = placed.sid
+)
+update partners set subtree_sid = placed.subtree_sid from placed where placed.sid = partners.sid;
+
+create function partner_joins_subtree() returns trigger language plpgsql as $$
+begin
+    new.subtree_sid = coalesce(
+        new.subtree_sid, (select subtree_sid from partners where sid = new.parent_sid), new.sid);
+    return new;
+end
+$$;
+
+create trigger partner_joins_subtree before insert on partners
+for each row execute function partner_joins_subtree();
