@@ -91,6 +91,9 @@ impl<R: Resource> ObjectRequest<R> {
             let views = view.apply(store, actor, vec![object.representation()?]).await?;
             return Ok(HttpResponse::Ok().json(&views[0]));
         }
+        if !R::has_entity_tag() {
+            return Ok(HttpResponse::Ok().json(object));
+        }
         let tag = (header::ETAG, entity_tag(version));
         Ok(if known.names(version) {
             HttpResponse::NotModified().insert_header(tag).finish()

@@ -35,7 +35,7 @@ pub trait Resource:
     const SID: &'static str;
     /// Members that are shown but not stored.
     const UNSTORED: &'static [&'static str] = &[];
-    /// Members that are written without a new version.
+    /// Members that are written without a new version. Objects that have any have no entity tag.
     const UNVERSIONED: &'static [&'static str] = &[];
     /// The columns besides `sid`, the owner and those that every table has.
     const COLUMNS: &'static [Column<Self>];
@@ -45,6 +45,11 @@ pub trait Resource:
 
     /// The partner that owns the object.
     fn partner_sid(&self) -> Uuid;
+
+    /// Whether the version changes with every member, and can be an entity tag.
+    fn has_entity_tag() -> bool {
+        Self::UNVERSIONED.is_empty()
+    }
 
     /// Whether the owner is another object. A partner owns itself.
     fn is_owned() -> bool {
