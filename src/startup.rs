@@ -98,8 +98,7 @@ impl Application {
             .metrics_listen
             .map(|address| metrics::serve(address, metrics.clone()))
             .transpose()?;
-        let pool = database.transactions().pool().clone();
-        let grants = Grants::new(pool, authenticator.clone(), settings.token_format)?;
+        let grants = Grants::new(&database, authenticator.clone(), settings.token_format)?;
         let state = State {
             authenticator: authenticator.clone(),
             staleness: Data::new(database.staleness().clone()),

@@ -154,7 +154,8 @@ impl Authenticator {
     async fn row_of(&self, presented: &Presented) -> Result<Option<Presented>, sqlx::Error> {
         let Some(token_sid) = presented.token_sid else { return Ok(None) };
         let row: Option<TokenRow> = sqlx::query_as(
-            "select sid, partner_sid, scopes, date_expiration_access_token
+            "select sid, partner_sid, scopes, date_expiration_access_token,
+                 date_expiration_access_token <= date_created as is_revoked
              from oauth_tokens where sid = $1 and partner_sid = $2",
         )
         .bind(token_sid)
@@ -176,7 +177,8 @@ impl Authenticator {
     async fn find_opaque(&self, token: &str) -> Result<Option<Presented>, sqlx::Error> {
         let Some(token) = parse_sid(token) else { return Ok(None) };
         let row: Option<TokenRow> = sqlx::query_as(
-            "select sid, partner_sid, scopes, date_expiration_access_token
+            "select sid, partner_sid, scopes, date_expiration_access_token,
+                 date_expiration_access_token <= date_created as is_revoked
              from oauth_tokens where access_hash = $1",
         )
         .bind(hash(&token.to_string()))
@@ -255,6 +257,8 @@ struct TokenRow {
     partner_sid: Uuid,
     scopes: Scopes,
     date_expiration_access_token: OffsetDateTime,
+    /// A revoked token expires at its date of issue, which may be later by the clock of this instance.
+    is_revoked: bool,
 }
 
 impl TokenRow {
@@ -263,7 +267,11 @@ impl TokenRow {
             partner_sid: self.partner_sid,
             token_sid: Some(self.sid),
             scopes: self.scopes.iter().collect(),
-            expiry: self.date_expiration_access_token.unix_timestamp(),
+            expiry: if self.is_revoked {
+                i64::MIN
+            } else {
+                self.date_expiration_access_token.unix_timestamp()
+            },
         }
     }
 }
