@@ -197,6 +197,34 @@ pub struct Settings {
         global = true
     )]
     burst: Option<u32>,
+    /// Requests per second that the partners of a subtree may make together, 0.001 to 1000000
+    /// [default: ten times SHORTLINE_RATE]
+    ///
+    /// A partner that was created on the command line starts a subtree; partners that are created
+    /// below it through the API belong to it. Half of the rate is shared equally among the partners
+    /// that send requests. The burst has the same ratio to the rate as that of a partner. Needs
+    /// SHORTLINE_RATE.
+    #[arg(
+        long,
+        env = "SHORTLINE_SUBTREE_RATE",
+        value_name = "RATE",
+        value_parser = rate,
+        global = true
+    )]
+    subtree_rate: Option<f64>,
+    /// Descendants that a partner without a parent may have before the API rejects further ones, 0
+    /// to 1000000
+    ///
+    /// `shortline partner create` does not check this limit.
+    #[arg(
+        long,
+        env = "SHORTLINE_MAX_DESCENDANTS",
+        value_name = "N",
+        default_value = "1000",
+        value_parser = clap::value_parser!(u32).range(0..=1_000_000),
+        global = true
+    )]
+    pub max_descendants: u32,
     /// Address and port that serve `/metrics` in the Prometheus text format [default: disabled]
     ///
     /// This listener serves nothing else and asks for no token. Do not publish its port.
@@ -214,6 +242,19 @@ pub struct Settings {
         global = true
     )]
     pub log: String,
+}
+
+/// The request rates, in requests per second, and their bursts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rates {
+    /// The rate of a partner.
+    pub rate: f64,
+    /// The burst of a partner.
+    pub burst: NonZeroU32,
+    /// The rate of a subtree of partners.
+    pub subtree_rate: f64,
+    /// The burst of a subtree.
+    pub subtree_burst: f64,
 }
 
 impl Settings {
@@ -262,20 +303,27 @@ impl Settings {
         self.jwt_secret = Some(secret);
     }
 
-    /// Returns the rate of a partner, in requests per second, and its burst; `None` for no limit.
+    /// Returns the rates of partners and subtrees; `None` for no limit.
     ///
     /// # Errors
     /// See the module.
-    pub fn rate(&self) -> anyhow::Result<Option<(f64, NonZeroU32)>> {
+    pub fn rates(&self) -> anyhow::Result<Option<Rates>> {
         let Some(rate) = self.rate else {
             ensure!(
                 self.burst.is_none(),
                 "SHORTLINE_BURST is set without SHORTLINE_RATE; set both"
             );
+            ensure!(
+                self.subtree_rate.is_none(),
+                "SHORTLINE_SUBTREE_RATE is set without SHORTLINE_RATE; set both"
+            );
             return Ok(None);
         };
-        let burst = self.burst.unwrap_or(rate.ceil() as u32);
-        Ok(Some((rate, NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN))))
+        let burst = NonZeroU32::new(self.burst.unwrap_or(rate.ceil() as u32));
+        let burst = burst.unwrap_or(NonZeroU32::MIN);
+        let subtree_rate = self.subtree_rate.unwrap_or(10.0 * rate);
+        let subtree_burst = (f64::from(burst.get()) * (subtree_rate / rate)).ceil().max(1.0);
+        Ok(Some(Rates { rate, burst, subtree_rate, subtree_burst }))
     }
 
     /// Returns the public keys that verify JWTs, as PEM or as a JWK set.
@@ -347,7 +395,7 @@ mod tests {
     #[test]
     fn burst_defaults_to_the_rate_rounded_up() {
         let parse = |flags: &[&str]| Settings::try_parse_from([&["shortline"], flags].concat());
-        let burst = |flags| parse(flags).unwrap().rate().unwrap().unwrap().1.get();
+        let burst = |flags| parse(flags).unwrap().rates().unwrap().unwrap().burst.get();
         assert_eq!(burst(&["--rate", "0.5"]), 1);
         assert_eq!(burst(&["--rate", "20.1"]), 21);
         assert_eq!(burst(&["--rate", "20", "--burst", "5"]), 5);
@@ -360,8 +408,15 @@ mod tests {
         ] {
             assert!(parse(refused).is_err(), "{refused:?}");
         }
-        assert!(parse(&["--burst", "5"]).unwrap().rate().is_err());
-        assert_eq!(parse(&[]).unwrap().rate().unwrap(), None);
+        assert!(parse(&["--burst", "5"]).unwrap().rates().is_err());
+        assert!(parse(&["--subtree-rate", "5"]).unwrap().rates().is_err());
+        assert_eq!(parse(&[]).unwrap().rates().unwrap(), None);
+        let subtree = |flags| {
+            let rates = parse(flags).unwrap().rates().unwrap().unwrap();
+            (rates.subtree_rate, rates.subtree_burst)
+        };
+        assert_eq!(subtree(&["--rate", "20", "--burst", "5"]), (200.0, 50.0));
+        assert_eq!(subtree(&["--rate", "20", "--burst", "5", "--subtree-rate", "9"]), (9.0, 3.0));
     }
 
     /// Compares docs/configuration.md with the settings. `UPDATE_DOCS=1` rewrites the page.

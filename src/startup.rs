@@ -24,7 +24,7 @@ use crate::http::openapi::page;
 use crate::http::{AllowedSites, BODY_LIMIT, PublicUrl, TrustedProxies, cors, request_middleware};
 use crate::maintenance::Maintenance;
 use crate::oauth::{Grants, OauthToken};
-use crate::partners::Partner;
+use crate::partners::{DescendantLimit, Partner};
 use crate::routes;
 use crate::settings::{Settings, TokenFormat};
 use crate::short_codes::ShortCode;
@@ -110,13 +110,13 @@ impl Application {
             .metrics_listen
             .map(|address| metrics::serve(address, metrics.clone()))
             .transpose()?;
-        let pool = database.transactions().pool().clone();
-        let grants = Grants::new(pool, authenticator.clone(), settings.token_format)?;
+        let grants = Grants::new(&database, authenticator.clone(), settings.token_format)?;
         let state = State {
             allowed_sites: Data::new(allowed_sites),
             authenticator: authenticator.clone(),
             staleness: Data::new(database.staleness().clone()),
             database: Data::new(database.clone()),
+            descendant_limit: Data::new(DescendantLimit(settings.max_descendants)),
             shutdown: Data::new(shutdown.clone()),
             public_url: Data::new(PublicUrl(settings.public_url.clone())),
             grants: Data::new(grants),
@@ -253,6 +253,7 @@ struct State {
     allowed_sites: Data<AllowedSites>,
     authenticator: Data<Authenticator>,
     database: Data<Database>,
+    descendant_limit: Data<DescendantLimit>,
     grants: Data<Grants>,
     metrics: Data<Metrics>,
     public_url: Data<PublicUrl>,
@@ -276,6 +277,7 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
             .app_data(state.allowed_sites)
             .app_data(state.authenticator)
             .app_data(state.database)
+            .app_data(state.descendant_limit)
             .app_data(state.grants)
             .app_data(state.metrics)
             .app_data(state.public_url)

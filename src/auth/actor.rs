@@ -46,6 +46,7 @@ impl Visibility {
 pub struct Actor {
     visibility: Visibility,
     partner_sid: Option<Uuid>,
+    subtree_sid: Option<Uuid>,
     token_sid: Option<Uuid>,
     ip: Option<IpAddr>,
     request_id: Option<String>,
@@ -57,6 +58,7 @@ impl Actor {
         Self {
             visibility: Visibility::All,
             partner_sid: None,
+            subtree_sid: None,
             token_sid: None,
             ip: None,
             request_id: None,
@@ -66,12 +68,14 @@ impl Actor {
     /// Returns an authenticated partner that can see its own objects and its descendants' objects.
     pub(crate) fn partner(
         partner_sid: Uuid,
+        subtree_sid: Uuid,
         ip: Option<ClientIp>,
         request_id: Option<RequestId>,
     ) -> Self {
         Self {
             visibility: Visibility::Subtree(partner_sid),
             partner_sid: Some(partner_sid),
+            subtree_sid: Some(subtree_sid),
             token_sid: None,
             ip: ip.map(|ip| ip.0),
             request_id: request_id.map(|id| id.0),
@@ -96,6 +100,11 @@ impl Actor {
     /// Returns the partner of the token; `None` for the operator.
     pub fn partner_sid(&self) -> Option<Uuid> {
         self.partner_sid
+    }
+
+    /// Returns the partner that starts the subtree of the token's partner; `None` for the operator.
+    pub fn subtree_sid(&self) -> Option<Uuid> {
+        self.subtree_sid
     }
 
     /// Returns the partner that owns the objects that the actor creates.
@@ -128,12 +137,16 @@ impl Actor {
 pub struct Principal {
     /// The partner that the token belongs to.
     pub partner_sid: Uuid,
+    /// The partner that starts the subtree of the token's partner.
+    pub subtree_sid: Uuid,
     /// The sid of the token, if it has one.
     pub token_sid: Option<Uuid>,
     /// The effective scopes: those that the token, its partner and every ancestor have in common.
     pub scopes: Vec<Scope>,
     /// Whether the partner requires `If-Match` for changes of its objects.
     pub requires_if_match: bool,
+    /// The depth of the partner in its tree. A root has depth 1.
+    pub depth: i32,
 }
 
 impl Principal {

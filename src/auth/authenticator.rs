@@ -115,18 +115,18 @@ impl Authenticator {
         };
         let Some(presented) = presented else { return Ok(None) };
         let ancestry = PartnerAncestry::of(&self.db, presented.partner_sid).await?;
-        let requires_if_match =
-            ancestry.as_ref().is_some_and(|ancestry| ancestry.requires_if_match);
-        let Some(partner_scopes) = ancestry.and_then(PartnerAncestry::effective_scopes) else {
+        let Some(ancestry) = ancestry.filter(|ancestry| ancestry.active) else {
             return Ok(None);
         };
+        let PartnerAncestry {
+            scopes: partner_scopes, requires_if_match, depth, subtree_sid, ..
+        } = ancestry;
         let scopes =
             presented.scopes.into_iter().filter(|scope| partner_scopes.contains(scope)).collect();
         let Presented { partner_sid, token_sid, expiry, .. } = presented;
-        Ok(Some((
-            Arc::new(Principal { partner_sid, token_sid, scopes, requires_if_match }),
-            expiry,
-        )))
+        let principal =
+            Principal { partner_sid, subtree_sid, token_sid, scopes, requires_if_match, depth };
+        Ok(Some((Arc::new(principal), expiry)))
     }
 
     /// Verifies a JWT. Its row, if there is one, can shorten its life and narrow its scopes.
@@ -154,7 +154,8 @@ impl Authenticator {
     async fn row_of(&self, presented: &Presented) -> Result<Option<Presented>, sqlx::Error> {
         let Some(token_sid) = presented.token_sid else { return Ok(None) };
         let row: Option<TokenRow> = sqlx::query_as(
-            "select sid, partner_sid, scopes, date_expiration_access_token
+            "select sid, partner_sid, scopes, date_expiration_access_token,
+                 date_expiration_access_token <= date_created as is_revoked
              from oauth_tokens where sid = $1 and partner_sid = $2",
         )
         .bind(token_sid)
@@ -176,7 +177,8 @@ impl Authenticator {
     async fn find_opaque(&self, token: &str) -> Result<Option<Presented>, sqlx::Error> {
         let Some(token) = parse_sid(token) else { return Ok(None) };
         let row: Option<TokenRow> = sqlx::query_as(
-            "select sid, partner_sid, scopes, date_expiration_access_token
+            "select sid, partner_sid, scopes, date_expiration_access_token,
+                 date_expiration_access_token <= date_created as is_revoked
              from oauth_tokens where access_hash = $1",
         )
         .bind(hash(&token.to_string()))
@@ -195,6 +197,10 @@ pub struct PartnerAncestry {
     pub scopes: Vec<Scope>,
     /// Whether writes to objects of the partner itself require `If-Match`.
     pub requires_if_match: bool,
+    /// The depth of the partner in its tree. A root has depth 1.
+    pub depth: i32,
+    /// The partner that starts the subtree of the partner itself.
+    pub subtree_sid: Uuid,
 }
 
 impl PartnerAncestry {
@@ -206,33 +212,34 @@ impl PartnerAncestry {
         db: impl PgExecutor<'_>,
         partner_sid: Uuid,
     ) -> Result<Option<Self>, sqlx::Error> {
-        let partners: Vec<(bool, Scopes, bool)> = sqlx::query_as(
+        let partners: Vec<(bool, Scopes, bool, Uuid)> = sqlx::query_as(
             "select partners.status = 'active', partners.available_scopes,
-                 partners.sid = $1 and partners.requires_if_match
+                 partners.sid = $1 and partners.requires_if_match,
+                 (select coalesce(subtree_sid, sid) from partners where sid = $1)
              from partner_tree join partners on partners.sid = partner_tree.ancestor_sid
              where partner_tree.descendant_sid = $1",
         )
         .bind(partner_sid)
         .fetch_all(db)
         .await?;
-        let partners = partners.into_iter().map(|(active, scopes, requires_if_match)| Self {
-            requires_if_match,
-            active,
-            scopes: scopes.iter().collect(),
-        });
+        let partners =
+            partners.into_iter().map(|(active, scopes, requires_if_match, subtree_sid)| Self {
+                requires_if_match,
+                active,
+                scopes: scopes.iter().collect(),
+                depth: 1,
+                subtree_sid,
+            });
         Ok(partners.reduce(Self::and))
     }
 
     fn and(mut self, other: Self) -> Self {
         self.active &= other.active;
         self.requires_if_match |= other.requires_if_match;
+        // One row for each ancestor and for the partner itself.
+        self.depth += other.depth;
         self.scopes.retain(|scope| other.scopes.contains(scope));
         self
-    }
-
-    /// Returns the effective scopes of the partner. `None` if one of the partners is suspended.
-    pub fn effective_scopes(self) -> Option<Vec<Scope>> {
-        self.active.then_some(self.scopes)
     }
 }
 
@@ -250,6 +257,8 @@ struct TokenRow {
     partner_sid: Uuid,
     scopes: Scopes,
     date_expiration_access_token: OffsetDateTime,
+    /// A revoked token expires at its date of issue, which may be later by the clock of this instance.
+    is_revoked: bool,
 }
 
 impl TokenRow {
@@ -258,7 +267,11 @@ impl TokenRow {
             partner_sid: self.partner_sid,
             token_sid: Some(self.sid),
             scopes: self.scopes.iter().collect(),
-            expiry: self.date_expiration_access_token.unix_timestamp(),
+            expiry: if self.is_revoked {
+                i64::MIN
+            } else {
+                self.date_expiration_access_token.unix_timestamp()
+            },
         }
     }
 }

@@ -1,6 +1,9 @@
 //! `shortline client`.
 
+use std::time::Duration;
+
 use clap::Subcommand;
+use serde::Serialize;
 use sqlx::PgConnection;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
@@ -8,7 +11,7 @@ use uuid::Uuid;
 use super::arguments;
 use super::output::{Output, cli_error};
 use crate::auth::{Actor, Scope};
-use crate::oauth::OauthClient;
+use crate::oauth::{OauthClient, revoke_client, rotate_client};
 use crate::partners::Partner;
 use crate::store;
 
@@ -23,6 +26,30 @@ pub enum Command {
         /// partner]
         #[arg(long, value_name = "SCOPE")]
         scope: Vec<Scope>,
+    },
+    /// List all clients in the order of creation
+    List,
+    /// Give a client a new secret and print it; it cannot be shown again
+    ///
+    /// The tokens that were issued through the old secret end when the old secret does.
+    Rotate {
+        /// Sid of the client
+        #[arg(value_name = "CLIENT_ID", value_parser = arguments::sid)]
+        client_id: Uuid,
+        /// How long the old secret is accepted, such as `30m`, `12h` or `7d`
+        #[arg(
+            long,
+            value_name = "DURATION",
+            default_value = "0s",
+            value_parser = arguments::duration
+        )]
+        keep_old: Duration,
+    },
+    /// Reject the secret of a client permanently, and end the tokens that were issued through it
+    Revoke {
+        /// Sid of the client
+        #[arg(value_name = "CLIENT_ID", value_parser = arguments::sid)]
+        client_id: Uuid,
     },
 }
 
@@ -44,5 +71,34 @@ pub async fn run(
             client.client_secret = Some(secret);
             output.document(&client)
         }
+        Command::List => {
+            let clients =
+                store::all::<OauthClient>(connection, &operator).await.map_err(cli_error)?;
+            let clients: Vec<_> = clients.iter().map(Listed::of).collect();
+            output.rows(
+                &clients,
+                &["client_id", "status", "partner_sid", "date_secret_changed", "scopes"],
+            )
+        }
+        Command::Rotate { client_id, keep_old } => output
+            .document(&rotate_client(connection, client_id, keep_old).await.map_err(cli_error)?),
+        Command::Revoke { client_id } => {
+            let client = revoke_client(connection, client_id).await.map_err(cli_error)?;
+            output.document(&Listed::of(&client))
+        }
+    }
+}
+
+/// A client with its status.
+#[derive(Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    client: &'a OauthClient,
+    status: &'static str,
+}
+
+impl<'a> Listed<'a> {
+    fn of(client: &'a OauthClient) -> Self {
+        Self { client, status: if client.is_revoked() { "revoked" } else { "active" } }
     }
 }

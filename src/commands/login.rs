@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use clap::Subcommand;
+use serde::Serialize;
 use sqlx::{Connection, PgConnection};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
@@ -9,9 +10,8 @@ use uuid::Uuid;
 use super::arguments;
 use super::output::{Output, cli_error};
 use crate::auth::Actor;
-use crate::error::ApiError;
 use crate::input::types::Name;
-use crate::oauth::{PartnerLogin, Password};
+use crate::oauth::{PartnerLogin, Password, disable_login, set_password};
 use crate::partners::Partner;
 use crate::store;
 
@@ -26,8 +26,18 @@ pub enum Command {
         #[arg(long, value_name = "NAME", value_parser = arguments::name)]
         login: Name,
     },
-    /// Change the password of a login; it is read from standard input
+    /// Set the password of a login, which is read from standard input, and end the tokens that were
+    /// issued with the old one
     SetPassword {
+        /// Name of the login
+        #[arg(long, value_name = "NAME")]
+        login: String,
+    },
+    /// List all logins in the order of creation
+    List,
+    /// Reject the password of a login until it is set again, and end the tokens that were issued for
+    /// the login
+    Disable {
         /// Name of the login
         #[arg(long, value_name = "NAME")]
         login: String,
@@ -41,7 +51,25 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     match command {
         Command::Create { partner, login } => create(connection, partner, login, output).await,
-        Command::SetPassword { login } => set_password(connection, &login, output).await,
+        Command::SetPassword { login } => {
+            let (sid, password) = (sid_of(connection, &login).await?, read_password()?);
+            let login = set_password(connection, sid, &password).await.map_err(cli_error)?;
+            output.document(&login)
+        }
+        Command::List => {
+            let logins = store::all::<PartnerLogin>(connection, &Actor::operator()).await;
+            let logins = logins.map_err(cli_error)?;
+            let logins: Vec<_> = logins.iter().map(Listed::of).collect();
+            output.rows(
+                &logins,
+                &["login_sid", "status", "partner_sid", "date_password_changed", "login"],
+            )
+        }
+        Command::Disable { login } => {
+            let sid = sid_of(connection, &login).await?;
+            let login = disable_login(connection, sid).await.map_err(cli_error)?;
+            output.document(&Listed::of(&login))
+        }
     }
 }
 
@@ -66,19 +94,24 @@ async fn create(
     output.document(&login.object)
 }
 
-async fn set_password(
-    connection: &mut PgConnection,
-    name: &str,
-    output: Output,
-) -> anyhow::Result<()> {
-    let sid = sqlx::query_scalar("select sid from partner_logins where login = $1").bind(name);
-    let sid: Option<Uuid> = sid.fetch_optional(&mut *connection).await?;
-    let (sid, password) =
-        (sid.with_context(|| format!("the login `{name}` does not exist"))?, read_password()?);
-    let set = |login: &mut PartnerLogin| login.set_password(&password).map_err(ApiError::Internal);
-    let login =
-        store::update_within(connection, &Actor::operator(), sid, set).await.map_err(cli_error)?;
-    output.document(&login.object)
+async fn sid_of(connection: &mut PgConnection, login: &str) -> anyhow::Result<Uuid> {
+    let sid = sqlx::query_scalar("select sid from partner_logins where login = $1").bind(login);
+    let sid: Option<Uuid> = sid.fetch_optional(connection).await?;
+    sid.with_context(|| format!("the login `{login}` does not exist"))
+}
+
+/// A login with its status.
+#[derive(Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    login: &'a PartnerLogin,
+    status: &'static str,
+}
+
+impl<'a> Listed<'a> {
+    fn of(login: &'a PartnerLogin) -> Self {
+        Self { login, status: if login.is_disabled() { "disabled" } else { "active" } }
+    }
 }
 
 fn read_password() -> anyhow::Result<Password> {

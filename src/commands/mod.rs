@@ -57,10 +57,10 @@ enum Command {
     /// Create, list, suspend and activate partners
     #[command(subcommand)]
     Partner(partner::Command),
-    /// Create OAuth clients
+    /// Create, list, rotate and revoke OAuth clients
     #[command(subcommand)]
     Client(client::Command),
-    /// Create logins of partners and set their passwords
+    /// Create, list and disable logins of partners, and set their passwords
     #[command(subcommand)]
     Login(login::Command),
     /// Issue, list and revoke tokens

@@ -87,10 +87,16 @@ pub async fn run(
             )
         }
         Command::Suspend { sid } => {
-            update(connection, sid, output, |partner| partner.status = Status::Suspended).await
+            update(connection, sid, output, |partner| {
+                partner.set_status_as_operator(Status::Suspended)
+            })
+            .await
         }
         Command::Activate { sid } => {
-            update(connection, sid, output, |partner| partner.status = Status::Active).await
+            update(connection, sid, output, |partner| {
+                partner.set_status_as_operator(Status::Active)
+            })
+            .await
         }
         Command::RequireIfMatch { sid, required } => {
             update(connection, sid, output, |partner| partner.requires_if_match = required).await

@@ -39,6 +39,11 @@ impl<P> Caller<P> {
         &self.principal.scopes
     }
 
+    /// The depth of the caller's partner in its tree. A root has depth 1.
+    pub fn depth(&self) -> i32 {
+        self.principal.depth
+    }
+
     /// The same caller as an actor with another permission.
     ///
     /// # Errors
@@ -76,11 +81,12 @@ impl<P: Permission> Caller<P> {
             Some(Authentication::Unknown(_)) => return Err(ApiError::Unavailable(None)),
             None => return Err(ApiError::Unauthorized { presented: false }),
         };
-        let actor = actor_of(request, principal.partner_sid).with_token(principal.token_sid);
+        let (partner_sid, subtree_sid) = (principal.partner_sid, principal.subtree_sid);
+        let actor = actor_of(request, partner_sid, subtree_sid).with_token(principal.token_sid);
         let caller = Self::authorize(actor, principal)?;
         // Rejected requests are not counted: a 401 has no known partner, and a 403 costs no more
         // than this check.
-        count(request, caller.principal.partner_sid)?;
+        count(request, partner_sid, subtree_sid)?;
         Ok(caller)
     }
 
@@ -100,10 +106,11 @@ impl<P: Permission> Caller<P> {
 }
 
 /// The partner of that sid, which has authenticated itself by this request, as an actor.
-pub(crate) fn actor_of(request: &HttpRequest, partner_sid: Uuid) -> Actor {
+/// `subtree_sid` is the partner that starts its subtree.
+pub(crate) fn actor_of(request: &HttpRequest, partner_sid: Uuid, subtree_sid: Uuid) -> Actor {
     let extensions = request.extensions();
     let (ip, id) = (extensions.get::<ClientIp>(), extensions.get::<RequestId>());
-    Actor::partner(partner_sid, ip.copied(), id.cloned())
+    Actor::partner(partner_sid, subtree_sid, ip.copied(), id.cloned())
 }
 
 /// Whether the caller's partner requires `If-Match` for changes of its objects.
@@ -148,25 +155,27 @@ pub async fn authenticate<B: MessageBody>(
     Ok(response)
 }
 
-/// Counts a request against the rate of its partner.
+/// Counts a request against the rates of its partner and of the partner's subtree.
 ///
 /// # Errors
-/// [`ApiError::TooManyRequests`] if it exceeds the rate. Such a request is not counted.
-fn count(request: &HttpRequest, partner_sid: Uuid) -> Result<(), ApiError> {
+/// [`ApiError::TooManyRequests`] if it exceeds one of them. Such a request is not counted.
+fn count(request: &HttpRequest, partner_sid: Uuid, subtree_sid: Uuid) -> Result<(), ApiError> {
     let limit = request.app_data::<web::Data<RateLimit>>();
-    let Some(allowance) = limit.and_then(|limit| limit.take(partner_sid)) else { return Ok(()) };
+    let allowance = limit.and_then(|limit| limit.take(partner_sid, subtree_sid));
+    let Some(allowance) = allowance else { return Ok(()) };
     let rejection = ApiError::TooManyRequests { retry_after: allowance.seconds };
     let outcome = if allowance.admitted { Ok(()) } else { Err(rejection) };
     request.extensions_mut().insert(allowance);
     outcome
 }
 
-/// Reports what is left of the partner's rate, if the request was counted or rejected
+/// Reports what is left of the rate of the partner or its subtree, whichever is tighter, if the request was counted or rejected
 /// (draft-ietf-httpapi-ratelimit-headers-11).
 fn add_rate_limit_headers<B>(response: &mut ServiceResponse<B>) {
     let Some(allowance) = response.request().extensions_mut().remove::<Allowance>() else { return };
-    let Allowance { remaining, seconds, policy, .. } = allowance;
-    let left = format!(r#""default";r={remaining};t={seconds}"#);
+    let Allowance { name, remaining, seconds, burst, window, .. } = allowance;
+    let policy = format!(r#""{name}";q={burst};w={window}"#);
+    let left = format!(r#""{name}";r={remaining};t={seconds}"#);
     for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
         if let Ok(value) = HeaderValue::try_from(value) {
             response.headers_mut().insert(name, value);

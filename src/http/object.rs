@@ -91,6 +91,9 @@ impl<R: Resource> ObjectRequest<R> {
             let object = object.representation()?;
             return Ok(HttpResponse::Ok().json(view.of_one(store, actor, object).await?));
         }
+        if !R::has_entity_tag() {
+            return Ok(HttpResponse::Ok().json(object));
+        }
         let tag = (header::ETAG, entity_tag(version));
         Ok(if known.names(version) {
             HttpResponse::NotModified().insert_header(tag).finish()

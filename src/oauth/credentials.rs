@@ -4,6 +4,7 @@
 //! or login, the response to each further *failure* is delayed, by 5 s at most. The right secret is
 //! never delayed. Each instance counts for itself and forgets a failure after 15 minutes.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -98,6 +99,22 @@ pub fn no_login() -> ApiError {
     ApiError::BadCredentials.with_oauth_code(OauthError::InvalidGrant)
 }
 
+/// A client or login whose secret was verified.
+pub(super) struct Verified<T> {
+    /// The client or login.
+    pub object: T,
+    /// The hash of the secret, which must still be accepted when a token is issued.
+    pub hash: String,
+}
+
+impl<T> Deref for Verified<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.object
+    }
+}
+
 /// Checks secrets and passwords.
 pub struct Credentials {
     db: PgPool,
@@ -120,13 +137,17 @@ impl Credentials {
     ///
     /// # Errors
     /// `invalid_client` if they are wrong. An unknown client takes as long as a wrong secret.
-    pub async fn client(&self, presented: &ClientCredentials) -> Result<OauthClient, ApiError> {
+    pub(super) async fn client(
+        &self,
+        presented: &ClientCredentials,
+    ) -> Result<Verified<OauthClient>, ApiError> {
         let ClientCredentials { client_id, client_secret } = presented;
         let client = self.find_client(client_id).await?;
-        let secret_hash = client.as_ref().map(OauthClient::secret_hash);
-        let right =
-            self.is_right(&format!("client {client_id}"), client_secret, secret_hash).await?;
-        client.filter(|_| right).ok_or_else(no_client)
+        let hashes = client.as_ref().map(OauthClient::secret_hashes).unwrap_or_default();
+        let who = format!("client {client_id}");
+        let hash = self.verify(&who, client_secret, &hashes).await?.map(str::to_owned);
+        let verified = client.zip(hash).map(|(object, hash)| Verified { object, hash });
+        verified.ok_or_else(no_client)
     }
 
     async fn find_client(&self, client_id: &str) -> Result<Option<OauthClient>, ApiError> {
@@ -142,36 +163,52 @@ impl Credentials {
     ///
     /// # Errors
     /// `invalid_grant` if they are wrong. An unknown name takes as long as a wrong password.
-    pub async fn login(&self, name: &str, password: &str) -> Result<PartnerLogin, ApiError> {
-        let login: Option<PartnerLogin> = sqlx::query_as(
+    pub(super) async fn login(
+        &self,
+        name: &str,
+        password: &str,
+    ) -> Result<Verified<PartnerLogin>, ApiError> {
+        let login = self.find_login(name).await?;
+        let hashes: Vec<_> =
+            login.as_ref().and_then(PartnerLogin::password_hash).into_iter().collect();
+        let who = format!("login {name}");
+        let hash = self.verify(&who, password, &hashes).await?.map(str::to_owned);
+        let verified = login.zip(hash).map(|(object, hash)| Verified { object, hash });
+        verified.ok_or_else(no_login)
+    }
+
+    async fn find_login(&self, name: &str) -> Result<Option<PartnerLogin>, sqlx::Error> {
+        sqlx::query_as(
             "select sid, partner_sid, date_created, date_password_changed, login, password_hash
              from partner_logins where login = $1",
         )
         .bind(name)
         .fetch_optional(&self.db)
-        .await?;
-        let secret_hash = login.as_ref().map(PartnerLogin::password_hash);
-        let right = self.is_right(&format!("login {name}"), password, secret_hash).await?;
-        login.filter(|_| right).ok_or_else(no_login)
+        .await
     }
 
-    /// Whether the secret has that hash. Delays the result after too many failures of `who`.
-    async fn is_right(
+    /// Returns the hash that the secret has. Delays the result after too many failures of `who`.
+    async fn verify<'h>(
         &self,
         who: &str,
         secret: &str,
-        secret_hash: Option<&str>,
-    ) -> Result<bool, ApiError> {
+        hashes: &[&'h str],
+    ) -> Result<Option<&'h str>, ApiError> {
         let who = hash(who);
-        if self.passwords.verify(secret, secret_hash).await? {
-            self.failures.invalidate(&who).await;
-            return Ok(true);
+        if hashes.is_empty() {
+            self.passwords.verify(secret, None).await?;
+        }
+        for hash in hashes {
+            if self.passwords.verify(secret, Some(hash)).await? {
+                self.failures.invalidate(&who).await;
+                return Ok(Some(hash));
+            }
         }
         let failures = self.failures.entry(who).and_upsert_with(|before| {
             std::future::ready(before.map_or(1, |entry| entry.into_value().saturating_add(1)))
         });
         tokio::time::sleep(delay(failures.await.into_value())).await;
-        Ok(false)
+        Ok(None)
     }
 }
 

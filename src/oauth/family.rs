@@ -1,17 +1,16 @@
 //! Families: the tokens that were refreshed from one another, and the partners that reach them.
 
-use sqlx::PgPool;
+use sqlx::{Connection, PgConnection, PgExecutor};
 use uuid::Uuid;
 
+use super::issuance::{self, Grantor};
 use super::token::OauthToken;
 use crate::auth::Actor;
 use crate::error::ApiError;
-use crate::input::date;
-use crate::store;
 
 /// Whether `partner_sid` is the other partner or an ancestor of it.
 pub(super) async fn is_in_subtree(
-    db: &PgPool,
+    db: impl PgExecutor<'_>,
     partner_sid: Uuid,
     other: Uuid,
 ) -> Result<bool, sqlx::Error> {
@@ -25,32 +24,19 @@ pub(super) async fn is_in_subtree(
 }
 
 /// Revokes every token of a family.
+///
+/// # Errors
+/// [`ApiError::NoItem`] if the family is not visible to the actor.
 pub(super) async fn revoke_family(
-    db: &PgPool,
+    connection: &mut PgConnection,
     actor: &Actor,
-    family_sid: Option<Uuid>,
+    family_sid: Uuid,
 ) -> Result<(), ApiError> {
-    let mut tx = db.begin().await?;
-    // A token that is refreshed meanwhile is found by the next round.
-    loop {
-        let alive: Vec<Uuid> = sqlx::query_scalar(
-            "select sid from oauth_tokens
-             where family_sid = $1
-               and (date_expiration_access_token > $2
-                    or (date_expiration_refresh_token > $2 and not refresh_spent))
-             order by ordinal",
-        )
-        .bind(family_sid)
-        .bind(date::now())
-        .fetch_all(&mut *tx)
-        .await?;
-        if alive.is_empty() {
-            return Ok(tx.commit().await?);
-        }
-        for sid in alive {
-            store::update_within(&mut tx, actor, sid, revoke).await?;
-        }
-    }
+    let mut tx = connection.begin().await?;
+    // A refresh of one of its tokens ends first, and the token that it has issued is revoked too.
+    issuance::stop(&mut tx, Grantor::Family(family_sid)).await?;
+    issuance::end_tokens(&mut tx, actor, Grantor::Family(family_sid), None).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Ends a token and its refresh token.

@@ -4,22 +4,25 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::web::Data;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::clients::OauthClient;
-use super::credentials::{ClientCredentials, Credentials, no_client, no_login};
+use super::credentials::{ClientCredentials, Credentials, Verified, no_client, no_login};
 use super::family::{is_in_subtree, revoke_family};
 use super::forms::{Grant, SubPartnerTokenForm, TokenForm, TokenRequest, required};
-use super::token::OauthToken;
+use super::issuance::{self, Grantor};
+use super::logins::PartnerLogin;
+use super::token::{OauthToken, Refresh};
 use crate::auth::{Actor, Authenticator, OauthCreate, PartnerAncestry, Scope, Scopes, hash};
 use crate::error::{ApiError, OauthError};
 use crate::http::{Caller, actor_of};
-use crate::input::parse_sid;
 use crate::input::types::Name;
+use crate::input::{date, parse_sid};
 use crate::partners::Partner;
 use crate::settings::TokenFormat;
-use crate::store;
+use crate::store::{self, Database};
 
 fn invalid_grant(field: &'static str, message: &'static str) -> ApiError {
     ApiError::bad_argument(field, message).with_oauth_code(OauthError::InvalidGrant)
@@ -27,7 +30,7 @@ fn invalid_grant(field: &'static str, message: &'static str) -> ApiError {
 
 /// Issues and revokes tokens.
 pub struct Grants {
-    pub(super) db: PgPool,
+    pub(super) database: Database,
     pub(super) authenticator: Data<Authenticator>,
     pub(super) credentials: Credentials,
     format: TokenFormat,
@@ -39,12 +42,18 @@ impl Grants {
     /// # Errors
     /// If the operating system returns no random bytes.
     pub fn new(
-        db: PgPool,
+        database: &Database,
         authenticator: Data<Authenticator>,
         format: TokenFormat,
     ) -> anyhow::Result<Self> {
         let format = if authenticator.keys().can_sign() { format } else { TokenFormat::Opaque };
-        Ok(Self { credentials: Credentials::new(db.clone())?, db, authenticator, format })
+        let credentials = Credentials::new(database.authentication().clone())?;
+        Ok(Self { credentials, database: database.clone(), authenticator, format })
+    }
+
+    /// The connections for look-ups, which no partner's transactions can take.
+    pub(super) fn lookups(&self) -> &PgPool {
+        self.database.authentication()
     }
 
     /// Issues the token that the form requests.
@@ -78,11 +87,11 @@ impl Grants {
         token_request: TokenRequest,
     ) -> Result<OauthToken, ApiError> {
         let client = self.credentials.client(&credentials).await?;
-        let held = self.effective(client.partner_sid).await?.ok_or_else(no_client)?;
-        let scopes = token_request.scopes_within(&common(&client.scopes, &held))?;
-        let actor = actor_of(request, client.partner_sid);
-        let new = NewToken::of(client.partner_sid, Some(&client), scopes, token_request);
-        self.issue(&mut *self.db.acquire().await?, &actor, new).await
+        let ancestry = self.active(client.partner_sid).await?.ok_or_else(no_client)?;
+        let scopes = token_request.scopes_within(&common(&client.scopes, &ancestry.scopes))?;
+        let actor = actor_of(request, client.partner_sid, ancestry.subtree_sid);
+        let new = NewToken::of(client.partner_sid, Some(client), scopes, token_request);
+        self.issue(&actor, new).await
     }
 
     /// RFC 6749, section 4.3: a token for a login. The client belongs to the login's partner or to
@@ -99,15 +108,15 @@ impl Grants {
         let client = self.credentials.client(&credentials).await?;
         let login = self.credentials.login(name, password).await?;
         let partner_sid = login.partner_sid;
-        if !is_in_subtree(&self.db, client.partner_sid, partner_sid).await? {
+        if !is_in_subtree(self.lookups(), client.partner_sid, partner_sid).await? {
             return Err(no_login());
         }
-        let held = self.effective(partner_sid).await?.ok_or_else(no_login)?;
-        let scopes = token_request.scopes_within(&common(&client.scopes, &held))?;
-        let actor = actor_of(request, partner_sid);
-        let mut new = NewToken::of(partner_sid, Some(&client), scopes, token_request);
-        new.renewable = Renewable::NewFamily;
-        self.issue(&mut *self.db.acquire().await?, &actor, new).await
+        let ancestry = self.active(partner_sid).await?.ok_or_else(no_login)?;
+        let scopes = token_request.scopes_within(&common(&client.scopes, &ancestry.scopes))?;
+        let actor = actor_of(request, partner_sid, ancestry.subtree_sid);
+        let mut new = NewToken::of(partner_sid, Some(client), scopes, token_request);
+        new.renewable = Renewable::NewFamily(login);
+        self.issue(&actor, new).await
     }
 
     /// RFC 6749, section 6: a token for a refresh token, which its client can use once.
@@ -125,29 +134,37 @@ impl Grants {
         let secret = required("refresh_token", form.refresh_token.as_ref())?;
         let client = self.credentials.client(&credentials).await?;
         let token = self.renewable(secret, &client).await?.ok_or_else(invalid)?;
-        let actor = actor_of(request, token.partner_sid);
-        let held = self.effective(token.partner_sid).await?.ok_or_else(invalid)?;
-        let held = common(&client.scopes, &held);
+        let ancestry = self.active(token.partner_sid).await?.ok_or_else(invalid)?;
+        let actor = actor_of(request, token.partner_sid, ancestry.subtree_sid);
+        let held = common(&client.scopes, &ancestry.scopes);
 
-        let mut tx = self.db.begin().await?;
-        let mut stale = false;
+        let mut lease = self.database.transactions().acquire(&actor).await?;
+        let mut tx = lease.connection.begin().await?;
+        let family_sid = token.family_sid.ok_or_else(invalid)?;
+        let grantors = [
+            Grantor::Client(client.client_id),
+            Grantor::Login(token.partner_sid),
+            Grantor::Family(family_sid),
+        ];
+        issuance::hold(&mut tx, &grantors).await?;
+        let mut outcome = Refresh::Expired;
         let spend = |token: &mut OauthToken| {
-            stale = !token.spend();
-            if stale { Err(invalid()) } else { Ok(()) }
+            outcome = token.spend();
+            if outcome == Refresh::Granted { Ok(()) } else { Err(invalid()) }
         };
         let spent = store::update_within(&mut tx, &actor, token.token_sid, spend).await;
-        if stale {
+        if outcome == Refresh::Reused {
             tx.rollback().await?;
-            revoke_family(&self.db, &actor, token.family_sid).await?;
+            revoke_family(&mut lease.connection, &actor, family_sid).await?;
             return Err(invalid());
         }
         let spent = spent?.object;
         // If the scopes are rejected, nothing is committed, and the refresh token stays valid.
         let scopes = token_request.scopes_within(&common(&spent.scopes, &held))?;
-        let mut new = NewToken::of(spent.partner_sid, Some(&client), scopes, token_request);
+        let mut new = NewToken::of(spent.partner_sid, Some(client), scopes, token_request);
         new.name = new.name.or(spent.name);
-        new.renewable = Renewable::Family(spent.family_sid);
-        let token = self.issue(&mut tx, &actor, new).await?;
+        new.renewable = Renewable::Family(family_sid);
+        let token = self.issue_within(&mut tx, &actor, new).await?;
         tx.commit().await?;
         Ok(token)
     }
@@ -164,10 +181,10 @@ impl Grants {
         )
         .bind(hash(&secret.to_string()))
         .bind(client.client_id.to_string())
-        .fetch_optional(&self.db)
+        .fetch_optional(self.lookups())
         .await?;
         let Some(sid) = sid else { return Ok(None) };
-        Ok(Some(store::get(&self.db, &Actor::operator(), sid).await?.object))
+        Ok(Some(store::get(self.lookups(), &Actor::operator(), sid).await?.object))
     }
 
     /// Issues a token of a sub-partner. Its scopes are held by the caller and by the sub-partner.
@@ -184,20 +201,20 @@ impl Grants {
     ) -> Result<OauthToken, ApiError> {
         let token_request = form.token_request()?;
         let client = self.own_client(caller, form).await?;
-        let partner: Partner = store::get(&self.db, caller, partner_sid).await?.object;
+        let partner: Partner = store::get(self.lookups(), caller, partner_sid).await?.object;
         if caller.partner_sid() == Some(partner.partner_sid) {
             return Err(ApiError::NoItem);
         }
         let suspended = || invalid_grant("partner_sid", "the partner is suspended");
-        let held = self.effective(partner_sid).await?.ok_or_else(suspended)?;
+        let held = self.active(partner_sid).await?.ok_or_else(suspended)?.scopes;
         let held = held.into_iter().filter(|scope| caller.scopes().contains(scope));
         let held: Vec<_> = match &client {
             Some(client) => held.filter(|scope| client.scopes.contains(*scope)).collect(),
             None => held.collect(),
         };
         let scopes = token_request.scopes_within(&held)?;
-        let new = NewToken::of(partner_sid, client.as_ref(), scopes, token_request);
-        self.issue(&mut *self.db.acquire().await?, caller, new).await
+        let new = NewToken::of(partner_sid, client, scopes, token_request);
+        self.issue(caller, new).await
     }
 
     /// Returns the client in the form, if there is one. It must belong to the caller's own partner.
@@ -205,7 +222,7 @@ impl Grants {
         &self,
         caller: &Caller<OauthCreate>,
         form: &SubPartnerTokenForm,
-    ) -> Result<Option<OauthClient>, ApiError> {
+    ) -> Result<Option<Verified<OauthClient>>, ApiError> {
         let (client_id, client_secret) = (form.client_id.as_deref(), form.client_secret.as_deref());
         let credentials = ClientCredentials::in_form(client_id, client_secret)?;
         let Some(credentials) = credentials else { return Ok(None) };
@@ -217,34 +234,51 @@ impl Grants {
         Err(error.with_oauth_code(OauthError::UnauthorizedClient))
     }
 
-    /// Returns the scopes that the partner's tokens can have; `None` if the partner is suspended.
-    pub(super) async fn effective(
+    /// Returns the partner's ancestry; `None` if the partner or an ancestor is suspended.
+    pub(super) async fn active(
         &self,
         partner_sid: Uuid,
-    ) -> Result<Option<Vec<Scope>>, ApiError> {
-        Ok(PartnerAncestry::of(&self.db, partner_sid)
-            .await?
-            .and_then(PartnerAncestry::effective_scopes))
+    ) -> Result<Option<PartnerAncestry>, ApiError> {
+        let ancestry = PartnerAncestry::of(self.lookups(), partner_sid).await?;
+        Ok(ancestry.filter(|ancestry| ancestry.active))
     }
 
-    async fn issue(
+    async fn issue(&self, actor: &Actor, new: NewToken) -> Result<OauthToken, ApiError> {
+        let mut lease = self.database.transactions().acquire(actor).await?;
+        let mut tx = lease.connection.begin().await?;
+        issuance::hold(&mut tx, &new.grantors()).await?;
+        let token = self.issue_within(&mut tx, actor, new).await?;
+        tx.commit().await?;
+        Ok(token)
+    }
+
+    /// Issues a token within a transaction that holds its grantors.
+    async fn issue_within(
         &self,
-        connection: &mut PgConnection,
+        tx: &mut PgConnection,
         actor: &Actor,
         new: NewToken,
     ) -> Result<OauthToken, ApiError> {
-        let NewToken { partner_sid, client_id, scopes, name, expires_in, renewable } = new;
+        let latest_end = new.check_grantors(tx).await?;
+        let NewToken { partner_sid, client, scopes, name, mut expires_in, renewable } = new;
+        if let Some(date) = latest_end {
+            let left = Duration::try_from(date - date::now()).unwrap_or_default();
+            expires_in = expires_in.min(Duration::from_secs(left.as_secs()));
+        }
         let keys = self.authenticator.keys();
         let (mut token, secret) =
             OauthToken::issue(keys, self.format, partner_sid, scopes, expires_in)
                 .map_err(ApiError::Internal)?;
-        (token.client_id, token.name) = (client_id, name);
+        (token.client_id, token.name) = (client.map(|client| client.client_id.to_string()), name);
         let refresh_token = match renewable {
             Renewable::Not => None,
-            Renewable::NewFamily => Some(token.make_renewable(None)),
-            Renewable::Family(family_sid) => Some(token.make_renewable(family_sid)),
+            Renewable::NewFamily(_) => Some(token.make_renewable(None)),
+            Renewable::Family(family_sid) => Some(token.make_renewable(Some(family_sid))),
         };
-        let mut token = store::create_one(connection, actor, token).await?.object;
+        if latest_end.is_some() {
+            token.end(latest_end);
+        }
+        let mut token = store::create_one(tx, actor, token).await?.object;
         (token.access_token, token.refresh_token) = (Some(secret), refresh_token);
         Ok(token)
     }
@@ -258,7 +292,7 @@ fn common(scopes: &Scopes, held: &[Scope]) -> Vec<Scope> {
 /// A token to issue.
 struct NewToken {
     partner_sid: Uuid,
-    client_id: Option<String>,
+    client: Option<Verified<OauthClient>>,
     scopes: Scopes,
     name: Option<Name>,
     expires_in: Duration,
@@ -268,24 +302,69 @@ struct NewToken {
 impl NewToken {
     fn of(
         partner_sid: Uuid,
-        client: Option<&OauthClient>,
+        client: Option<Verified<OauthClient>>,
         scopes: Scopes,
         token_request: TokenRequest,
     ) -> Self {
         Self {
             partner_sid,
-            client_id: client.map(|client| client.client_id.to_string()),
+            client,
             scopes,
             name: token_request.name,
             expires_in: token_request.expires_in,
             renewable: Renewable::Not,
         }
     }
+
+    fn grantors(&self) -> Vec<Grantor> {
+        let client = self.client.as_ref().map(|client| Grantor::Client(client.client_id));
+        let login = match &self.renewable {
+            Renewable::NewFamily(login) => Some(Grantor::Login(login.partner_sid)),
+            Renewable::Not | Renewable::Family(_) => None,
+        };
+        client.into_iter().chain(login).collect()
+    }
+
+    /// Checks that the secrets that were verified are still accepted. Returns the date at which the
+    /// token must end, if its client's secret ends.
+    async fn check_grantors(
+        &self,
+        tx: &mut PgConnection,
+    ) -> Result<Option<OffsetDateTime>, ApiError> {
+        let latest_end = match &self.client {
+            Some(client) => sqlx::query_scalar(
+                "select case when secret_hash = $2 then null else date_old_secret_expires end
+                 from oauth_clients
+                 where sid = $1 and (secret_hash = $2
+                     or (old_secret_hash = $2 and date_old_secret_expires > clock_timestamp()))",
+            )
+            .bind(client.client_id)
+            .bind(&client.hash)
+            .fetch_optional(&mut *tx)
+            .await?
+            .ok_or_else(no_client)?,
+            None => None,
+        };
+        if let Renewable::NewFamily(login) = &self.renewable {
+            let is_accepted: bool = sqlx::query_scalar(
+                "select exists (select from partner_logins where sid = $1 and password_hash = $2)",
+            )
+            .bind(login.login_sid)
+            .bind(&login.hash)
+            .fetch_one(tx)
+            .await?;
+            if !is_accepted {
+                return Err(no_login());
+            }
+        }
+        Ok(latest_end)
+    }
 }
 
-/// The refresh token of a new token: none, the first of a family, or the next one of a family.
+/// The refresh token of a new token: none, the first of a family for a login, or the next one of a
+/// family.
 enum Renewable {
     Not,
-    NewFamily,
-    Family(Option<Uuid>),
+    NewFamily(Verified<PartnerLogin>),
+    Family(Uuid),
 }

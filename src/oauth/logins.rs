@@ -5,16 +5,17 @@
 use anyhow::ensure;
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::FromRow;
+use sqlx::{Connection, FromRow, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::auth::hash_password;
+use super::issuance::{self, Grantor};
+use crate::auth::{Actor, hash_password};
 use crate::error::{ApiError, FieldError};
 use crate::input::date;
 use crate::input::types::Name;
 use crate::partners::Partner;
-use crate::store::{Column, Resource, bind};
+use crate::store::{self, Column, Resource, bind};
 
 /// A password of at least 12 characters and at most 1,024 bytes, without control characters.
 pub struct Password(String);
@@ -55,6 +56,9 @@ pub struct PartnerLogin {
     password_hash: String,
 }
 
+/// The hash of a disabled login. No password has it, in this release and in earlier ones.
+const DISABLED: &str = "$argon2id$disabled";
+
 impl PartnerLogin {
     /// Returns a new login. Hashes the password, which is slow by design.
     ///
@@ -72,20 +76,64 @@ impl PartnerLogin {
         })
     }
 
-    /// Changes the password. Hashes it, which is slow by design.
-    ///
-    /// # Errors
-    /// As this module.
-    pub fn set_password(&mut self, password: &Password) -> anyhow::Result<()> {
-        self.password_hash = hash_password(&password.0)?;
-        self.date_password_changed = date::now();
-        Ok(())
+    /// Whether the login is disabled. A new password enables it.
+    pub fn is_disabled(&self) -> bool {
+        self.password_hash == DISABLED
     }
 
-    /// Returns the PHC string of the password.
-    pub(super) fn password_hash(&self) -> &str {
-        &self.password_hash
+    /// Returns the PHC string of the password. `None` if the login is disabled.
+    pub(super) fn password_hash(&self) -> Option<&str> {
+        (!self.is_disabled()).then_some(&*self.password_hash)
     }
+}
+
+/// Sets the password of a login, and ends the tokens that were issued with the old one.
+///
+/// # Errors
+/// [`ApiError::NoItem`] if there is no such login; [`ApiError::Internal`] as this module.
+pub async fn set_password(
+    connection: &mut PgConnection,
+    login_sid: Uuid,
+    password: &Password,
+) -> Result<PartnerLogin, ApiError> {
+    // Slow, so it precedes the lock.
+    let password_hash = hash_password(&password.0).map_err(ApiError::Internal)?;
+    change_password(connection, login_sid, password_hash).await
+}
+
+/// Disables a login until its password is set, and ends the tokens that were issued for it.
+///
+/// # Errors
+/// [`ApiError::NoItem`] if there is no such login.
+pub async fn disable_login(
+    connection: &mut PgConnection,
+    login_sid: Uuid,
+) -> Result<PartnerLogin, ApiError> {
+    change_password(connection, login_sid, DISABLED.to_owned()).await
+}
+
+async fn change_password(
+    connection: &mut PgConnection,
+    login_sid: Uuid,
+    password_hash: String,
+) -> Result<PartnerLogin, ApiError> {
+    let operator = Actor::operator();
+    let mut tx = connection.begin().await?;
+    let login = store::get::<PartnerLogin>(&mut *tx, &operator, login_sid).await?.object;
+    let grantor = Grantor::Login(login.partner_sid);
+    issuance::stop(&mut tx, grantor).await?;
+    let set = |login: &mut PartnerLogin| {
+        // A login that is disabled again does not change.
+        if login.password_hash != password_hash {
+            login.password_hash = password_hash;
+            login.date_password_changed = date::now();
+        }
+        Ok(())
+    };
+    let login = store::update_within(&mut tx, &operator, login_sid, set).await?.object;
+    issuance::end_tokens(&mut tx, &operator, grantor, None).await?;
+    tx.commit().await?;
+    Ok(login)
 }
 
 impl Resource for PartnerLogin {

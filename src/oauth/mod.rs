@@ -6,12 +6,13 @@ mod family;
 mod forms;
 mod grants;
 pub mod handlers;
+mod issuance;
 mod logins;
 mod revocation;
 mod token;
 
-pub use clients::OauthClient;
+pub use clients::{OauthClient, revoke_client, rotate_client};
 pub use credentials::Credentials;
 pub use grants::Grants;
-pub use logins::{PartnerLogin, Password};
+pub use logins::{PartnerLogin, Password, disable_login, set_password};
 pub use token::{DEFAULT_EXPIRES_IN, MAX_EXPIRES_IN, OauthToken, TokenChanges, TokenType};

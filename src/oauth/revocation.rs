@@ -92,11 +92,11 @@ impl Grants {
             Revoker::Client(credentials) => credentials,
         };
         let client = self.credentials.client(&credentials).await?;
-        let held = self.effective(client.partner_sid).await?.ok_or_else(no_client)?;
-        let may = |scope| client.scopes.contains(scope) && held.contains(&scope);
+        let ancestry = self.active(client.partner_sid).await?.ok_or_else(no_client)?;
+        let may = |scope| client.scopes.contains(scope) && ancestry.scopes.contains(&scope);
         let own_only = !OauthRevoke::ANY_OF.iter().any(|scope| may(*scope));
         Ok(Party {
-            actor: actor_of(request, client.partner_sid),
+            actor: actor_of(request, client.partner_sid, ancestry.subtree_sid),
             own_only: own_only.then(|| client.client_id.to_string()),
         })
     }
@@ -117,7 +117,7 @@ impl Grants {
         .bind(hash(opaque.as_deref().unwrap_or(token)))
         .bind(jti)
         .bind(claims.map(|claims| claims.sub))
-        .fetch_optional(&self.db)
+        .fetch_optional(self.lookups())
         .await
     }
 
@@ -125,12 +125,13 @@ impl Grants {
         if party.own_only.is_some() && party.own_only != known.client_id {
             return Ok(());
         }
-        let revoked = if known.is_refresh {
-            revoke_family(&self.db, &party.actor, known.family_sid).await
-        } else {
-            store::update_within(&mut *self.db.acquire().await?, &party.actor, known.sid, revoke)
-                .await
-                .map(drop)
+        let mut lease = self.database.transactions().acquire(&party.actor).await?;
+        let connection = &mut *lease.connection;
+        let revoked = match known.family_sid.filter(|_| known.is_refresh) {
+            Some(family_sid) => revoke_family(connection, &party.actor, family_sid).await,
+            None => {
+                store::update_within(connection, &party.actor, known.sid, revoke).await.map(drop)
+            }
         };
         match revoked {
             // Not visible to the revoker.
@@ -148,19 +149,20 @@ impl Grants {
     ) -> Result<(), ApiError> {
         let own = party.actor.partner_sid().filter(|_| party.own_only.is_none());
         let Some(own) = own else { return Ok(()) };
-        if !is_in_subtree(&self.db, own, claims.sub).await? {
+        if !is_in_subtree(self.lookups(), own, claims.sub).await? {
             return Ok(());
         }
         // Limits the date to the last one that can be stored.
         let latest = OffsetDateTime::new_utc(time::Date::MAX, time::Time::MIDNIGHT);
         let expiration = OffsetDateTime::from_unix_timestamp(claims.expiry()).unwrap_or(latest);
+        let mut lease = self.database.transactions().acquire(&party.actor).await?;
         sqlx::query(
             "insert into revoked_tokens (hash, date_expiration) values ($1, $2)
              on conflict do nothing",
         )
         .bind(hash(signed_part(token)))
         .bind(expiration)
-        .execute(&self.db)
+        .execute(&mut *lease.connection)
         .await?;
         Ok(())
     }

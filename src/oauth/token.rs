@@ -85,6 +85,17 @@ pub struct OauthToken {
     refresh_spent: bool,
 }
 
+/// The result of using a refresh token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refresh {
+    /// It is used now.
+    Granted,
+    /// It has expired, or was revoked.
+    Expired,
+    /// It was used before.
+    Reused,
+}
+
 /// The type of a token (RFC 6750).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -158,16 +169,20 @@ impl OauthToken {
         secret
     }
 
-    /// Marks the refresh token as used. Returns false if it was used before or has expired.
-    pub(super) fn spend(&mut self) -> bool {
+    /// Marks the refresh token as used, if it can be used.
+    pub(super) fn spend(&mut self) -> Refresh {
+        if self.refresh_spent {
+            return Refresh::Reused;
+        }
         let now = date::now();
-        let has_expired = self.date_expiration_refresh_token.is_none_or(|expiry| now >= expiry);
-        if has_expired || self.refresh_spent {
-            return false;
+        // A revoked token expires at its date of issue, which is no later by any clock.
+        let has_expired = |expiry| now >= expiry || expiry <= self.date_created;
+        if self.date_expiration_refresh_token.is_none_or(has_expired) {
+            return Refresh::Expired;
         }
         self.refresh_spent = true;
         self.date_expiration_refresh_token = Some(now);
-        true
+        Refresh::Granted
     }
 
     /// Applies the changes.
@@ -186,12 +201,19 @@ impl OauthToken {
         Ok(())
     }
 
-    /// Revokes the token and its refresh token. Both expire at the date of issue, so that they are
-    /// expired by the clock of every instance.
-    pub fn revoke(&mut self) {
-        self.date_expiration_access_token = self.date_created;
+    /// Ends the token and its refresh token at that date, unless they end earlier; without a date at
+    /// once. Both then expire at the date of issue, which revokes them whatever the clock of an instance
+    /// shows.
+    pub(super) fn end(&mut self, date: Option<OffsetDateTime>) {
+        let date = date.map_or(self.date_created, |date| date.max(self.date_created));
+        self.date_expiration_access_token = self.date_expiration_access_token.min(date);
         self.date_expiration_refresh_token =
-            self.date_expiration_refresh_token.map(|_| self.date_created);
+            self.date_expiration_refresh_token.map(|expiry| expiry.min(date));
+    }
+
+    /// Revokes the token and its refresh token.
+    pub fn revoke(&mut self) {
+        self.end(None);
     }
 }
 

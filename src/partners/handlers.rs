@@ -3,7 +3,7 @@
 use actix_web::web::Json;
 use actix_web::{HttpResponse, get, patch, post, put, web};
 
-use super::{NewPartner, Partner, PartnerChanges, Party};
+use super::{DescendantLimit, NewPartner, Partner, PartnerChanges, Party};
 use crate::auth::{PartnersCreate, PartnersRead, PartnersUpdate};
 use crate::error::ApiError;
 use crate::http::{
@@ -69,11 +69,10 @@ pub async fn post_partner(
     caller: Caller<PartnersCreate>,
     body: NewObject<NewPartner>,
     store: web::Data<Store<Partner>>,
+    limit: web::Data<DescendantLimit>,
 ) -> Result<WriteResponse, ApiError> {
     let NewObject { input, options } = body;
-    store
-        .create(&caller, &options, async |tx| input.build(tx, &caller, caller.scopes()).await)
-        .await
+    store.create(&caller, &options, async |tx| input.build(tx, &caller, **limit).await).await
 }
 
 /// Changes the members that are sent: a JSON merge patch, RFC 7396.
@@ -118,7 +117,10 @@ pub async fn put_partner(
     let party = Party::of(&caller, sid.0);
     let Replacement { changes, options } = body;
     let change = move |partner: &mut Partner| {
-        partner.change(changes.check_read_only(partner)?, Nested::Replace, &party)
+        let mut changes = changes.check_read_only(partner)?;
+        // An ancestor that sends back what it read does not take over the suspension of another one.
+        changes.status = changes.status.filter(|status| *status != partner.status);
+        partner.change(changes, Nested::Replace, &party)
     };
     store.update(&caller, sid.0, options, change).await
 }

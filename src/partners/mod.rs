@@ -81,13 +81,30 @@ pub struct Partner {
     /// Whether writes to the partner's objects require `If-Match`. Set on the command line.
     #[serde(skip)]
     pub requires_if_match: bool,
+    /// The highest level that suspended the partner; see [`OPERATOR`]. `None` if it is active, or if a
+    /// release that did not store the level has suspended it.
+    #[serde(skip)]
+    suspended_by: Option<i32>,
+    /// The partner that starts the subtree. Partners that the operator creates start one; partners that
+    /// are created through the API join that of their parent.
+    #[serde(skip)]
+    subtree_sid: Option<Uuid>,
 }
 
+/// The most levels of a tree. Deeper trees of earlier releases remain.
+const MAX_DEPTH: i64 = 16;
+
+/// The level of the operator. The level of an ancestor is its depth in the tree, which identifies it
+/// among the ancestors of a partner. A lower number is a higher level.
+const OPERATOR: i32 = 0;
+
 impl Partner {
-    /// Returns a new, active partner. Its `display_id` is the next number of a sequence.
+    /// Returns a new, active partner, which starts a subtree. Its `display_id` is the next number of a
+    /// sequence.
     ///
     /// # Errors
-    /// [`ApiError::Unavailable`] if the database is not available.
+    /// [`ApiError::Conflict`] if its tree would be too deep; [`ApiError::Unavailable`] if the database is
+    /// not available.
     pub async fn new(
         connection: &mut PgConnection,
         sid: Uuid,
@@ -95,9 +112,18 @@ impl Partner {
         name: Name,
         available_scopes: Scopes,
     ) -> Result<Self, ApiError> {
-        let number: i64 = sqlx::query_scalar("select nextval('partner_display_numbers')")
-            .fetch_one(connection)
-            .await?;
+        let (number, depth_of_parent): (i64, i64) = sqlx::query_as(
+            "select nextval('partner_display_numbers'),
+                 (select count(*) from partner_tree where descendant_sid = $1)",
+        )
+        .bind(parent_sid)
+        .fetch_one(connection)
+        .await?;
+        if depth_of_parent >= MAX_DEPTH {
+            let message =
+                format!("has depth {depth_of_parent}; a tree has at most {MAX_DEPTH} levels");
+            return Err(ApiError::Conflict(FieldError::new("parent_sid", message)));
+        }
         Ok(Self {
             attributes: Attributes::default(),
             available_scopes,
@@ -112,6 +138,8 @@ impl Partner {
             partner_sid: sid,
             requires_if_match: false,
             status: Status::Active,
+            subtree_sid: Some(sid),
+            suspended_by: None,
         })
     }
 
@@ -150,12 +178,18 @@ impl Partner {
         if errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(errors)) }
     }
 
+    /// Suspends or activates the partner as the operator.
+    pub fn set_status_as_operator(&mut self, status: Status) {
+        self.status = status;
+        self.suspended_by = (status == Status::Suspended).then_some(OPERATOR);
+    }
+
     fn set_scopes(&mut self, scopes: Option<Scopes>, party: &Party) -> Result<(), FieldError> {
         let Some(scopes) = scopes.filter(|scopes| *scopes != self.available_scopes) else {
             return Ok(());
         };
         let rejected = |message| Err(FieldError::new("available_scopes", message));
-        let Party::Ancestor { scopes: grantable } = party else {
+        let Party::Ancestor { scopes: grantable, .. } = party else {
             return rejected(ANCESTOR_ONLY.to_owned());
         };
         if let Some(outside) = scopes.outside(grantable) {
@@ -166,12 +200,34 @@ impl Partner {
     }
 
     fn set_status(&mut self, status: Option<Status>, party: &Party) -> Result<(), FieldError> {
-        let status = status.unwrap_or(self.status);
-        if status != self.status && matches!(party, Party::Itself) {
-            return Err(FieldError::new("status", ANCESTOR_ONLY));
+        let Some(status) = status else { return Ok(()) };
+        let Party::Ancestor { depth, .. } = *party else {
+            let is_same = status == self.status;
+            return if is_same { Ok(()) } else { Err(FieldError::new("status", ANCESTOR_ONLY)) };
+        };
+        match (status, self.suspended_by) {
+            (Status::Active, Some(level)) if self.status != status && level < depth => {
+                return Err(FieldError::new("status", lifted_by(level)));
+            }
+            (Status::Active, _) => self.suspended_by = None,
+            (Status::Suspended, level) if self.status == Status::Suspended => {
+                self.suspended_by = Some(level.map_or(depth, |level| level.min(depth)));
+            }
+            (Status::Suspended, _) => self.suspended_by = Some(depth),
         }
         self.status = status;
         Ok(())
+    }
+}
+
+/// The error for an ancestor that tries to lift a suspension of a higher level.
+fn lifted_by(level: i32) -> &'static str {
+    match level {
+        OPERATOR => "the operator has suspended the partner, and only the operator can activate it",
+        _ => {
+            "an ancestor above your partner has suspended the partner; only that ancestor, one above \
+             it or the operator can activate it"
+        }
     }
 }
 
@@ -186,6 +242,8 @@ pub enum Party {
     Ancestor {
         /// The scopes that the ancestor can grant.
         scopes: Vec<Scope>,
+        /// The depth of the ancestor in its tree. A root has depth 1.
+        depth: i32,
     },
 }
 
@@ -193,7 +251,9 @@ impl Party {
     /// Returns the relation of the caller to the partner of that sid.
     pub fn of<P>(caller: &Caller<P>, sid: Uuid) -> Self {
         match caller.partner_sid() {
-            Some(own) if own != sid => Self::Ancestor { scopes: caller.scopes().to_vec() },
+            Some(own) if own != sid => {
+                Self::Ancestor { scopes: caller.scopes().to_vec(), depth: caller.depth() }
+            }
             _ => Self::Itself,
         }
     }
@@ -221,7 +281,8 @@ pub struct PartnerChanges {
     /// The name. It cannot be cleared.
     #[schema(value_type = Name, required = false)]
     pub name: Option<Name>,
-    /// The status. Only an ancestor can change it.
+    /// The status. Only an ancestor can change it. A suspension is lifted by the ancestor that made
+    /// it, one above it or the operator.
     #[schema(value_type = Status, required = false)]
     pub status: Option<Status>,
 }
@@ -279,46 +340,88 @@ impl Input for NewPartner {
 }
 
 impl NewPartner {
-    /// Returns the new partner. By default, it has the default scopes that are in `grantable` and
-    /// that its parent has.
+    /// Returns the new partner. By default, it has the default scopes that the caller's token carries
+    /// and that its parent has.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] if the parent is not visible to the actor; the errors of
-    /// [`Partner::change`].
-    pub async fn build(
+    /// [`ApiError::Invalid`] if the parent is not visible to the caller, [`ApiError::Conflict`] if the
+    /// tree has too many levels or descendants; the errors of [`Partner::change`].
+    pub async fn build<P>(
         self,
         connection: &mut PgConnection,
-        actor: &Actor,
-        grantable: &[Scope],
+        caller: &Caller<P>,
+        limit: DescendantLimit,
     ) -> Result<Partner, ApiError> {
         let Self { parent_sid, writable } = self;
-        let parent_sid = parent_sid.value().or(actor.partner_sid());
-        let mut scopes = parent_scopes(connection, actor, parent_sid).await?;
-        scopes.retain(|scope| grantable.contains(scope));
+        let parent_sid = parent_sid.value().or(caller.partner_sid());
+        let parent = parent(connection, caller, parent_sid).await?;
+        limit.check(connection, parent.partner_sid).await?;
+        let ancestry = PartnerAncestry::of(&mut *connection, parent.partner_sid).await?;
+        let mut scopes = ancestry.map(|ancestry| ancestry.scopes).unwrap_or_default();
+        scopes.retain(|scope| caller.scopes().contains(scope));
         let default = Scope::DEFAULT.into_iter().filter(|scope| scopes.contains(scope)).collect();
         let (sid, name) = (Uuid::now_v7(), Name::default());
         let mut new = Partner::new(connection, sid, parent_sid, name, default).await?;
-        new.change(writable, Nested::Replace, &Party::Ancestor { scopes })?;
+        new.subtree_sid = parent.subtree_sid;
+        new.change(writable, Nested::Replace, &Party::Ancestor { scopes, depth: caller.depth() })?;
         Ok(new)
     }
 }
 
-/// Returns the scopes of the parent, which must be visible to the actor.
-async fn parent_scopes(
+/// Returns the parent, which must be visible to the actor.
+async fn parent(
     connection: &mut PgConnection,
     actor: &Actor,
     parent_sid: Option<Uuid>,
-) -> Result<Vec<Scope>, ApiError> {
+) -> Result<Partner, ApiError> {
     let not_visible =
         || ApiError::invalid("parent_sid", "must be your partner or a descendant of it");
     let parent_sid = parent_sid.ok_or_else(not_visible)?;
-    match store::get::<Partner>(&mut *connection, actor, parent_sid).await {
+    match store::get::<Partner>(connection, actor, parent_sid).await {
         Err(ApiError::NoItem) => Err(not_visible()),
-        Err(error) => Err(error),
-        Ok(_) => {
-            let ancestry = PartnerAncestry::of(connection, parent_sid).await?;
-            Ok(ancestry.map(|ancestry| ancestry.scopes).unwrap_or_default())
+        parent => Ok(parent?.object),
+    }
+}
+
+/// The most descendants of a partner without a parent, as far as they are created through the API.
+#[derive(Clone, Copy, Debug)]
+pub struct DescendantLimit(pub u32);
+
+impl DescendantLimit {
+    /// Checks whether the tree of that partner can get another descendant. Other transactions that check
+    /// the same tree wait until this one has ended, so that together they cannot exceed the limit.
+    async fn check(self, connection: &mut PgConnection, sid: Uuid) -> Result<(), ApiError> {
+        /// The key of these locks: "tree" in ASCII. The second key is the hash of the root.
+        const LOCKS: i32 = 0x7472_6565;
+        let Self(limit) = self;
+        let root_sid: Uuid = sqlx::query_scalar(
+            "select sid from partner_tree join partners on sid = ancestor_sid
+             where descendant_sid = $1 and parent_sid is null",
+        )
+        .bind(sid)
+        .fetch_one(&mut *connection)
+        .await?;
+        sqlx::query("select pg_advisory_xact_lock($1, hashtext($2::text))")
+            .bind(LOCKS)
+            .bind(root_sid)
+            .execute(&mut *connection)
+            .await?;
+        // A statement of its own, which sees what was committed before the lock was free.
+        let descendants: i64 = sqlx::query_scalar(
+            "select count(*) from (
+                 select from partner_tree where ancestor_sid = $1 and descendant_sid <> $1 limit $2
+             ) as descendants",
+        )
+        .bind(root_sid)
+        .bind(i64::from(limit))
+        .fetch_one(connection)
+        .await?;
+        if descendants < i64::from(limit) {
+            return Ok(());
         }
+        let message =
+            format!("its tree already has {limit} descendants, which is the most allowed");
+        Err(ApiError::Conflict(FieldError::new("parent_sid", message)))
     }
 }
 
@@ -356,6 +459,12 @@ impl Resource for Partner {
             bind(to, rows, |partner| partner.requires_if_match)
         }),
         Column::new("status", "text", |to, rows| bind(to, rows, |partner| partner.status)),
+        Column::hidden("subtree_sid", "uuid", |to, rows| {
+            bind(to, rows, |partner| partner.subtree_sid)
+        }),
+        Column::hidden("suspended_by", "integer", |to, rows| {
+            bind(to, rows, |partner| partner.suspended_by)
+        }),
     ];
 
     fn sid(&self) -> Uuid {
@@ -366,15 +475,18 @@ impl Resource for Partner {
         self.partner_sid
     }
 
-    /// Adds the members that only the operator can set.
+    /// Adds the hidden columns.
     fn snapshot(&self) -> Result<Box<RawValue>, ApiError> {
         #[derive(Serialize)]
         struct Snapshot<'a> {
             #[serde(flatten)]
             partner: &'a Partner,
             requires_if_match: bool,
+            subtree_sid: Option<Uuid>,
+            suspended_by: Option<i32>,
         }
-        let snapshot = Snapshot { partner: self, requires_if_match: self.requires_if_match };
+        let Self { requires_if_match, subtree_sid, suspended_by, .. } = *self;
+        let snapshot = Snapshot { partner: self, requires_if_match, subtree_sid, suspended_by };
         to_raw_value(&snapshot).map_err(|error| ApiError::Internal(error.into()))
     }
 

@@ -101,7 +101,7 @@ impl IdempotencyKey {
 pub struct WriteResponse {
     /// The committed object as JSON. `None` after a deletion.
     pub body: Option<String>,
-    /// The committed version. `None` after a deletion or a dry run.
+    /// The committed version. `None` after a deletion or a dry run, and if the object has no entity tag.
     pub version: Option<i64>,
     /// Whether the response was stored by an earlier request with the same key.
     pub is_replayed: bool,
@@ -112,7 +112,8 @@ impl WriteResponse {
     pub(super) fn of<R: Resource>(object: &R, version: i64) -> Result<Self, ApiError> {
         let body =
             serde_json::to_string(object).map_err(|error| ApiError::Internal(error.into()))?;
-        Ok(Self { body: Some(body), version: Some(version), is_replayed: false })
+        let version = R::has_entity_tag().then_some(version);
+        Ok(Self { body: Some(body), version, is_replayed: false })
     }
 
     /// The response to a deletion.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use crate::auth::Actor;
@@ -63,12 +63,16 @@ impl Division {
     }
 }
 
-/// A pool of which one partner gets at most half of the connections.
+/// A pool of which one subtree of partners gets at most half of the connections.
+///
+/// A request takes a permit of its partner first, then one of the subtree. Both have as many, so that
+/// a partner alone gets the whole share, and its requests never wait behind more than that number of
+/// requests of a sibling.
 #[derive(Debug)]
 pub struct SharedPool {
     pool: PgPool,
     share: usize,
-    partners: Mutex<HashMap<Uuid, Arc<Share>>>,
+    shares: Mutex<HashMap<Uuid, Arc<Share>>>,
     use_count: Arc<UseCount>,
 }
 
@@ -79,9 +83,16 @@ struct UseCount {
     total: AtomicUsize,
 }
 
-/// The share of one partner, and how many of its requests use it or wait for it.
+/// The share of one subtree.
 #[derive(Debug)]
 struct Share {
+    connections: Arc<Semaphore>,
+    partners: Mutex<HashMap<Uuid, Arc<PartnerShare>>>,
+}
+
+/// The part that one partner may use, and how many of its requests use it or wait for it.
+#[derive(Debug)]
+struct PartnerShare {
     connections: Arc<Semaphore>,
     requests: AtomicUsize,
 }
@@ -122,13 +133,15 @@ impl Drop for Lease {
 
 /// A request that uses its partner's share, or waits for it.
 struct Turn {
-    share: Arc<Share>,
-    permit: Option<OwnedSemaphorePermit>,
+    partner: Arc<PartnerShare>,
+    permits: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
+    // The share of a subtree that is in use is retained.
+    _share: Arc<Share>,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.share.requests.fetch_sub(1, Ordering::Relaxed);
+        self.partner.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -136,7 +149,7 @@ impl SharedPool {
     /// Divides the pool, which has at most `max` connections.
     pub fn new(pool: PgPool, max: u32) -> Self {
         let share = (max as usize / 2).max(1);
-        Self { pool, share, partners: Mutex::default(), use_count: Arc::default() }
+        Self { pool, share, shares: Mutex::default(), use_count: Arc::default() }
     }
 
     /// The pool, for work that belongs to no partner.
@@ -148,42 +161,49 @@ impl SharedPool {
     ///
     /// # Errors
     /// [`ApiError::TooManyRequests`] if too many requests of the partner wait already;
-    /// [`ApiError::Unavailable`] if the request waits for too long, for the partner's share or for the
+    /// [`ApiError::Unavailable`] if the request waits for too long, for the subtree's share or for the
     /// pool, or the database is not available.
     pub async fn acquire(&self, actor: &Actor) -> Result<Lease, ApiError> {
-        let turn = match actor.partner_sid() {
-            Some(partner_sid) => Some(self.turn(partner_sid).await?),
+        let turn = match actor.partner_sid().zip(actor.subtree_sid()) {
+            Some((partner_sid, subtree_sid)) => Some(self.turn(partner_sid, subtree_sid).await?),
             None => None,
         };
         Ok(Lease::new(self.pool.acquire().await?, self.use_count.clone(), turn))
     }
 
-    async fn turn(&self, partner_sid: Uuid) -> Result<Turn, ApiError> {
-        let share = self.share_of(partner_sid);
-        let requests = share.requests.fetch_add(1, Ordering::Relaxed);
-        let mut turn = Turn { share: share.clone(), permit: None };
+    async fn turn(&self, partner_sid: Uuid, subtree_sid: Uuid) -> Result<Turn, ApiError> {
+        let share = entry(&self.shares, subtree_sid, || Share {
+            connections: Arc::new(Semaphore::new(self.share)),
+            partners: Mutex::default(),
+        });
+        let partner = entry(&share.partners, partner_sid, || PartnerShare {
+            connections: Arc::new(Semaphore::new(self.share)),
+            requests: AtomicUsize::new(0),
+        });
+        let requests = partner.requests.fetch_add(1, Ordering::Relaxed);
+        let mut turn = Turn { partner: partner.clone(), permits: None, _share: share.clone() };
         if requests >= self.share + MAX_WAITING {
             return Err(ApiError::TooManyRequests { retry_after: 1 });
         }
-        let permit = share.connections.clone().acquire_owned();
-        let permit = tokio::time::timeout(ACQUIRE_TIMEOUT, permit).await;
-        turn.permit = permit.ok().and_then(Result::ok);
-        // The statements of the partner may hang, for which it is not to blame.
-        if turn.permit.is_some() { Ok(turn) } else { Err(ApiError::Unavailable(None)) }
-    }
-
-    fn share_of(&self, partner_sid: Uuid) -> Arc<Share> {
-        const CAPACITY: usize = 1_000;
-        let mut partners = self.partners.lock().unwrap_or_else(PoisonError::into_inner);
-        if partners.len() >= CAPACITY {
-            partners.retain(|_, share| Arc::strong_count(share) > 1);
-        }
-        let new = || {
-            let connections = Arc::new(Semaphore::new(self.share));
-            Arc::new(Share { connections, requests: AtomicUsize::new(0) })
+        let permits = async {
+            let of_partner = partner.connections.clone().acquire_owned().await?;
+            Ok::<_, AcquireError>((of_partner, share.connections.clone().acquire_owned().await?))
         };
-        partners.entry(partner_sid).or_insert_with(new).clone()
+        let permits = tokio::time::timeout(ACQUIRE_TIMEOUT, permits).await;
+        turn.permits = permits.ok().and_then(Result::ok);
+        // The statements of the partner may hang, for which it is not to blame.
+        if turn.permits.is_some() { Ok(turn) } else { Err(ApiError::Unavailable(None)) }
     }
+}
+
+/// Returns the entry of that sid, or a new one. Drops entries that are not in use if there are many.
+fn entry<T>(entries: &Mutex<HashMap<Uuid, Arc<T>>>, sid: Uuid, new: impl FnOnce() -> T) -> Arc<T> {
+    const CAPACITY: usize = 1_000;
+    let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);
+    if entries.len() >= CAPACITY {
+        entries.retain(|_, entry| Arc::strong_count(entry) > 1);
+    }
+    entries.entry(sid).or_insert_with(|| Arc::new(new())).clone()
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub trait Resource:
     const UNSTORED: &'static [&'static str] = &[];
     /// The members by which an index finds the objects of a partner.
     const INDEXED: &'static [&'static str] = &[];
-    /// Members that are written without a new version.
+    /// Members that are written without a new version. Objects that have any have no entity tag.
     const UNVERSIONED: &'static [&'static str] = &[];
     /// The columns besides `sid`, the owner and those that every table has.
     const COLUMNS: &'static [Column<Self>];
@@ -47,6 +47,11 @@ pub trait Resource:
 
     /// The partner that owns the object.
     fn partner_sid(&self) -> Uuid;
+
+    /// Whether the version changes with every member, and can be an entity tag.
+    fn has_entity_tag() -> bool {
+        Self::UNVERSIONED.is_empty()
+    }
 
     /// Whether the owner is another object. A partner owns itself.
     fn is_owned() -> bool {

@@ -29,13 +29,23 @@ pub fn lock_to_delete<R: Resource>() -> String {
     rows_to_change::<R>() + " for update"
 }
 
+/// Reads the visible rows of sids `$4` and locks them against other writers until the transaction ends.
+pub fn lock_many<R: Resource>() -> String {
+    // Every statement locks in the same order, which makes deadlocks rare.
+    locked_rows::<R>() + " and sid = any($4) order by sid for no key update"
+}
+
 fn rows_to_change<R: Resource>() -> String {
+    locked_rows::<R>() + " and sid = $4"
+}
+
+fn locked_rows<R: Resource>() -> String {
     let (table, owner) = (R::TABLE, R::OWNER);
     let more = format!(
         ", date_trunc('milliseconds', clock_timestamp()) as now,
          (select requires_if_match from partners as owner where owner.sid = {table}.{owner}) as if_match_required"
     );
-    visible_rows::<R>(&more) + " and sid = $4"
+    visible_rows::<R>(&more)
 }
 
 fn visible_rows<R: Resource>(more: &str) -> String {

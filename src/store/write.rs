@@ -71,6 +71,30 @@ pub async fn update_within<R: Resource>(
     Ok(after)
 }
 
+/// Changes the objects of these sids within the caller's transaction, with one statement, whatever their
+/// versions. Objects that are not visible to the actor are left out. Returns the number of visible ones.
+///
+/// # Errors
+/// The errors of `change` and of the table's constraints.
+pub async fn update_many_within<R: Resource>(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    sids: &[Uuid],
+    change: impl Fn(&mut R) -> Result<(), ApiError>,
+) -> Result<usize, ApiError> {
+    let mut tx = connection.begin().await?;
+    let rows: Vec<LockedRow<R>> =
+        visible_to(actor, sql::lock_many::<R>()).bind(sids).fetch_all(&mut *tx).await?;
+    let visible = rows.len();
+    let changed = rows.into_iter().map(|row| row.change(actor, Action::Update, &change));
+    let changed: Vec<_> = changed.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+    if !changed.is_empty() {
+        execute(&mut tx, Write::Update, &changed).await?;
+    }
+    tx.commit().await?;
+    Ok(visible)
+}
+
 /// Creates the object that `build` returns.
 pub(super) async fn create<R: Resource>(
     connection: &mut PgConnection,
@@ -223,20 +247,33 @@ impl<R: Resource> LockedRow<R> {
         action: Action,
         change: impl FnOnce(&mut R) -> Result<(), ApiError>,
     ) -> Result<Stored<R>, ApiError> {
+        let before = self.stored.clone();
+        let Some(changed) = self.change(actor, action, change)? else { return Ok(before) };
+        let written = [changed];
+        execute(tx, Write::Update, &written).await?;
+        let [(after, _)] = written;
+        Ok(after)
+    }
+
+    /// Applies a change to the row. Returns the next version with its entry, or `None` if nothing
+    /// changed.
+    fn change(
+        self,
+        actor: &Actor,
+        action: Action,
+        change: impl FnOnce(&mut R) -> Result<(), ApiError>,
+    ) -> Result<Option<(Stored<R>, Entry)>, ApiError> {
         let Self { stored: before, now, .. } = self;
         let old = before.object.snapshot()?;
         let mut object = before.object.clone();
         change(&mut object)?;
         let new = object.snapshot()?;
         if old.get() == new.get() {
-            return Ok(before);
+            return Ok(None);
         }
         let mut after = before.next(object, now);
         let entry = after.record(actor, action, &Changes::between(Some(&old), Some(&new))?)?;
-        let written = [(after, entry)];
-        execute(tx, Write::Update, &written).await?;
-        let [(after, _)] = written;
-        Ok(after)
+        Ok(Some((after, entry)))
     }
 }
 

@@ -110,7 +110,7 @@ impl Traits {
         [
             (true, headers::request_id as fn() -> Parameter),
             (self.has_json, headers::prefer),
-            (self.is_object, headers::if_none_match),
+            (self.is_object && !self.is_oauth, headers::if_none_match),
             (self.is_write && self.has_sid, headers::if_match),
             (self.is_write && !self.is_oauth, headers::idempotency_key),
         ]
@@ -126,7 +126,8 @@ impl Traits {
                 self.complete_response(status, response);
             }
         }
-        if self.is_object {
+        // A token has no entity tag.
+        if self.is_object && !self.is_oauth {
             let mut unchanged =
                 ResponseBuilder::new().description("The client has this version.").build();
             unchanged.headers.extend(["ETag", "X-Request-Id"].map(header_ref));
@@ -146,7 +147,7 @@ impl Traits {
         }
         let is_success = status.starts_with('2');
         response.headers.extend([header_ref("X-Request-Id")]);
-        if status == "200" && (self.is_object || self.is_write) {
+        if status == "200" && (self.is_object || self.is_write) && !self.is_oauth {
             response.headers.extend([header_ref("ETag")]);
         }
         if is_success && self.is_write {

@@ -73,9 +73,15 @@ impl<R: Resource> Batcher<R> {
     /// Returns the object with that sid.
     pub async fn get(&self, actor: &Actor, sid: Uuid) -> Result<Stored<R>, ApiError> {
         let (reply, response) = oneshot::channel();
-        let (partner_sid, visibility) = (actor.partner_sid(), actor.visibility());
-        let queued = Instant::now();
-        self.reads.push(ReadRequest { partner_sid, visibility, sid, reply, queued })?;
+        let request = ReadRequest {
+            partner_sid: actor.partner_sid(),
+            subtree_sid: actor.subtree_sid(),
+            visibility: actor.visibility(),
+            sid,
+            reply,
+            queued: Instant::now(),
+        };
+        self.reads.push(request)?;
         response.await.unwrap_or(Err(ApiError::Unavailable(None)))
     }
 
@@ -166,6 +172,10 @@ mod tests {
 
     impl Queued for Request {
         fn partner_sid(&self) -> Option<Uuid> {
+            None
+        }
+
+        fn subtree_sid(&self) -> Option<Uuid> {
             None
         }
     }

@@ -52,6 +52,7 @@ fn is_live<T>(reply: &Reply<T>, queued: Instant) -> bool {
 /// A request for the object with a sid.
 pub(super) struct ReadRequest<R> {
     pub partner_sid: Option<Uuid>,
+    pub subtree_sid: Option<Uuid>,
     pub visibility: Visibility,
     pub sid: Uuid,
     pub reply: Reply<Stored<R>>,
@@ -68,6 +69,10 @@ impl<R> ReadRequest<R> {
 impl<R> Queued for ReadRequest<R> {
     fn partner_sid(&self) -> Option<Uuid> {
         self.partner_sid
+    }
+
+    fn subtree_sid(&self) -> Option<Uuid> {
+        self.subtree_sid
     }
 }
 
@@ -103,5 +108,9 @@ impl<R> WriteRequest<R> {
 impl<R> Queued for WriteRequest<R> {
     fn partner_sid(&self) -> Option<Uuid> {
         self.actor.partner_sid()
+    }
+
+    fn subtree_sid(&self) -> Option<Uuid> {
+        self.actor.subtree_sid()
     }
 }

@@ -2,10 +2,12 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use shortline::auth::Scope;
+use shortline::auth::{Actor, Scope};
+use shortline::partners::{Partner, Status};
+use shortline::store;
 use uuid::Uuid;
 
-use crate::support::{Answer, App, JSON, check, snapshot};
+use crate::support::{Answer, App, JSON, check, check_with, snapshot};
 
 const INVALID: &str = "object validation error";
 
@@ -133,6 +135,54 @@ fn a_new_partner_gets_no_scope_that_its_parent_lacks() {
 }
 
 #[test]
+fn a_tree_has_at_most_16_levels() {
+    check(async |app| {
+        let mut parent = json!(app.child.sid);
+        for _ in 3..=16 {
+            parent =
+                create(app, json!({"parent_sid": parent})).await.expect(200)["partner_sid"].take();
+        }
+        let rejected = create(app, json!({"parent_sid": parent})).await;
+        assert!(rejected.text.contains("at most 16 levels"), "{}", rejected.text);
+        assert_eq!(rejected.expect_error(409, "conflict"), ["parent_sid"]);
+    });
+}
+
+#[test]
+fn concurrent_requests_do_not_exceed_the_limit_of_descendants() {
+    check_with(&["--max-descendants", "5"], async |app| {
+        // The child counts. The root and the child create at the same time, on two instances.
+        let (other, server) = app.second_instance_with(&["--max-descendants", "5"]).await;
+        let child = app.token(app.child.sid, &[Scope::PartnersManage]);
+        let created = (0..24).map(|number| {
+            let (base, token) = match number % 4 {
+                0 => (&app.base, &app.token),
+                1 => (&app.base, &child),
+                2 => (&other, &app.token),
+                _ => (&other, &child),
+            };
+            let request = app.request_to(Method::POST, &format!("{base}/core/v2/partners"));
+            Answer::to(request.bearer_auth(token).json(&json!({})))
+        });
+        let answers = futures_util::future::join_all(created).await;
+        // A request may also be rejected because it waited too long for the others.
+        let created = answers.iter().filter(|answer| answer.status == 200).count();
+        assert!(created <= 4, "{created}");
+        while create(app, json!({})).await.status == 200 {}
+        let rejected = create(app, json!({})).await;
+        assert!(rejected.text.contains("already has 5 descendants"), "{}", rejected.text);
+        assert_eq!(rejected.expect_error(409, "conflict"), ["parent_sid"]);
+        let list = app.get("/core/v2/partners").await.expect(200);
+        assert_eq!(list["total"], 6);
+        // Another tree has its own limit.
+        let token = app.token(app.unrelated.sid, &[Scope::PartnersManage]);
+        let request = app.anonymous(Method::POST, "/core/v2/partners").bearer_auth(token);
+        Answer::to(request.json(&json!({}))).await.expect(200);
+        server.stop(false).await;
+    });
+}
+
+#[test]
 fn a_partner_updates_its_own_members() {
     check(async |app| {
         let changes = json!({
@@ -216,6 +266,55 @@ fn an_ancestor_cannot_grant_a_scope_that_its_token_lacks() {
         }
         let granted = scopes(json!(["phonenumber.read"]));
         call(&wide, Method::PATCH, &grandchild, granted).await.expect(200);
+    });
+}
+
+#[test]
+fn a_suspension_is_lifted_only_by_the_same_or_a_higher_level() {
+    check(async |app| {
+        let grandchild = create(app, json!({"parent_sid": app.child.sid})).await.expect(200);
+        let sid = grandchild["partner_sid"].as_str().unwrap();
+        let status = |status: &str| json!({"status": status});
+        let by_child = async |status: Value| {
+            let token = app.token(app.child.sid, &[Scope::PartnersUpdate]);
+            let request = app.anonymous(Method::PATCH, &path(sid)).bearer_auth(token);
+            Answer::to(request.json(&status)).await
+        };
+        let rejected = |answer: Answer, by: &str| {
+            assert!(answer.text.contains(by), "{}", answer.text);
+            assert_eq!(answer.expect_error(422, INVALID), ["status"]);
+        };
+        // The same level and a higher level lift it.
+        by_child(status("suspended")).await.expect(200);
+        by_child(status("active")).await.expect(200);
+        by_child(status("suspended")).await.expect(200);
+        app.patch(&path(sid), &status("active")).await.expect(200);
+        // A lower level does not, also if it has suspended the partner before or after.
+        by_child(status("suspended")).await.expect(200);
+        app.patch(&path(sid), &status("suspended")).await.expect(200);
+        by_child(status("suspended")).await.expect(200);
+        rejected(by_child(status("active")).await, "an ancestor above your partner");
+        app.patch(&path(sid), &status("active")).await.expect(200);
+        // What an ancestor sends back leaves the suspension to the one that made it.
+        by_child(status("suspended")).await.expect(200);
+        let object = app.get(&path(sid)).await.expect(200);
+        app.put(&path(sid), &object).await.expect(200);
+        by_child(status("active")).await.expect(200);
+        // No ancestor lifts a suspension of the operator, also if it is suspended again.
+        let by_operator = async |to: Status| {
+            let change = |partner: &mut Partner| {
+                partner.set_status_as_operator(to);
+                Ok(())
+            };
+            let (mut connection, sid) = (app.connection().await, sid.parse().unwrap());
+            store::update_within(&mut connection, &Actor::operator(), sid, change).await.unwrap();
+        };
+        by_operator(Status::Suspended).await;
+        app.patch(&path(sid), &status("suspended")).await.expect(200);
+        rejected(app.patch(&path(sid), &status("active")).await, "the operator has suspended");
+        rejected(by_child(status("active")).await, "the operator has suspended");
+        by_operator(Status::Active).await;
+        assert_eq!(app.get(&path(sid)).await.expect(200)["status"], "active");
     });
 }
 

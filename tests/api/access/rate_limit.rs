@@ -114,6 +114,39 @@ fn each_partner_has_its_own_rate_limit() {
 }
 
 #[test]
+fn sub_partners_share_the_rate_of_their_subtree() {
+    let flags = [&SLOW[..], &["--burst", "4", "--subtree-rate", "0.002"]].concat();
+    check_with(&flags, async |app| {
+        let sub_partner = async || {
+            let token = app.token(app.unrelated.sid, &[Scope::PartnersManage]);
+            let made = app.anonymous(Method::POST, "/core/v2/partners").bearer_auth(token);
+            let made = Answer::to(made.json(&json!({}))).await.expect(200);
+            let sid = made["partner_sid"].as_str().unwrap().parse().unwrap();
+            app.token(sid, &[Scope::PartnersManage])
+        };
+        let (one, two) = (sub_partner().await, sub_partner().await);
+        let list = async |token: &str| get_as(app, token, "/core/v2/partners").await;
+        // Two of the eight requests of the burst were the creations.
+        for _ in 0..4 {
+            list(&one).await.expect(200);
+        }
+        list(&one).await.expect_error(429, "too many requests");
+        for _ in 0..3 {
+            list(&two).await.expect(200);
+        }
+        // The subtree is now tighter than the partner's own rate.
+        let rejected = list(&two).await;
+        let left = rejected.header("ratelimit").unwrap().to_owned();
+        assert!(left.starts_with(r#""subtree";r=0;t="#), "{left}");
+        assert_eq!(rejected.header("ratelimit-policy"), Some(r#""subtree";q=8;w=4000"#));
+        rejected.expect_error(429, "too many requests");
+        // A partner that the operator created starts a subtree of its own.
+        let child = app.token(app.child.sid, &[Scope::PartnersRead]);
+        assert_eq!(remaining(&list(&child).await).0, 3);
+    });
+}
+
+#[test]
 fn a_request_after_retry_after_is_accepted() {
     check_with(&["--rate", "1"], async |app| {
         let path = app.partner.code_path();

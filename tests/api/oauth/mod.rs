@@ -3,6 +3,7 @@
 mod grants;
 mod refresh_tokens;
 mod revocation;
+mod rotation;
 mod secrets;
 mod tokens;
 

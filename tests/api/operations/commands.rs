@@ -378,9 +378,25 @@ fn clients_and_logins_made_by_an_operator_get_tokens() {
         }
         let shown = app.get(&format!("/core/v2/partners/{partner}")).await.expect(200);
         assert_eq!(shown["login"], "ann");
+
+        let client_id = sid(&client["client_id"]);
+        let status = |command: &str| json_of(database, &[command, "list"])[0]["status"].clone();
+        assert_eq!((status("client"), status("login")), (json!("active"), json!("active")));
+        let rotate = ["client", "rotate", client_id, "--keep-old", "12h"];
+        let rotated = json_of(database, &rotate);
+        assert_ne!(rotated["client_secret"], client["client_secret"]);
+        assert!(rotated["date_old_secret_expires"].is_string(), "{rotated}");
+        let bad = ["client", "rotate", client_id, "--keep-old", "12"];
+        assert!(error_of(database, &bad).contains("expected a duration"));
+        assert_eq!(json_of(database, &["client", "revoke", client_id])["status"], "revoked");
+        let revoked = error_of(database, &["client", "rotate", client_id]);
+        assert_eq!(revoked, "shortline: client_id: the client is revoked\n");
+        let disabled = json_of(database, &["login", "disable", "--login", "ann"]);
+        assert_eq!(disabled["status"], "disabled");
+        assert_eq!((status("client"), status("login")), (json!("revoked"), json!("disabled")));
         let login: Value = serde_json::from_slice(&made.stdout).unwrap();
-        assert_eq!(app.version(sid(&login["login_sid"]).parse().unwrap()).await, 2);
-        assert_eq!(app.version(sid(&client["client_id"]).parse().unwrap()).await, 1);
+        assert_eq!(app.version(sid(&login["login_sid"]).parse().unwrap()).await, 3);
+        assert_eq!(app.version(client_id.parse().unwrap()).await, 3);
     });
 }
 

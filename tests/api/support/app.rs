@@ -56,7 +56,12 @@ impl App {
 
     /// Starts another instance of the service on the same database.
     pub async fn second_instance(&self) -> (String, ServerHandle) {
-        let Served { base, server, .. } = serve(&settings(&[]), &self.database).await;
+        self.second_instance_with(&[]).await
+    }
+
+    /// Starts another instance with additional flags on the same database.
+    pub async fn second_instance_with(&self, flags: &[&str]) -> (String, ServerHandle) {
+        let Served { base, server, .. } = serve(&settings(flags), &self.database).await;
         (base, server)
     }
 
@@ -102,7 +107,12 @@ impl App {
     }
 
     pub fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.base))
+        self.request_to(method, &format!("{}{path}", self.base))
+    }
+
+    /// A request without a token to any URL, such as one of another instance.
+    pub fn request_to(&self, method: Method, url: &str) -> RequestBuilder {
+        self.client.request(method, url)
     }
 
     pub async fn get(&self, path: &str) -> Answer {
