@@ -329,9 +329,9 @@ fn is_transient(error: &sqlx::Error) -> bool {
         Database(error) => error.code().is_some_and(|code| {
             // The classes of lost connections, exhausted resources and operator intervention
             // (shutdown, cancelled statement). The codes for serialization failure, deadlock, lock
-            // not available and read-only.
+            // not available, read-only, and a transaction that was idle while this process was frozen.
             ["08", "53", "57"].iter().any(|class| code.starts_with(class))
-                || ["40001", "40P01", "55P03", "25006"].contains(&code.as_ref())
+                || ["40001", "40P01", "55P03", "25006", "25P03"].contains(&code.as_ref())
         }),
         _ => false,
     }

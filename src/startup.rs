@@ -21,7 +21,7 @@ use utoipa_actix_web::AppExt;
 use crate::auth::{Authenticator, Keys, RateLimit};
 use crate::did_groups::DidGroup;
 use crate::http::openapi::page;
-use crate::http::{BODY_LIMIT, PublicUrl, TrustedProxies, cors, request_middleware};
+use crate::http::{AllowedSites, BODY_LIMIT, PublicUrl, TrustedProxies, cors, request_middleware};
 use crate::maintenance::Maintenance;
 use crate::oauth::{Grants, OauthToken};
 use crate::partners::Partner;
@@ -70,11 +70,23 @@ pub struct Application {
 }
 
 impl Application {
+    /// Builds the service for all hosts and origins.
+    ///
+    /// # Errors
+    /// As [`Self::build_for`].
+    pub async fn build(settings: &Settings, options: PgConnectOptions) -> anyhow::Result<Self> {
+        Self::build_for(settings, options, AllowedSites::Any).await
+    }
+
     /// Binds the address, and migrates the database or checks its schema.
     ///
     /// # Errors
     /// If a setting is invalid, the database is not available or the address is in use.
-    pub async fn build(settings: &Settings, options: PgConnectOptions) -> anyhow::Result<Self> {
+    pub async fn build_for(
+        settings: &Settings,
+        options: PgConnectOptions,
+        allowed_sites: AllowedSites,
+    ) -> anyhow::Result<Self> {
         let keys = Keys::from_settings(settings)?;
         ensure!(
             settings.token_format == TokenFormat::Opaque || !keys.is_empty(),
@@ -101,6 +113,7 @@ impl Application {
         let pool = database.transactions().pool().clone();
         let grants = Grants::new(pool, authenticator.clone(), settings.token_format)?;
         let state = State {
+            allowed_sites: Data::new(allowed_sites),
             authenticator: authenticator.clone(),
             staleness: Data::new(database.staleness().clone()),
             database: Data::new(database.clone()),
@@ -237,6 +250,7 @@ impl Signals {
 /// What handlers and extractors share.
 #[derive(Clone)]
 struct State {
+    allowed_sites: Data<AllowedSites>,
     authenticator: Data<Authenticator>,
     database: Data<Database>,
     grants: Data<Grants>,
@@ -259,6 +273,7 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
             .app_data(Data::new(Store::<DidGroup>::batched(&state.database)))
             .app_data(Data::new(Store::<Partner>::new(&state.database)))
             .app_data(Data::new(Store::<OauthToken>::new(&state.database)))
+            .app_data(state.allowed_sites)
             .app_data(state.authenticator)
             .app_data(state.database)
             .app_data(state.grants)

@@ -7,6 +7,9 @@ use utoipa::IntoParams;
 use super::arguments::some;
 use crate::error::ApiError;
 
+/// The most members that an argument can select: each is looked up in every object of a page.
+const MAX_NAMES: usize = 100;
+
 /// The arguments that select members. Clients of CarrierX also send their names in camel case.
 #[derive(Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -101,6 +104,10 @@ fn parse(
             Err(ApiError::bad_argument(argument, format!("no member is called `{name}`")))
         }
     };
+    if names.split(',').count() > MAX_NAMES {
+        let message = format!("must be at most {MAX_NAMES} members");
+        return Err(ApiError::bad_argument(argument, message));
+    }
     names.split(',').map(str::trim).map(path).collect()
 }
 

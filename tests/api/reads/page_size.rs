@@ -66,3 +66,15 @@ fn a_list_over_16_mib_names_a_limit_that_fits() {
         }
     });
 }
+
+#[test]
+fn the_number_of_selected_members_is_limited() {
+    check(async |app| {
+        for argument in ["include_fields", "exclude_fields"] {
+            let select = |names: usize| vec!["name"; names].join(",");
+            app.get(&format!("{CODES}?{argument}={}", select(100))).await.expect(200);
+            let rejected = app.get(&format!("{CODES}?{argument}={}", select(101))).await;
+            assert_eq!(rejected.expect_error(400, "bad request"), [argument]);
+        }
+    });
+}
