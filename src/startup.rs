@@ -32,8 +32,8 @@ use crate::shutdown::Shutdown;
 use crate::store::{self, Database, Staleness, Store, migrations};
 use crate::telemetry::metrics::{self, Metrics};
 
-/// How long an idle connection of a client is kept: longer than any balancer keeps one, so that no
-/// request arrives at a socket that is being closed.
+/// How long an idle connection of a client stays open: longer than balancers leave one open, so
+/// that no request arrives at a socket that is being closed.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// The longest time that the head of a request takes to arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,9 +42,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long connections that were made before the listener closes have to be accepted.
 #[cfg(target_os = "linux")]
 const ACCEPT_TIME: Duration = Duration::from_millis(200);
-/// The longest time that requests in flight have to end after the drain. Together with the drain and
-/// the last write of maintenance it must be shorter than the time after which an orchestrator kills
-/// the process: 25 s in the compose stack.
+/// The longest time that requests in flight have to end after the drain. Together with the drain
+/// and the last write of maintenance it must be shorter than the time after which an orchestrator
+/// kills the process: 25 s in the compose stack.
 const IN_FLIGHT: Duration = Duration::from_secs(10);
 /// How many connections the kernel completes before they are accepted.
 const BACKLOG: i32 = 1_024;
@@ -177,7 +177,8 @@ impl Application {
             if tokio::time::timeout(drain, signals.stop()).await.is_err() && !drain.is_zero() {
                 refuse_connections(&listener).await;
             }
-            // A worker that stops closes its database connections, which other workers may be using.
+            // A worker that stops closes its database connections, which other workers may be
+            // using.
             let is_idle = timeout_at(deadline, shutdown.wait_idle()).await.is_ok();
             if !is_idle {
                 let requests = shutdown.in_flight();
@@ -209,7 +210,7 @@ impl Application {
 
 /// Refuses new connections, and gives those that the kernel has made the time to be accepted.
 ///
-/// Closing a listener resets the connections that nobody has accepted yet: a balancer that has already
+/// Closing a listener resets the connections that are not accepted yet: a balancer that has already
 /// sent a PATCH on one cannot know whether it was done. The listener is therefore first bound to a
 /// network device that does not exist. From then on the kernel refuses new connections, and the
 /// balancer uses another instance, while established connections are still accepted.

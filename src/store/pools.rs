@@ -21,14 +21,14 @@ pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// 429.
 const MAX_WAITING: usize = 64;
 
-/// How the connections of an instance are divided.
+/// The number of connections in each part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Division {
     /// For `/readyz` and the watchdog.
     pub probe: u32,
     /// For the periodic work.
     pub maintenance: u32,
-    /// For the look-up of tokens.
+    /// For the lookup of tokens.
     pub authentication: u32,
     /// For lists, histories and past objects.
     pub lists: u32,
@@ -133,7 +133,7 @@ impl Drop for Turn {
 }
 
 impl SharedPool {
-    /// Divides the pool, which has at most `max` connections.
+    /// Shares the pool, which has at most `max` connections, between partners.
     pub fn new(pool: PgPool, max: u32) -> Self {
         let share = (max as usize / 2).max(1);
         Self { pool, share, partners: Mutex::default(), use_count: Arc::default() }
@@ -144,12 +144,13 @@ impl SharedPool {
         &self.pool
     }
 
-    /// Returns a connection for a request of the actor, which waits for at most [`ACQUIRE_TIMEOUT`].
+    /// Returns a connection for a request of the actor, which waits for at most
+    /// [`ACQUIRE_TIMEOUT`].
     ///
     /// # Errors
     /// [`ApiError::TooManyRequests`] if too many requests of the partner wait already;
-    /// [`ApiError::Unavailable`] if the request waits for too long, for the partner's share or for the
-    /// pool, or the database is not available.
+    /// [`ApiError::Unavailable`] if the request waits for too long, for the partner's share or for
+    /// the pool, or the database is not available.
     pub async fn acquire(&self, actor: &Actor) -> Result<Lease, ApiError> {
         let turn = match actor.partner_sid() {
             Some(partner_sid) => Some(self.turn(partner_sid).await?),
@@ -168,7 +169,7 @@ impl SharedPool {
         let permit = share.connections.clone().acquire_owned();
         let permit = tokio::time::timeout(ACQUIRE_TIMEOUT, permit).await;
         turn.permit = permit.ok().and_then(Result::ok);
-        // The statements of the partner may hang, for which it is not to blame.
+        // Not a 429: the partner's statements may hang because of the database.
         if turn.permit.is_some() { Ok(turn) } else { Err(ApiError::Unavailable(None)) }
     }
 

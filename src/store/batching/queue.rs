@@ -1,7 +1,7 @@
 //! The queue of a worker, which is fair to partners.
 //!
-//! Requests of one partner wait in order. A batch takes one request of each waiting partner in turn,
-//! so that a partner that sends many requests delays its own.
+//! Requests of one partner wait in order. A batch takes one request of each waiting partner in
+//! turn, so that a partner that sends many requests delays its own.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
