@@ -161,7 +161,7 @@ impl Database {
         &self.0.staleness
     }
 
-    /// Returns a connection for a batch: one that the worker keeps, or a shared one.
+    /// Returns a connection for a batch: one of the worker's own, or a shared one.
     ///
     /// # Errors
     /// If the database is not available or read-only.
@@ -278,7 +278,7 @@ fn maintenance_session(session_name: &str) -> String {
 
 /// A connection for batches.
 pub(super) enum BatchConnection {
-    /// A connection that the worker keeps. Its socket wakes the worker's own thread.
+    /// The worker's own connection. Its socket wakes the worker's own thread.
     Own(PgConnection, Database),
     /// A connection that is shared with other workers and returned after the batch.
     Shared(PoolConnection<Postgres>),

@@ -46,7 +46,7 @@ const MAX_BATCH_SIZE: usize = 64;
 const MAX_REFILLS: usize = 2;
 /// The longest time that a round takes: longer than its statements, unless the database hangs.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a worker keeps a connection that it does not use.
+/// The time after which a worker closes a connection that it does not use.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The workers of one thread for one resource.
