@@ -26,8 +26,8 @@ pub struct Maintenance {
     pub rate_limit: Data<RateLimit>,
     /// How long history entries are retained, in months; without a limit if `None`.
     pub history_months: Option<u32>,
-    /// The database. Maintenance does not use the pools, whose connections belong to the threads that
-    /// serve and end with them.
+    /// The database. Maintenance does not use the pools, whose connections belong to the threads
+    /// that serve and end with them.
     pub database: Database,
 }
 

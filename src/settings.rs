@@ -23,7 +23,7 @@ use url::{Host, Url};
 pub enum TokenFormat {
     /// A signed JSON Web Token.
     Jwt,
-    /// A random UUID that only the database knows.
+    /// A random UUID that only the database can resolve.
     Opaque,
 }
 
@@ -53,11 +53,11 @@ pub struct Settings {
     database_url_file: Option<PathBuf>,
     /// Maximum number of connections to the database, at least 9
     ///
-    /// An instance divides them: one each for probes and maintenance, an eighth for the look-up of
-    /// tokens, an eighth for lists, a quarter for transactions, the rest for batches, half of them for
-    /// reads. No partner gets more than half of those for lists or of those for transactions. With
-    /// four connections for batches per CPU core, each thread has its own; otherwise the threads
-    /// share them.
+    /// An instance divides them: one each for probes and maintenance, an eighth each for token
+    /// lookups and for lists, a quarter for transactions, and the rest for batches, half of them
+    /// for reads. No partner gets more than half of those for lists or of those for transactions.
+    /// With at least four connections for batches per CPU core, each worker has one of its own;
+    /// otherwise the workers share them.
     #[arg(
         long,
         env = "SHORTLINE_DATABASE_CONNECTIONS",

@@ -1,8 +1,8 @@
 //! The sites that can use a service with a well-known token: `shortline dev`.
 //!
-//! Any page that a developer opens can send requests to the developer's own machine, and can make its
-//! own name point there. `dev` therefore serves only requests for a loopback host, and from pages of a
-//! loopback origin.
+//! Any page that a developer opens can send requests to the developer's own machine, and can make
+//! its own name point there. `dev` therefore serves only requests for a loopback host, and from
+//! pages of a loopback origin.
 
 use std::net::IpAddr;
 

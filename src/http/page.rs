@@ -106,7 +106,7 @@ pub struct Pagination {
     pub previous: Option<String>,
 }
 
-/// The URL by which clients know the service, if it is configured.
+/// The configured URL of the service, for links in responses.
 #[derive(Clone, Debug, Default)]
 pub struct PublicUrl(pub Option<String>);
 

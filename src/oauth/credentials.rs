@@ -2,7 +2,7 @@
 //!
 //! Guessing is slowed down without locking anyone out. After five failures in a row for one client
 //! or login, the response to each further *failure* is delayed, by 5 s at most. The right secret is
-//! never delayed. Each instance counts for itself and forgets a failure after 15 minutes.
+//! never delayed. Each instance has its own count, which expires after 15 minutes.
 
 use std::ops::Deref;
 use std::time::Duration;

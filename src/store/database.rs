@@ -21,14 +21,15 @@ use crate::telemetry::metrics::Usage;
 /// The longest time that a readiness check takes. It is longer than [`ACQUIRE_TIMEOUT`], so that a
 /// busy pool is not mistaken for a database that hangs.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(4);
-/// How often sessions that hang are looked for.
+/// The time between two searches for sessions that hang.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a statement and its commit may take: longer than any limit of a statement.
 const HANG_LIMIT: Duration = Duration::from_secs(10);
 /// The same for maintenance, whose statements have no limit: longer than a run of it.
 const MAINTENANCE_HANG_LIMIT: Duration = Duration::from_secs(35);
-/// What every session sets, also that of a command: a client that is frozen, or a network that drops
-/// everything, must not hold locks. Its session ends, even if PostgreSQL is sending to it.
+/// The settings of every session, also that of a command: a client that is frozen, or a network
+/// that drops everything, must not hold locks. Its session ends, even if PostgreSQL is sending to
+/// it.
 const SAFETY: &str = "
     set idle_in_transaction_session_timeout = '5s';
     set tcp_keepalives_idle = 5;
@@ -48,8 +49,8 @@ const SESSION: &str = "
     set max_parallel_workers_per_gather = 0;
     set jit = off";
 
-/// The further settings of a session that runs batches: a plan is the same for arrays of any length,
-/// and planning costs more than the execution.
+/// The further settings of a session that runs batches: a plan is the same for arrays of any
+/// length, and planning costs more than the execution.
 const BATCHES: &str = "set plan_cache_mode = force_generic_plan";
 /// The longest time that one call of the store takes. Every statement has a shorter limit; this one
 /// holds if the database hangs.
@@ -108,8 +109,8 @@ pub(super) enum Work {
 }
 
 impl Database {
-    /// The database with these options, of which this instance uses at most `connections`, opened as
-    /// they are needed. `workers` is the number of workers that run batches.
+    /// The database with these options, of which this instance uses at most `connections`, opened
+    /// as they are needed. `workers` is the number of workers that run batches.
     ///
     /// # Errors
     /// If there are too few connections to divide.
@@ -140,7 +141,7 @@ impl Database {
         })))
     }
 
-    /// The connections for the look-up of tokens.
+    /// The connections for the lookup of tokens.
     pub fn authentication(&self) -> &PgPool {
         &self.0.authentication
     }
@@ -160,7 +161,7 @@ impl Database {
         &self.0.staleness
     }
 
-    /// Returns a connection for a batch: one that the worker keeps, or a shared one.
+    /// Returns a connection for a batch: one of the worker's own, or a shared one.
     ///
     /// # Errors
     /// If the database is not available or read-only.
@@ -195,8 +196,8 @@ impl Database {
         connect(&self.0.options.clone().application_name(&name)).await
     }
 
-    /// Returns whether the database is writable and its schema up to date. If it is read-only or does
-    /// not answer, all open connections become stale.
+    /// Returns whether the database is writable and its schema up to date. If it is read-only or
+    /// does not answer, all open connections become stale.
     ///
     /// # Errors
     /// If the database is not available.
@@ -220,9 +221,9 @@ impl Database {
     /// Ends the sessions of this instance that hang, every few seconds until it is dropped.
     ///
     /// A statement has a time limit, but not its commit: it waits without end for a synchronous
-    /// standby that is gone. Such a session is terminated, never cancelled: PostgreSQL acknowledges a
-    /// commit whose wait is cancelled although it was not replicated. Its client gets an error, and
-    /// its connection can be replaced.
+    /// standby that is gone. Such a session is terminated, never cancelled: PostgreSQL acknowledges
+    /// a commit whose wait is cancelled although it was not replicated. Its client gets an error,
+    /// and its connection can be replaced.
     pub async fn watch(&self) {
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
@@ -277,7 +278,7 @@ fn maintenance_session(session_name: &str) -> String {
 
 /// A connection for batches.
 pub(super) enum BatchConnection {
-    /// A connection that the worker keeps. Its socket wakes the worker's own thread.
+    /// The worker's own connection. Its socket wakes the worker's own thread.
     Own(PgConnection, Database),
     /// A connection that is shared with other workers and returned after the batch.
     Shared(PoolConnection<Postgres>),
@@ -311,7 +312,8 @@ fn pool(
     PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        // A broken connection is detected when it is used: a test would cost a round trip a request.
+        // A broken connection is detected when it is used: a test would cost a round trip a
+        // request.
         .test_before_acquire(false)
         .before_acquire(move |_, connection| {
             Box::pin(ready(Ok(!staleness.is_stale(connection.age))))
@@ -331,8 +333,8 @@ fn pool(
         .connect_lazy_with(options)
 }
 
-/// Applies the settings of a session, and rejects a read-only server: after a failover the address may
-/// still lead to the old primary.
+/// Applies the settings of a session, and rejects a read-only server: after a failover the address
+/// may still lead to the old primary.
 async fn prepare(connection: &mut PgConnection, settings: &'static str) -> Result<(), sqlx::Error> {
     for settings in [SAFETY, SESSION, settings] {
         sqlx::raw_sql(settings).execute(&mut *connection).await?;
@@ -348,8 +350,8 @@ async fn prepare(connection: &mut PgConnection, settings: &'static str) -> Resul
 /// Runs a call of the database for at most [`CALL_TIMEOUT`].
 ///
 /// # Errors
-/// [`ApiError::Unavailable`] after that time. Its cause marks all open connections as stale, because
-/// only a database that hangs takes longer than the limits of its statements.
+/// [`ApiError::Unavailable`] after that time. Its cause marks all open connections as stale,
+/// because only a database that hangs takes longer than the limits of its statements.
 pub async fn within_limit<T>(
     call: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {

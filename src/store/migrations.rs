@@ -60,8 +60,8 @@ pub async fn migrate(connection: PgConnection, settings: &Settings) -> anyhow::R
 /// others wait.
 ///
 /// # Errors
-/// If the database is not available, another session holds a lock for too long, or the schema is not
-/// one of Shortline.
+/// If the database is not available, another session holds a lock for too long, or the schema is
+/// not one of Shortline.
 pub async fn run(connection: PgConnection) -> anyhow::Result<Report> {
     apply(connection, Target::Latest, None).await
 }
@@ -95,8 +95,8 @@ pub async fn check(mut connection: PgConnection) -> anyhow::Result<()> {
     Ok(connection.close().await?)
 }
 
-/// Allows retention to delete history entries that are older than that, for every role that the owner
-/// of the schema lets call it. Needs the rights of the owner.
+/// Allows retention to delete history entries that are older than that, for every role that the
+/// owner of the schema lets call it. Needs the rights of the owner.
 ///
 /// # Errors
 /// If the database is not available or the role lacks the rights.

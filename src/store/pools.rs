@@ -21,14 +21,14 @@ pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// 429.
 const MAX_WAITING: usize = 64;
 
-/// How the connections of an instance are divided.
+/// The number of connections in each part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Division {
     /// For `/readyz` and the watchdog.
     pub probe: u32,
     /// For the periodic work.
     pub maintenance: u32,
-    /// For the look-up of tokens.
+    /// For the lookup of tokens.
     pub authentication: u32,
     /// For lists, histories and past objects.
     pub lists: u32,
@@ -104,19 +104,19 @@ pub struct Lease {
     use_count: Arc<UseCount>,
     /// The number of leases before this one; `None` if others were in use when it began.
     before: Option<usize>,
-    _turn: Option<Turn>,
+    _turn: Option<Claim>,
 }
 
 impl Lease {
     fn new(
         connection: PoolConnection<Postgres>,
         use_count: Arc<UseCount>,
-        turn: Option<Turn>,
+        claim: Option<Claim>,
     ) -> Self {
         let others = use_count.current.fetch_add(1, Ordering::Relaxed);
         let before = use_count.total.fetch_add(1, Ordering::Relaxed);
         let before = (others == 0).then_some(before);
-        Self { connection, use_count, before, _turn: turn }
+        Self { connection, use_count, before, _turn: claim }
     }
 
     /// Whether no other lease of the pool has been in use since this one began.
@@ -132,21 +132,21 @@ impl Drop for Lease {
 }
 
 /// A request that uses its partner's share, or waits for it.
-struct Turn {
+struct Claim {
     partner: Arc<PartnerShare>,
     permits: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
     // The share of a subtree that is in use is retained.
     _share: Arc<Share>,
 }
 
-impl Drop for Turn {
+impl Drop for Claim {
     fn drop(&mut self) {
         self.partner.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl SharedPool {
-    /// Divides the pool, which has at most `max` connections.
+    /// Shares the pool, which has at most `max` connections, between partners.
     pub fn new(pool: PgPool, max: u32) -> Self {
         let share = (max as usize / 2).max(1);
         Self { pool, share, shares: Mutex::default(), use_count: Arc::default() }
@@ -157,21 +157,22 @@ impl SharedPool {
         &self.pool
     }
 
-    /// Returns a connection for a request of the actor, which waits for at most [`ACQUIRE_TIMEOUT`].
+    /// Returns a connection for a request of the actor, which waits for at most
+    /// [`ACQUIRE_TIMEOUT`].
     ///
     /// # Errors
     /// [`ApiError::TooManyRequests`] if too many requests of the partner wait already;
     /// [`ApiError::Unavailable`] if the request waits for too long, for the subtree's share or for the
     /// pool, or the database is not available.
     pub async fn acquire(&self, actor: &Actor) -> Result<Lease, ApiError> {
-        let turn = match actor.partner_sid().zip(actor.subtree_sid()) {
-            Some((partner_sid, subtree_sid)) => Some(self.turn(partner_sid, subtree_sid).await?),
+        let claim = match actor.partner_sid().zip(actor.subtree_sid()) {
+            Some((partner_sid, subtree_sid)) => Some(self.claim(partner_sid, subtree_sid).await?),
             None => None,
         };
-        Ok(Lease::new(self.pool.acquire().await?, self.use_count.clone(), turn))
+        Ok(Lease::new(self.pool.acquire().await?, self.use_count.clone(), claim))
     }
 
-    async fn turn(&self, partner_sid: Uuid, subtree_sid: Uuid) -> Result<Turn, ApiError> {
+    async fn claim(&self, partner_sid: Uuid, subtree_sid: Uuid) -> Result<Claim, ApiError> {
         let share = entry(&self.shares, subtree_sid, || Share {
             connections: Arc::new(Semaphore::new(self.share)),
             partners: Mutex::default(),
@@ -181,7 +182,7 @@ impl SharedPool {
             requests: AtomicUsize::new(0),
         });
         let requests = partner.requests.fetch_add(1, Ordering::Relaxed);
-        let mut turn = Turn { partner: partner.clone(), permits: None, _share: share.clone() };
+        let mut claim = Claim { partner: partner.clone(), permits: None, _share: share.clone() };
         if requests >= self.share + MAX_WAITING {
             return Err(ApiError::TooManyRequests { retry_after: 1 });
         }
@@ -190,9 +191,9 @@ impl SharedPool {
             Ok::<_, AcquireError>((of_partner, share.connections.clone().acquire_owned().await?))
         };
         let permits = tokio::time::timeout(ACQUIRE_TIMEOUT, permits).await;
-        turn.permits = permits.ok().and_then(Result::ok);
-        // The statements of the partner may hang, for which it is not to blame.
-        if turn.permits.is_some() { Ok(turn) } else { Err(ApiError::Unavailable(None)) }
+        claim.permits = permits.ok().and_then(Result::ok);
+        // Not a 429: the partner's statements may hang because of the database.
+        if claim.permits.is_some() { Ok(claim) } else { Err(ApiError::Unavailable(None)) }
     }
 }
 

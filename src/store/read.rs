@@ -53,8 +53,8 @@ const PAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Returns a page of the objects that are visible to the actor.
 ///
-/// A list that takes too long because it cannot use an index is the client's to change, unless other
-/// sessions took the server's time.
+/// A list that takes too long is a 400 if it cannot use an index and ran alone, since a retry would
+/// take as long. Otherwise it is a 503: other sessions may be the cause.
 pub(super) async fn list<R: Resource>(
     lease: &mut Lease,
     actor: &Actor,

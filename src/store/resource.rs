@@ -1,4 +1,5 @@
-//! The facts that make a type a stored object. The rules stand beside this file, once for all types.
+//! [`Resource`]: the properties of a type of stored objects. The other modules of the store apply
+//! the same rules to all types.
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -100,8 +101,8 @@ pub trait Resource:
         to_raw_value(self).map_err(|error| ApiError::Internal(error.into()))
     }
 
-    /// The values of the columns that are no members and not in [`Self::snapshot`]. The history holds
-    /// a digest of them. `None` if there are none.
+    /// The values of the columns that are no members and not in [`Self::snapshot`]. The history
+    /// holds a digest of them. `None` if there are none.
     fn hidden(&self) -> Option<Value> {
         None
     }
@@ -253,8 +254,8 @@ pub struct Stored<T> {
 }
 
 impl<R> Stored<R> {
-    /// The next version of the row, which is `object`, changed at `now` or at the date of the version
-    /// before if that is later.
+    /// The next version of the row, which is `object`, changed at `now` or at the date of the
+    /// version before if that is later.
     pub(super) fn next(&self, object: R, now: OffsetDateTime) -> Self {
         let (version, chain_hash) = (self.version + 1, self.chain_hash.clone());
         Self { object, version, chain_hash, changed_at: now.max(self.changed_at) }

@@ -72,8 +72,8 @@ pub fn last_entry<R: Resource>() -> String {
     visible_entries::<R>("version, date, hash") + " order by version desc limit 1"
 }
 
-/// Reads the versions of the oldest and of the newest entry of the object of sid `$4`, and whether the
-/// object exists. Versions are consecutive, so nothing is counted.
+/// Reads the versions of the oldest and of the newest entry of the object of sid `$4`, and whether
+/// the object exists. Versions are consecutive, so nothing is counted.
 pub fn entry_bounds<R: Resource>() -> String {
     let (version, exists) = (visible_entries::<R>("version"), select::<R>());
     format!(
@@ -82,8 +82,8 @@ pub fn entry_bounds<R: Resource>() -> String {
     )
 }
 
-/// Reads at most `$5` entries of the object of sid `$4` from version `$6` on, oldest first, and ends
-/// after the entry that reaches `$7` bytes. The sizes are known without reading the texts.
+/// Reads at most `$5` entries of the object of sid `$4` from version `$6` on, oldest first, and
+/// ends after the entry that reaches `$7` bytes. The sizes are known without reading the texts.
 pub fn entries<R: Resource>() -> String {
     let entries = visible_entries::<R>("version, entry");
     format!(
@@ -180,7 +180,8 @@ pub fn recorded_objects<R: Resource>() -> String {
     )
 }
 
-/// Counts the entries and their objects up to date `$1`, and hashes the newest entry of each object.
+/// Counts the entries and their objects up to date `$1`, and hashes the newest entry of each
+/// object.
 pub const HEAD: &str = "
     select coalesce(sum(entries), 0)::bigint, count(*),
         encode(sha256(coalesce(string_agg(uuid_send(sid) || int8send(version) || hash, '' order by sid), '')), 'hex')

@@ -15,7 +15,7 @@ impl Default for Turn {
 }
 
 impl Turn {
-    /// Lets other tasks run, if this turn has taken its time. Call it between items.
+    /// Lets other tasks run if this turn has lasted longer than [`LENGTH`]. Call it between items.
     pub async fn pause(&mut self) {
         if self.0.elapsed() > LENGTH {
             tokio::task::yield_now().await;

@@ -120,10 +120,10 @@ impl<R: Resource> PlannedRow<R> {
 
     /// Applies the change of a request.
     ///
-    /// Only the last version of a round is written to the table. Each reference must be checked by the
-    /// database, so at most one request of a round changes references of a row: the second one, and
-    /// all requests after it, wait. Other constraints hold for every value that a change can set,
-    /// because the types of the members do not hold any other.
+    /// Only the last version of a round is written to the table. Each reference must be checked by
+    /// the database, so at most one request of a round changes references of a row: the second one,
+    /// and all requests after it, wait. Other constraints hold for every value that a change can
+    /// set, because the types of the members do not hold any other.
     fn change(
         &mut self,
         request: &WriteRequest<R>,

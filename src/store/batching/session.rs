@@ -146,8 +146,8 @@ impl BatchQuery {
     }
 }
 
-/// Fails all of these requests. The first one whose client is still there gets the cause, which is
-/// logged with its response; if there is none, the cause is logged here.
+/// Fails all of these requests. The first one whose client is still connected gets the cause,
+/// which is logged with its response; if there is none, the cause is logged here.
 pub(super) fn fail_all<T>(replies: impl Iterator<Item = Reply<T>>, error: sqlx::Error) {
     let mut cause = Some(ApiError::from(error));
     for reply in replies {
@@ -164,6 +164,6 @@ pub(super) fn fail_all<T>(replies: impl Iterator<Item = Reply<T>>, error: sqlx::
 /// Logs the cause of an error that no client is left to receive.
 pub(super) fn log_undelivered(error: &ApiError) {
     if let Some(cause) = error.internal_cause() {
-        tracing::error!(error = cause, "a request failed after its client had gone away");
+        tracing::error!(error = cause, "a request failed after its client had disconnected");
     }
 }

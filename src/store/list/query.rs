@@ -49,7 +49,7 @@ pub struct Page<T> {
 }
 
 impl Query {
-    /// Returns the argument that keeps the list from using an index, and what would help.
+    /// Returns the argument because of which the list cannot use an index, and what would help.
     pub(crate) fn unindexed<R: Resource>(&self) -> Option<(&'static str, String)> {
         let help = match R::INDEXED {
             [] => "ask for fewer objects".to_owned(),

@@ -25,8 +25,8 @@ impl Filter {
         parser::conditions(text, &resolve).map(Self)
     }
 
-    /// Whether the filter has conditions and none of them finds its rows by an index on one of these
-    /// columns.
+    /// Whether the filter has conditions and none of them finds its rows by an index on one of
+    /// these columns.
     pub(super) fn scans(&self, indexed: &[&str]) -> bool {
         !self.0.is_empty() && !self.0.iter().any(|condition| condition.is_indexed(indexed))
     }
