@@ -153,7 +153,7 @@ pub enum ApiError {
     /// 422: members of the body are not valid. Contains an entry for each of them.
     #[error("object validation error")]
     Invalid(Vec<FieldError>),
-    /// 429: the partner exceeds its rate.
+    /// 429: the partner exceeds its rate, or too many of its requests wait at once.
     #[error("too many requests")]
     TooManyRequests {
         /// The time until the next request is admitted, in whole seconds, at least 1.
@@ -329,9 +329,10 @@ fn is_transient(error: &sqlx::Error) -> bool {
         Database(error) => error.code().is_some_and(|code| {
             // The classes of lost connections, exhausted resources and operator intervention
             // (shutdown, cancelled statement). The codes for serialization failure, deadlock, lock
-            // not available and read-only.
+            // not available, read-only, and a transaction that was idle while this process was
+            // frozen.
             ["08", "53", "57"].iter().any(|class| code.starts_with(class))
-                || ["40001", "40P01", "55P03", "25006"].contains(&code.as_ref())
+                || ["40001", "40P01", "55P03", "25006", "25P03"].contains(&code.as_ref())
         }),
         _ => false,
     }

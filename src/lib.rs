@@ -1,23 +1,23 @@
 //! Shortline: DID groups and short codes behind the CarrierX Core API v2, on your own PostgreSQL.
 //!
-//! `ARCHITECTURE.md` explains the design. A request walks [`routes`] → a handler of a resource
-//! ([`short_codes`], [`did_groups`], [`partners`], [`oauth`]) → [`store`], and comes straight back.
+//! `ARCHITECTURE.md` explains the design. A request passes through [`routes`], a handler of a
+//! resource ([`short_codes`], [`did_groups`], [`partners`], [`oauth`]) and [`store`].
 //!
-//! The modules form layers. Each imports only modules further down this list; a test
-//! (`tests/layers.rs`) holds them to it:
+//! The modules form layers. Each imports only modules further down this list, which a test
+//! (`tests/layers.rs`) checks:
 //!
 //! 1. [`commands`]: the command line
 //! 2. [`dev`]: the private PostgreSQL and the demo data
 //! 3. [`startup`]: builds and runs the service; [`maintenance`]: its periodic work
 //! 4. [`routes`]: the table of endpoints
 //! 5. [`oauth`], [`short_codes`], [`did_groups`], [`partners`]: the resources
-//! 6. [`http`]: what they share on the wire
+//! 6. [`http`]: what their requests and responses have in common
 //! 7. [`store`]: reads and writes of stored objects, with their history
 //! 8. [`telemetry`]: log and metrics; [`shutdown`]: whether the service drains
 //! 9. [`auth`]: tokens, partners, scopes, visibility, rates
 //! 10. [`settings`]: the configuration
-//! 11. [`input`]: values that hold only what the contract accepts
-//! 12. [`error`]: what can go wrong, and the response to it
+//! 11. [`input`]: from JSON to checked values
+//! 12. [`error`]: the errors of requests, and their responses
 
 pub mod auth;
 pub mod commands;

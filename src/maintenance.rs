@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use actix_web::web::Data;
-use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 
 use crate::auth::{Authenticator, RateLimit};
-use crate::store;
+use crate::store::{self, Database};
 
 /// The interval. The last access of a token is written this late at most.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -27,9 +26,9 @@ pub struct Maintenance {
     pub rate_limit: Data<RateLimit>,
     /// How long history entries are retained, in months; without a limit if `None`.
     pub history_months: Option<u32>,
-    /// The database. Maintenance does not use the pool, whose connections belong to the threads that
-    /// serve and end with them.
-    pub database: PgConnectOptions,
+    /// The database. Maintenance does not use the pools, whose connections belong to the threads
+    /// that serve and end with them.
+    pub database: Database,
 }
 
 impl Maintenance {
@@ -54,7 +53,7 @@ impl Maintenance {
     /// Writes what was deferred, before the process ends. A failure is logged.
     pub async fn write_deferred(&self) {
         let write = async {
-            let mut connection = store::connect(&self.database).await?;
+            let mut connection = self.database.maintenance_connection().await?;
             self.authenticator.maintain(&mut connection).await?;
             Ok(connection.close().await?)
         };
@@ -66,7 +65,7 @@ impl Maintenance {
     }
 
     async fn work(&self) -> anyhow::Result<()> {
-        let mut connection = store::connect(&self.database).await?;
+        let mut connection = self.database.maintenance_connection().await?;
         self.authenticator.maintain(&mut connection).await?;
         store::purge_expired(&mut connection).await?;
         if let Some(months) = self.history_months {
@@ -77,6 +76,14 @@ impl Maintenance {
 }
 
 async fn prune_history(connection: &mut PgConnection, months: u32) -> Result<(), sqlx::Error> {
+    let allowed = store::retention_limit(connection).await?;
+    if allowed.is_none_or(|allowed| i64::from(allowed) > i64::from(months)) {
+        let allowed = allowed.map_or("none".to_owned(), |allowed| allowed.to_string());
+        tracing::warn!(
+            "SHORTLINE_HISTORY_MONTHS is {months}, but the limit of the owner of the schema is \
+             {allowed}; set it by `shortline migrate --history-months {months}`"
+        );
+    }
     let oldest = sqlx::query_scalar("select now() - make_interval(months => $1::integer)")
         .bind(i64::from(months))
         .fetch_one(&mut *connection)

@@ -12,6 +12,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
+use clap::builder::BoolishValueParser;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
@@ -22,7 +23,7 @@ use url::{Host, Url};
 pub enum TokenFormat {
     /// A signed JSON Web Token.
     Jwt,
-    /// A random UUID that only the database knows.
+    /// A random UUID that only the database can resolve.
     Opaque,
 }
 
@@ -50,21 +51,34 @@ pub struct Settings {
     /// Whitespace at the end of the file is ignored.
     #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE", global = true)]
     database_url_file: Option<PathBuf>,
-    /// Maximum number of connections to the database, at least 8
+    /// Maximum number of connections to the database, at least 9
     ///
-    /// An instance divides them: one each for probes and maintenance, an eighth for the look-up of
-    /// tokens, an eighth for lists, a quarter for transactions, the rest for batches. No partner gets
-    /// more than half of those for lists or of those for transactions. With four connections for
-    /// batches per CPU core, each thread has its own; otherwise the threads share them.
+    /// An instance divides them: one each for probes and maintenance, an eighth each for token
+    /// lookups and for lists, a quarter for transactions, and the rest for batches, half of them
+    /// for reads. No partner gets more than half of those for lists or of those for transactions.
+    /// With at least four connections for batches per CPU core, each worker has one of its own;
+    /// otherwise the workers share them.
     #[arg(
         long,
         env = "SHORTLINE_DATABASE_CONNECTIONS",
         value_name = "N",
         default_value = "32",
-        value_parser = clap::value_parser!(u32).range(8..),
+        value_parser = clap::value_parser!(u32).range(9..),
         global = true
     )]
     pub database_connections: u32,
+    /// Check that the database's schema is not older than the release, and never change it
+    /// [default: `serve` applies missing migrations]
+    ///
+    /// For a role that does not own the schema: see deploy/grants.sql. `shortline migrate` applies
+    /// the migrations as the owner.
+    #[arg(
+        long,
+        env = "SHORTLINE_NO_MIGRATE",
+        value_parser = BoolishValueParser::new(),
+        global = true
+    )]
+    pub no_migrate: bool,
     /// Address and port on which the service listens
     ///
     /// Port 0 selects a free port. `healthcheck` uses the same setting to find the service.
@@ -154,6 +168,9 @@ pub struct Settings {
     )]
     pub trusted_proxies: Vec<IpNet>,
     /// Months after which history entries are deleted, 1 to 1200 [default: never]
+    ///
+    /// `migrate`, and `serve` unless SHORTLINE_NO_MIGRATE is set, store it as the owner's limit:
+    /// instances delete no entry that is younger.
     #[arg(
         long,
         env = "SHORTLINE_HISTORY_MONTHS",
@@ -371,7 +388,7 @@ fn read(file: &Path) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, Parser};
+    use clap::{ArgAction, CommandFactory, Parser};
 
     use super::*;
 
@@ -433,6 +450,8 @@ mod tests {
             let choices = setting.get_possible_values();
             let choices: Vec<_> = choices.iter().map(|choice| code(choice.get_name())).collect();
             let value = match &*choices {
+                // As a variable; the flag has no value.
+                _ if matches!(setting.get_action(), ArgAction::SetTrue) => "`true`, `false`".into(),
                 [] => setting.get_value_names().unwrap()[0].to_string(),
                 choices => choices.join(", "),
             };

@@ -21,7 +21,7 @@ use utoipa_actix_web::AppExt;
 use crate::auth::{Authenticator, Keys, RateLimit};
 use crate::did_groups::DidGroup;
 use crate::http::openapi::page;
-use crate::http::{BODY_LIMIT, PublicUrl, TrustedProxies, cors, request_middleware};
+use crate::http::{AllowedSites, BODY_LIMIT, PublicUrl, TrustedProxies, cors, request_middleware};
 use crate::maintenance::Maintenance;
 use crate::oauth::{Grants, OauthToken};
 use crate::partners::{DescendantLimit, Partner};
@@ -32,8 +32,8 @@ use crate::shutdown::Shutdown;
 use crate::store::{self, Database, Staleness, Store, migrations};
 use crate::telemetry::metrics::{self, Metrics};
 
-/// How long an idle connection of a client is kept: longer than any balancer keeps one, so that no
-/// request arrives at a socket that is being closed.
+/// How long an idle connection of a client stays open: longer than balancers leave one open, so
+/// that no request arrives at a socket that is being closed.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// The longest time that the head of a request takes to arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,12 +42,23 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long connections that were made before the listener closes have to be accepted.
 #[cfg(target_os = "linux")]
 const ACCEPT_TIME: Duration = Duration::from_millis(200);
-/// The longest time that requests in flight have to end after the drain. Together with the drain and
-/// the last write of maintenance it must be shorter than the time after which an orchestrator kills
-/// the process: 25 s in the compose stack.
+/// The longest time that requests in flight have to end after the drain. Together with the drain
+/// and the last write of maintenance it must be shorter than the time after which an orchestrator
+/// kills the process: 25 s in the compose stack.
 const IN_FLIGHT: Duration = Duration::from_secs(10);
 /// How many connections the kernel completes before they are accepted.
 const BACKLOG: i32 = 1_024;
+
+/// Reads the keys of JWTs, which the default format of tokens needs.
+fn keys(settings: &Settings) -> anyhow::Result<Keys> {
+    let keys = Keys::from_settings(settings)?;
+    ensure!(
+        settings.token_format == TokenFormat::Opaque || !keys.is_empty(),
+        "neither SHORTLINE_JWT_SECRET nor SHORTLINE_JWT_KEYS is set; set SHORTLINE_JWT_SECRET to \
+         at least 32 bytes (try `openssl rand -hex 32`)"
+    );
+    Ok(keys)
+}
 
 /// Binds the address without listening, so that an address that is in use is reported early.
 fn bind(address: SocketAddr) -> io::Result<Socket> {
@@ -70,24 +81,31 @@ pub struct Application {
 }
 
 impl Application {
-    /// Binds the address and migrates the database.
+    /// Builds the service for all hosts and origins.
+    ///
+    /// # Errors
+    /// As [`Self::build_for`].
+    pub async fn build(settings: &Settings, options: PgConnectOptions) -> anyhow::Result<Self> {
+        Self::build_for(settings, options, AllowedSites::Any).await
+    }
+
+    /// Binds the address, and migrates the database or checks its schema.
     ///
     /// # Errors
     /// If a setting is invalid, the database is not available or the address is in use.
-    pub async fn build(settings: &Settings, options: PgConnectOptions) -> anyhow::Result<Self> {
-        let keys = Keys::from_settings(settings)?;
-        ensure!(
-            settings.token_format == TokenFormat::Opaque || !keys.is_empty(),
-            "neither SHORTLINE_JWT_SECRET nor SHORTLINE_JWT_KEYS is set; set SHORTLINE_JWT_SECRET to \
-             at least 32 bytes (try `openssl rand -hex 32`)"
-        );
+    pub async fn build_for(
+        settings: &Settings,
+        options: PgConnectOptions,
+        allowed_sites: AllowedSites,
+    ) -> anyhow::Result<Self> {
+        let keys = keys(settings)?;
         let rate_limit = Data::new(RateLimit::from_settings(settings)?);
         let socket = bind(settings.listen)
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
-        migrations::run(store::connect(&options).await?).await?;
+        migrations::prepare(store::connect(&options).await?, settings).await?;
         let threads = available_parallelism().map_or(1, usize::from);
         let workers = threads as u32 * (Store::<ShortCode>::WORKERS + Store::<DidGroup>::WORKERS);
-        let database = Database::new(options.clone(), settings.database_connections, workers)?;
+        let database = Database::new(options, settings.database_connections, workers)?;
         let shutdown = Shutdown::default();
         let authenticator = Authenticator::new(database.authentication().clone(), keys);
         let authenticator = Data::new(authenticator);
@@ -100,15 +118,16 @@ impl Application {
             .transpose()?;
         let grants = Grants::new(&database, authenticator.clone(), settings.token_format)?;
         let state = State {
+            allowed_sites: Data::new(allowed_sites),
             authenticator: authenticator.clone(),
-            staleness: Data::new(database.staleness().clone()),
             database: Data::new(database.clone()),
             descendant_limit: Data::new(DescendantLimit(settings.max_descendants)),
-            shutdown: Data::new(shutdown.clone()),
-            public_url: Data::new(PublicUrl(settings.public_url.clone())),
             grants: Data::new(grants),
             metrics,
+            public_url: Data::new(PublicUrl(settings.public_url.clone())),
             rate_limit: rate_limit.clone(),
+            shutdown: Data::new(shutdown.clone()),
+            staleness: Data::new(database.staleness().clone()),
             trusted_proxies: Data::new(TrustedProxies::new(settings.trusted_proxies.clone())),
         };
         // Only now: a balancer must not send requests to an instance that waits for a migration.
@@ -118,7 +137,7 @@ impl Application {
         let server = serve(listener.try_clone()?, state, threads)?;
         let history_months = settings.history_months;
         let maintenance =
-            Maintenance { authenticator, rate_limit, history_months, database: options };
+            Maintenance { authenticator, rate_limit, history_months, database: database.clone() };
         Ok(Self {
             server,
             listener,
@@ -164,7 +183,8 @@ impl Application {
             if tokio::time::timeout(drain, signals.stop()).await.is_err() && !drain.is_zero() {
                 refuse_connections(&listener).await;
             }
-            // A worker that stops closes its database connections, which other workers may be using.
+            // A worker that stops closes its database connections, which other workers may be
+            // using.
             let is_idle = timeout_at(deadline, shutdown.wait_idle()).await.is_ok();
             if !is_idle {
                 let requests = shutdown.in_flight();
@@ -196,7 +216,7 @@ impl Application {
 
 /// Refuses new connections, and gives those that the kernel has made the time to be accepted.
 ///
-/// Closing a listener resets the connections that nobody has accepted yet: a balancer that has already
+/// Closing a listener resets the connections that are not accepted yet: a balancer that has already
 /// sent a PATCH on one cannot know whether it was done. The listener is therefore first bound to a
 /// network device that does not exist. From then on the kernel refuses new connections, and the
 /// balancer uses another instance, while established connections are still accepted.
@@ -237,6 +257,7 @@ impl Signals {
 /// What handlers and extractors share.
 #[derive(Clone)]
 struct State {
+    allowed_sites: Data<AllowedSites>,
     authenticator: Data<Authenticator>,
     database: Data<Database>,
     descendant_limit: Data<DescendantLimit>,
@@ -260,6 +281,7 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
             .app_data(Data::new(Store::<DidGroup>::batched(&state.database)))
             .app_data(Data::new(Store::<Partner>::new(&state.database)))
             .app_data(Data::new(Store::<OauthToken>::new(&state.database)))
+            .app_data(state.allowed_sites)
             .app_data(state.authenticator)
             .app_data(state.database)
             .app_data(state.descendant_limit)

@@ -56,13 +56,15 @@ class Client:
 class Load:
     """Clients that write as fast as they can, each time another name, to shared objects.
 
-    With idempotency keys, a client repeats a request until it gets a 200.
+    With idempotency keys, a client repeats a request until it gets a 200. With the method GET,
+    clients read, and with POST they create objects.
     """
 
     names = itertools.count()
 
-    def __init__(self, token, addresses, paths, clients=8, keys=False, pause=0.0):
+    def __init__(self, token, addresses, paths, clients=8, keys=False, pause=0.0, method="PATCH"):
         self.token, self.addresses, self.paths = token, addresses, paths
+        self.method = method
         self.keys, self.pause, self.replayed = keys, pause, 0
         self.answers, self.acknowledged, self.stopped = [], set(), threading.Event()
         self.threads = [
@@ -81,7 +83,8 @@ class Load:
             name = f"{self.name}-{number}-{count}"
             key = {"Idempotency-Key": name} if self.keys else {}
             while True:
-                answer = client.call("PATCH", path, {"name": name}, **key)
+                body = None if self.method == "GET" else {"name": name}
+                answer = client.call(self.method, path, body, **key)
                 self.answers.append(answer)
                 if not self.keys or answer.status == 200:
                     break

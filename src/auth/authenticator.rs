@@ -2,6 +2,7 @@
 //!
 //! Functions that query the database fail with [`sqlx::Error`] if it is not available.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ use super::last_access::LastAccess;
 use super::scope::{Scope, Scopes};
 use crate::input::parse_sid;
 
+/// The longest time that a look-up takes: longer than its statements, unless the database hangs.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(15);
 /// The lifetime of a cached lookup. A revocation, a removed scope or a suspension takes effect
 /// after this time at the latest.
 const CACHE_LIFETIME: Duration = Duration::from_secs(3);
@@ -103,7 +106,9 @@ impl Authenticator {
 
     async fn look_up(&self, token: &str) -> Result<Lookup, sqlx::Error> {
         let started = Instant::now();
-        Ok(Lookup { found: self.find(token).await?, started })
+        let found = tokio::time::timeout(LOOKUP_TIMEOUT, self.find(token)).await;
+        let hangs = || sqlx::Error::Io(io::ErrorKind::TimedOut.into());
+        Ok(Lookup { found: found.unwrap_or_else(|_| Err(hangs()))?, started })
     }
 
     /// Finds the principal and its expiry in seconds since 1970.

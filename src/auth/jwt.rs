@@ -138,7 +138,8 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Checks that a signed token can be verified. Otherwise, clients would be the first to notice.
+    /// Checks that a signed token can be verified, so that an unusable pair of keys prevents the
+    /// start.
     fn check_signing_key(&self) -> anyhow::Result<()> {
         if self.signing.is_none() {
             return Ok(());

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::actor::Principal;
 
-/// The most tokens whose access is collected between two saves. Accesses of further tokens are ignored.
+/// The most tokens whose access is collected between two saves. Accesses of further tokens are
+/// ignored.
 const CAPACITY: usize = 100_000;
 
 /// The last access of each token since the last save, to the minute.

@@ -27,10 +27,10 @@ const TABLES: [&str; 6] = [
 pub enum Command {
     /// Verify every hash of the history, and every object against its newest entry
     ///
-    /// Prints a hash (`head`) over all entries up to a date (`as_of`), once the transactions that can
-    /// still add some have ended. Store both outside the database: with the same date in `--as-of`,
-    /// the command must print the same hash again, unless retention has deleted entries from before
-    /// that date.
+    /// Prints a hash (`head`) over all entries up to a date (`as_of`), once the transactions that
+    /// can still add some have ended. Store both outside the database: with the same date in
+    /// `--as-of`, the command must print the same hash again, unless retention has deleted entries
+    /// from before that date.
     Verify {
         /// Date up to which the hash covers entries (ISO 8601) [default: 20 seconds ago]
         #[arg(long, value_name = "DATE", value_parser = date::parse)]

@@ -16,8 +16,6 @@ mod serve;
 mod short_code;
 mod token;
 
-use std::path::PathBuf;
-
 use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use sqlx::PgConnection;
@@ -44,14 +42,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the service with a private PostgreSQL and the data of CarrierX's samples
-    Dev {
-        /// Delete the data at the end
-        #[arg(long)]
-        ephemeral: bool,
-        /// Folder of the data
-        #[arg(long, value_name = "DIR", conflicts_with = "ephemeral")]
-        data: Option<PathBuf>,
-    },
+    Dev(dev::Options),
     /// Run the service on the database at DATABASE_URL
     Serve,
     /// Migrate the database's schema to this release
@@ -101,9 +92,9 @@ impl Cli {
         // Until the command ends, so that its last lines are written.
         let _log = telemetry::start(&settings)?;
         match command {
-            Command::Dev { ephemeral, data } => dev::run(settings, ephemeral, data).await,
+            Command::Dev(options) => dev::run(settings, options).await,
             Command::Serve => serve::run(&settings).await,
-            Command::Migrate => migrate::run(connect(&settings).await?, output).await,
+            Command::Migrate => migrate::run(connect(&settings).await?, &settings, output).await,
             Command::Healthcheck => healthcheck::run(settings.listen).await,
             Command::Openapi => output.document(routes::openapi()),
             Command::History(command) => {

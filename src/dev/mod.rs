@@ -13,19 +13,35 @@ use uuid::Uuid;
 
 pub use postgres::PrivateServer;
 
+use crate::http::AllowedSites;
 use crate::settings::Settings;
 use crate::startup::Application;
 use crate::store;
 
+/// The options of `shortline dev`.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Delete the data at the end
+    #[arg(long)]
+    ephemeral: bool,
+    /// Folder of the data
+    #[arg(long, value_name = "DIR", conflicts_with = "ephemeral")]
+    data: Option<PathBuf>,
+    /// A host, without its port, by which the service can be reached; may be repeated [default:
+    /// loopback hosts only]
+    #[arg(long, value_name = "HOST")]
+    allow_host: Vec<String>,
+    /// An origin whose pages can use the service; may be repeated [default: loopback origins only]
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+}
+
 /// Runs the service on a private PostgreSQL until a signal stops it.
 ///
 /// # Errors
-/// If PostgreSQL is not installed, or the folder or the address is in use.
-pub async fn run(
-    mut settings: Settings,
-    ephemeral: bool,
-    data: Option<PathBuf>,
-) -> anyhow::Result<()> {
+/// If PostgreSQL is not installed or ends, or the folder or the address is in use.
+pub async fn run(mut settings: Settings, options: Options) -> anyhow::Result<()> {
+    let Options { ephemeral, data, allow_host, allow_origin } = options;
     if settings.database_url().is_ok() {
         eprintln!("shortline dev never uses DATABASE_URL: it runs a private PostgreSQL");
     }
@@ -33,18 +49,22 @@ pub async fn run(
         settings.set_jwt_secret(format!("{}{}", Uuid::new_v4(), Uuid::new_v4()).into());
     }
     settings.drain_seconds.get_or_insert(0);
-    let server = if ephemeral {
+    let mut server = if ephemeral {
         PrivateServer::ephemeral().await?
     } else {
         let folder = data.map_or_else(default_folder, Ok)?;
         PrivateServer::persistent(&folder).await?
     };
     let database = server.database("shortline").await?;
-    let application = Application::build(&settings, database.clone()).await?;
+    let sites = AllowedSites::Loopback { hosts: allow_host, origins: allow_origin };
+    let application = Application::build_for(&settings, database.clone(), sites).await?;
     demo::load(&mut store::connect(&database).await?).await?;
     // A closed standard output is not an error.
     let _ = writeln!(stdout(), "{}", welcome(&application, &server));
-    application.run_until_stopped().await
+    tokio::select! {
+        stopped = application.run_until_stopped() => stopped,
+        error = server.ended() => Err(error),
+    }
 }
 
 fn welcome(application: &Application, server: &PrivateServer) -> String {

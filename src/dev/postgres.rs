@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use nix::unistd::{Uid, User};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
@@ -124,6 +124,21 @@ impl PrivateServer {
             .socket(&self.socket)
             .username(SUPERUSER)
             .database(database)
+    }
+
+    /// Waits until the server ends, and returns the reason.
+    pub async fn ended(&mut self) -> anyhow::Error {
+        const POLL: Duration = Duration::from_secs(1);
+        loop {
+            match self.supervisor.try_wait() {
+                Ok(None) => tokio::time::sleep(POLL).await,
+                Ok(Some(_)) => {
+                    let log = last_lines(&self.folder.join("server.log"));
+                    return anyhow!("PostgreSQL ended: {}", log.trim());
+                }
+                Err(error) => return error.into(),
+            }
+        }
     }
 
     async fn ready(mut self) -> anyhow::Result<Self> {

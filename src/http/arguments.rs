@@ -47,7 +47,7 @@ impl<'a> Arguments<'a> {
     }
 
     /// Reads the arguments of a write. An argument without a value is read as the empty text, which
-    /// no argument of a write accepts: it need not mean the default.
+    /// no argument of a write accepts: the client may not mean the default.
     ///
     /// # Errors
     /// As [`Self::read`]. A `T` that denies unknown fields also rejects unknown arguments, because

@@ -1,6 +1,6 @@
 //! Authentication of requests: the bearer token, the caller, and the caller's rate limit.
 //!
-//! [`authenticate`] is middleware and does the asynchronous part, the look-up of the token.
+//! [`authenticate`] is middleware and does the asynchronous part, the lookup of the token.
 //! [`Caller`] is the first extractor of every handler and synchronous, so that 401, 403 and 429 are
 //! returned before anything about the path, the query or the body.
 

@@ -20,6 +20,8 @@ use crate::store::{IdempotencyKey, Resource, WriteOptions};
 
 /// The size of the largest body that is read, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
+/// The size above which a body is parsed off the serving threads: it takes milliseconds.
+const LARGE_BODY: usize = 16 * 1024;
 /// The longest time that a body takes to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -96,7 +98,7 @@ fn is_same(sent: &Value, stored: &Value) -> bool {
     sent == stored || sid(sent).is_some_and(|sent| sid(stored) == Some(sent))
 }
 
-impl<T: Input + 'static> FromRequest for MergePatch<T> {
+impl<T: Input + Send + 'static> FromRequest for MergePatch<T> {
     type Error = ApiError;
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
@@ -111,7 +113,7 @@ impl<T: Input + 'static> FromRequest for MergePatch<T> {
     }
 }
 
-impl<T: Input + 'static> FromRequest for Replacement<T> {
+impl<T: Input + Send + 'static> FromRequest for Replacement<T> {
     type Error = ApiError;
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
@@ -126,7 +128,7 @@ impl<T: Input + 'static> FromRequest for Replacement<T> {
     }
 }
 
-impl<T: Input + 'static> FromRequest for NewObject<T> {
+impl<T: Input + Send + 'static> FromRequest for NewObject<T> {
     type Error = ApiError;
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
@@ -158,7 +160,7 @@ impl JsonBody<()> {
 
 impl<B: Future<Output = Result<web::Bytes, ApiError>>> JsonBody<B> {
     /// Reads the body as a `T`, and binds the idempotency key to it.
-    async fn read<T: Input>(
+    async fn read<T: Input + Send + 'static>(
         self,
         completeness: Completeness,
         key: Option<&mut IdempotencyKey>,
@@ -167,8 +169,14 @@ impl<B: Future<Output = Result<web::Bytes, ApiError>>> JsonBody<B> {
         if let Some(key) = key {
             key.add(&body);
         }
-        let lenient = self.handling == Some(Handling::Lenient);
-        let Parsed { input, echoed } = Members::parse(parse_object(&body)?, completeness, lenient)?;
+        let (length, lenient) = (body.len(), self.handling == Some(Handling::Lenient));
+        let parse = move || Members::parse(parse_object(&body)?, completeness, lenient);
+        let Parsed { input, echoed } = if length > LARGE_BODY {
+            let parsed = tokio::task::spawn_blocking(parse).await;
+            parsed.map_err(|error| ApiError::Internal(error.into()))??
+        } else {
+            parse()?
+        };
         let is_strict = self.handling == Some(Handling::Strict);
         Ok(Validated { input, must_equal: if is_strict { echoed } else { Map::new() } })
     }

@@ -1,11 +1,16 @@
 //! Field selection: the members of an object that a response contains.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::IntoParams;
 
 use super::arguments::some;
 use crate::error::ApiError;
+
+/// The most members that an argument can select: each is looked up in every object of a page.
+const MAX_NAMES: usize = 1_000;
 
 /// The arguments that select members. Clients of CarrierX also send their names in camel case.
 #[derive(Default, Deserialize, IntoParams)]
@@ -64,6 +69,14 @@ impl Selection {
         self.include.is_empty() && self.exclude.is_empty()
     }
 
+    /// Whether any part of the member of that name can be selected.
+    pub fn includes(&self, name: &str) -> bool {
+        let is_included = |path: &Path| path[0] == name;
+        let is_excluded = |path: &Path| *path == [name];
+        (self.include.is_empty() || self.include.iter().any(is_included))
+            && !self.exclude.iter().any(is_excluded)
+    }
+
     /// Returns the selected members of `object`.
     pub fn apply(&self, mut object: Map<String, Value>) -> Map<String, Value> {
         if !self.include.is_empty() {
@@ -93,7 +106,12 @@ fn parse(
             Err(ApiError::bad_argument(argument, format!("no member is called `{name}`")))
         }
     };
-    names.split(',').map(str::trim).map(path).collect()
+    let names: BTreeSet<_> = names.split(',').map(str::trim).collect();
+    if names.len() > MAX_NAMES {
+        let message = format!("must be at most {MAX_NAMES} members");
+        return Err(ApiError::bad_argument(argument, message));
+    }
+    names.into_iter().map(path).collect()
 }
 
 fn copy(from: &Map<String, Value>, path: &[String], to: &mut Map<String, Value>) {

@@ -16,8 +16,7 @@ use crate::error::{ApiError, OauthError};
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A form. Unknown fields are ignored, and a field without a value counts as absent (RFC 6749,
-/// section
-/// 3.2). An empty body is an empty form, whatever its media type.
+/// section 3.2). An empty body is an empty form, whatever its media type.
 #[derive(Debug)]
 pub struct Form<T>(pub T);
 

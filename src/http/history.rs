@@ -48,14 +48,24 @@ impl HistoryRequest {
         let Self { limit, offset, selection, links } = self;
         let HistoryPage { entries, total } = store.history(actor, sid, limit, offset).await?;
         let has_more = offset.saturating_add(entries.len() as i64) < total && !entries.is_empty();
-        let items = entries.iter().map(|entry| Ok(View::new(selection.apply(entry.members()?))));
+        let mut items = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            items.push(if selection.is_everything() {
+                View::new(entry)?
+            } else {
+                View::new(&selection.apply(entry.members()?))?
+            });
+            tokio::task::yield_now().await;
+        }
+        // The page may end before its limit.
+        let next = offset.saturating_add(items.len() as i64);
         Ok(Json(List(Envelope {
             count: entries.len(),
             has_more,
-            items: items.collect::<Result<_, ApiError>>()?,
+            items,
             limit,
             offset,
-            pagination: links.by_offset(limit, offset, has_more),
+            pagination: links.by_offset(limit, offset, has_more.then_some(next)),
             total,
         })))
     }

@@ -16,7 +16,7 @@ use super::view::ViewRequest;
 use crate::auth::Actor;
 use crate::error::ApiError;
 use crate::store::list::{Filter, Order, Page, Query, Start, Target};
-use crate::store::{Resource, Store};
+use crate::store::{Listed, Resource, Store};
 
 /// The arguments of a list, except those of its page and of its view.
 #[derive(Default, Deserialize, IntoParams)]
@@ -42,7 +42,11 @@ struct ListArguments {
 
 impl ListArguments {
     /// Returns the query of a list of `R`.
-    fn query<R: Resource>(self, page: PageArguments) -> Result<Query, ApiError> {
+    fn query<R: Resource>(
+        self,
+        page: PageArguments,
+        omitted: Vec<&'static str>,
+    ) -> Result<Query, ApiError> {
         let Self { order, filter, after, before } = self;
         let PageArguments { limit, offset } = page;
         let order = order.map_or(Ok(Order::default()), |text| {
@@ -64,7 +68,7 @@ impl ListArguments {
             (None, Some(sid)) => Start::Before(sid),
             (None, None) => Start::Offset(offset.0),
         };
-        Ok(Query { filter, order, start, limit: limit.0 })
+        Ok(Query { filter, order, start, limit: limit.0, omitted })
     }
 }
 
@@ -95,8 +99,7 @@ impl<R: Resource> ListRequest<R> {
         let page = store.list(actor, &self.query).await?;
         let pagination = self.pagination(&page);
         let Self { query, view, .. } = self;
-        let items: Result<_, ApiError> = page.items.iter().map(R::representation).collect();
-        let items = view.apply(store, actor, items?).await?;
+        let items = view.of_page(store, actor, page.items).await?;
         Ok(Json(List(Envelope {
             count: items.len(),
             has_more: page.has_next,
@@ -108,10 +111,14 @@ impl<R: Resource> ListRequest<R> {
         })))
     }
 
-    fn pagination(&self, page: &Page<R>) -> Pagination {
-        let sid = |item: Option<&R>| item.map(|item| item.sid().to_string());
+    fn pagination(&self, page: &Page<Listed>) -> Pagination {
+        let sid = |item: Option<&Listed>| item.map(|item| item.sid.to_string());
         match self.query.start {
-            Start::Offset(offset) => self.links.by_offset(self.query.limit, offset, page.has_next),
+            Start::Offset(offset) => {
+                let limit = self.query.limit;
+                let next = page.has_next.then(|| offset.saturating_add(limit));
+                self.links.by_offset(limit, offset, next)
+            }
             Start::After(_) | Start::Before(_) => Pagination {
                 next: sid(page.items.last())
                     .filter(|_| page.has_next)
@@ -126,9 +133,11 @@ impl<R: Resource> ListRequest<R> {
     fn parse(request: &HttpRequest) -> Result<Self, ApiError> {
         let arguments = Arguments::of(request);
         let page = arguments.read()?;
+        let list: ListArguments = arguments.read()?;
+        let view = ViewRequest::of(&arguments)?;
         Ok(Self {
-            query: arguments.read::<ListArguments>()?.query::<R>(page)?,
-            view: ViewRequest::of(&arguments)?,
+            query: list.query::<R>(page, view.omitted())?,
+            view,
             links: Links::of(request, &arguments),
         })
     }

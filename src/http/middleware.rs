@@ -14,6 +14,7 @@ use actix_web::{HttpMessage, web};
 use uuid::Uuid;
 
 use super::access_log;
+use super::allowed_sites::AllowedSites;
 use super::client_ip::TrustedProxies;
 use super::prefer::Handling;
 use crate::auth::{ClientIp, RequestId};
@@ -40,11 +41,9 @@ pub async fn request_middleware<B: MessageBody + 'static>(
 
     let shutdown = request.app_data::<web::Data<Shutdown>>().cloned();
     let in_flight = shutdown.as_ref().map(|shutdown| shutdown.track());
-    let mut response = if has_valid_host(&request) {
-        as_problem(next.call(request).await?)
-    } else {
-        let error = ApiError::bad_argument("Host", "must be a host, optionally with a port");
-        as_problem(request.error_response(error))
+    let mut response = match check_site(&request) {
+        Ok(()) => as_problem(next.call(request).await?),
+        Err(error) => as_problem(request.error_response(error)),
     };
     drop(in_flight);
 
@@ -96,6 +95,16 @@ fn request_id(request: &ServiceRequest) -> String {
             (1..=128).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_graphic())
         })
         .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
+/// Checks that every `Host` header is valid, and that the service is meant for the host and the
+/// origin.
+fn check_site(request: &ServiceRequest) -> Result<(), ApiError> {
+    if !has_valid_host(request) {
+        return Err(ApiError::bad_argument("Host", "must be a host, optionally with a port"));
+    }
+    let sites = request.app_data::<web::Data<AllowedSites>>();
+    sites.map_or(Ok(()), |sites| sites.check(request))
 }
 
 /// Whether every `Host` header is valid (RFC 9112, section 3.2). Links are made from it.

@@ -3,6 +3,7 @@
 //! application.
 
 mod access_log;
+mod allowed_sites;
 mod arguments;
 mod auth;
 mod body;
@@ -22,6 +23,7 @@ mod sid;
 mod view;
 mod write;
 
+pub use allowed_sites::AllowedSites;
 pub(crate) use arguments::{member, some};
 pub use auth::{Caller, authenticate};
 pub(crate) use auth::{actor_of, authorization, bearer};

@@ -84,12 +84,12 @@ impl<R: Resource> ObjectRequest<R> {
         let Self { view, at, known } = self;
         if let Some(date) = at {
             let past = store.at(actor, sid, date).await?;
-            return Ok(HttpResponse::Ok().json(&view.apply(store, actor, vec![past]).await?[0]));
+            return Ok(HttpResponse::Ok().json(&view.of_one(store, actor, past).await?));
         }
         let Stored { object, version, .. } = store.get(actor, sid).await?;
         if !view.is_plain() {
-            let views = view.apply(store, actor, vec![object.representation()?]).await?;
-            return Ok(HttpResponse::Ok().json(&views[0]));
+            let object = object.representation()?;
+            return Ok(HttpResponse::Ok().json(view.of_one(store, actor, object).await?));
         }
         if !R::has_entity_tag() {
             return Ok(HttpResponse::Ok().json(object));

@@ -106,7 +106,7 @@ pub struct Pagination {
     pub previous: Option<String>,
 }
 
-/// The URL by which clients know the service, if it is configured.
+/// The configured URL of the service, for links in responses.
 #[derive(Clone, Debug, Default)]
 pub struct PublicUrl(pub Option<String>);
 
@@ -129,11 +129,12 @@ impl Links {
         }
     }
 
-    /// Returns the links to the pages around the one that begins at `offset`.
-    pub fn by_offset(&self, limit: i64, offset: i64, has_next: bool) -> Pagination {
+    /// Returns the links to the pages around the one that begins at `offset`, of which the next one
+    /// begins at `next`.
+    pub fn by_offset(&self, limit: i64, offset: i64, next: Option<i64>) -> Pagination {
         let to = |offset: i64| self.to("offset", &offset.to_string());
         Pagination {
-            next: has_next.then(|| to(offset.saturating_add(limit))),
+            next: next.map(to),
             previous: (offset > 0).then(|| to(offset.saturating_sub(limit).max(0))),
         }
     }

@@ -4,28 +4,37 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
+use uuid::Uuid;
 
 use super::arguments::{Arguments, flag};
 use super::fields::{FieldArguments, Selection};
 use crate::auth::Actor;
 use crate::error::ApiError;
-use crate::store::{Representation, Resource, Store};
+use crate::store::{Listed, Representation, Resource, Store};
 
 /// A `T` as a response contains it: whole, with its owner, or the selected members.
 #[derive(Serialize)]
 #[serde(transparent, bound = "")]
 pub struct View<T> {
-    members: Map<String, Value>,
+    text: Box<RawValue>,
     #[serde(skip)]
     object: PhantomData<T>,
 }
 
 impl<T> View<T> {
-    pub(super) fn new(members: Map<String, Value>) -> Self {
-        Self { members, object: PhantomData }
+    /// The view with this JSON text.
+    pub(super) fn of(text: Box<RawValue>) -> Self {
+        Self { text, object: PhantomData }
+    }
+
+    /// The view that serializes like `value`.
+    pub(super) fn new(value: &impl Serialize) -> Result<Self, ApiError> {
+        let text = to_raw_value(value).map_err(|error| ApiError::Internal(error.into()))?;
+        Ok(Self::of(text))
     }
 }
 
@@ -72,29 +81,72 @@ impl<R: Resource> ViewRequest<R> {
         self.selection.is_everything() && !self.with_related
     }
 
-    /// Returns the views of these objects.
-    pub async fn apply(
+    /// The nested members that the view does not show.
+    pub fn omitted(&self) -> Vec<&'static str> {
+        R::nested_members().filter(|name| !self.selection.includes(name)).collect()
+    }
+
+    /// Returns the view of an object.
+    pub async fn of_one(
         &self,
         store: &Store<R>,
         actor: &Actor,
-        objects: Vec<Representation>,
+        object: Representation,
+    ) -> Result<View<R>, ApiError> {
+        let Representation { partner_sid, members } = object;
+        let owners = self.owners(store, actor, vec![partner_sid]).await?;
+        self.select(members, partner_sid, &owners)
+    }
+
+    /// Returns the views of the objects of a page. Each is parsed and written one at a time.
+    pub async fn of_page(
+        &self,
+        store: &Store<R>,
+        actor: &Actor,
+        objects: Vec<Listed>,
     ) -> Result<Vec<View<R>>, ApiError> {
-        let mut owners = HashMap::new();
-        if self.with_related {
-            let mut sids: Vec<_> = objects.iter().map(|object| object.partner_sid).collect();
-            sids.sort();
-            sids.dedup();
-            for owner in store.owners(actor, &sids).await? {
-                owners.insert(owner.sid(), Value::Object(owner.representation()?.members));
-            }
+        if self.is_plain() {
+            return Ok(objects.into_iter().map(|object| View::of(object.text)).collect());
         }
-        let views = objects.into_iter().map(|Representation { partner_sid, mut members }| {
-            if self.with_related {
-                let owner = owners.get(&partner_sid).cloned();
-                members.insert("partner".to_owned(), owner.unwrap_or(Value::Null));
-            }
-            View::new(self.selection.apply(members))
-        });
-        Ok(views.collect())
+        let sids = objects.iter().map(|object| object.partner_sid).collect();
+        let owners = self.owners(store, actor, sids).await?;
+        let mut views = Vec::with_capacity(objects.len());
+        for Listed { partner_sid, text, .. } in objects {
+            let members = serde_json::from_str(text.get());
+            let members = members.map_err(|error| ApiError::Internal(error.into()))?;
+            views.push(self.select(members, partner_sid, &owners)?);
+            tokio::task::yield_now().await;
+        }
+        Ok(views)
+    }
+
+    fn select(
+        &self,
+        mut members: Map<String, Value>,
+        partner_sid: Uuid,
+        owners: &HashMap<Uuid, Value>,
+    ) -> Result<View<R>, ApiError> {
+        if self.with_related {
+            let owner = owners.get(&partner_sid).cloned();
+            members.insert("partner".to_owned(), owner.unwrap_or(Value::Null));
+        }
+        View::new(&self.selection.apply(members))
+    }
+
+    /// The owners of these sids, if the view shows them.
+    async fn owners(
+        &self,
+        store: &Store<R>,
+        actor: &Actor,
+        mut sids: Vec<Uuid>,
+    ) -> Result<HashMap<Uuid, Value>, ApiError> {
+        if !self.with_related {
+            return Ok(HashMap::new());
+        }
+        sids.sort();
+        sids.dedup();
+        let owners = store.owners(actor, &sids).await?.into_iter();
+        let members = |owner: R::Owner| Ok((owner.sid(), owner.representation()?.members.into()));
+        owners.map(members).collect()
     }
 }

@@ -6,7 +6,7 @@
 //! Guessing is slowed down without locking anyone out. After five failures in a row for one client
 //! or login, the response to each further *failure* is delayed, by 5 s at most, and until then other
 //! requests for the same client or login from the same address wait. The right secret itself is not
-//! delayed. Each instance counts for itself and forgets a failure after 15 minutes.
+//! delayed. Each instance has its own count, which expires after 15 minutes.
 
 use std::net::IpAddr;
 use std::ops::Deref;

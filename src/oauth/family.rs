@@ -1,4 +1,4 @@
-//! Families: the tokens that were refreshed from one another, and the partners that reach them.
+//! Families: the tokens that were refreshed from one another, and their revocation.
 
 use sqlx::{Connection, PgConnection, PgExecutor};
 use uuid::Uuid;

@@ -21,12 +21,15 @@ use crate::telemetry::metrics::Usage;
 /// The longest time that a readiness check takes. It is longer than [`ACQUIRE_TIMEOUT`], so that a
 /// busy pool is not mistaken for a database that hangs.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(4);
-/// How often sessions that hang are looked for.
+/// The time between two searches for sessions that hang.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a statement and its commit may take: longer than any limit of a statement.
 const HANG_LIMIT: Duration = Duration::from_secs(10);
-/// What every session sets, also that of a command: a client that is frozen, or a network that drops
-/// everything, must not hold locks. Its session ends, even if PostgreSQL is sending to it.
+/// The same for maintenance, whose statements have no limit: longer than a run of it.
+const MAINTENANCE_HANG_LIMIT: Duration = Duration::from_secs(35);
+/// The settings of every session, also that of a command: a client that is frozen, or a network
+/// that drops everything, must not hold locks. Its session ends, even if PostgreSQL is sending to
+/// it.
 const SAFETY: &str = "
     set idle_in_transaction_session_timeout = '5s';
     set tcp_keepalives_idle = 5;
@@ -46,14 +49,14 @@ const SESSION: &str = "
     set max_parallel_workers_per_gather = 0;
     set jit = off";
 
-/// The further settings of a session that runs batches: a plan is the same for arrays of any length,
-/// and planning costs more than the execution.
+/// The further settings of a session that runs batches: a plan is the same for arrays of any
+/// length, and planning costs more than the execution.
 const BATCHES: &str = "set plan_cache_mode = force_generic_plan";
 /// The longest time that one call of the store takes. Every statement has a shorter limit; this one
 /// holds if the database hangs.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Opens a connection for a command or for maintenance.
+/// Opens a connection for a command.
 ///
 /// # Errors
 /// If the database is not available.
@@ -87,14 +90,27 @@ struct Inner {
     lists: SharedPool,
     transactions: SharedPool,
     /// Connections that several workers share, if there are fewer than workers.
-    batches: Option<PgPool>,
+    batches: Option<SharedBatches>,
     /// The number of connections that workers have of their own.
     own: AtomicU32,
 }
 
+/// The connections for batches that workers share. A commit that hangs takes none of the reads.
+struct SharedBatches {
+    reads: PgPool,
+    updates: PgPool,
+}
+
+/// What a worker does with its connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Work {
+    Reads,
+    Updates,
+}
+
 impl Database {
-    /// The database with these options, of which this instance uses at most `connections`, opened as
-    /// they are needed. `workers` is the number of workers that run batches.
+    /// The database with these options, of which this instance uses at most `connections`, opened
+    /// as they are needed. `workers` is the number of workers that run batches.
     ///
     /// # Errors
     /// If there are too few connections to divide.
@@ -104,7 +120,10 @@ impl Database {
         let options = options.application_name(&session_name).disable_statement_logging();
         let staleness = Staleness::default();
         let new_pool = |max, settings| pool(options.clone(), staleness.clone(), max, settings);
-        let batches = (division.batches < workers).then(|| new_pool(division.batches, BATCHES));
+        let batches = (division.reads + division.updates < workers).then(|| SharedBatches {
+            reads: new_pool(division.reads, BATCHES),
+            updates: new_pool(division.updates, BATCHES),
+        });
         Ok(Self(Arc::new(Inner {
             probe: new_pool(division.probe, ""),
             authentication: new_pool(division.authentication, ""),
@@ -122,7 +141,7 @@ impl Database {
         })))
     }
 
-    /// The connections for the look-up of tokens.
+    /// The connections for the lookup of tokens.
     pub fn authentication(&self) -> &PgPool {
         &self.0.authentication
     }
@@ -142,12 +161,19 @@ impl Database {
         &self.0.staleness
     }
 
-    /// Returns a connection for a batch: one that the worker keeps, or a shared one.
+    /// Returns a connection for a batch: one of the worker's own, or a shared one.
     ///
     /// # Errors
     /// If the database is not available or read-only.
-    pub(super) async fn batch_connection(&self) -> Result<BatchConnection, sqlx::Error> {
-        if let Some(shared) = &self.0.batches {
+    pub(super) async fn batch_connection(
+        &self,
+        work: Work,
+    ) -> Result<BatchConnection, sqlx::Error> {
+        if let Some(SharedBatches { reads, updates }) = &self.0.batches {
+            let shared = match work {
+                Work::Reads => reads,
+                Work::Updates => updates,
+            };
             return Ok(BatchConnection::Shared(shared.acquire().await?));
         }
         let connecting = async {
@@ -161,8 +187,17 @@ impl Database {
         Ok(BatchConnection::Own(connection, self.clone()))
     }
 
-    /// Returns whether the database is writable and its schema up to date. If it is read-only or does
-    /// not answer, all open connections become stale.
+    /// Opens the connection for maintenance, which no thread owns.
+    ///
+    /// # Errors
+    /// If the database is not available.
+    pub async fn maintenance_connection(&self) -> anyhow::Result<PgConnection> {
+        let name = maintenance_session(&self.0.session_name);
+        connect(&self.0.options.clone().application_name(&name)).await
+    }
+
+    /// Returns whether the database is writable and its schema up to date. If it is read-only or
+    /// does not answer, all open connections become stale.
     ///
     /// # Errors
     /// If the database is not available.
@@ -186,19 +221,21 @@ impl Database {
     /// Ends the sessions of this instance that hang, every few seconds until it is dropped.
     ///
     /// A statement has a time limit, but not its commit: it waits without end for a synchronous
-    /// standby that is gone. Such a session is terminated, never cancelled: PostgreSQL acknowledges a
-    /// commit whose wait is cancelled although it was not replicated. Its client gets an error, and
-    /// its connection can be replaced.
+    /// standby that is gone. Such a session is terminated, never cancelled: PostgreSQL acknowledges
+    /// a commit whose wait is cancelled although it was not replicated. Its client gets an error,
+    /// and its connection can be replaced.
     pub async fn watch(&self) {
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
             let terminated = sqlx::query_scalar(
                 "select count(pg_terminate_backend(pid)) from pg_stat_activity
-                 where application_name = $1 and state <> 'idle'
-                   and query_start < clock_timestamp() - make_interval(secs => $2)",
+                 where state <> 'idle' and query_start < clock_timestamp() - make_interval(secs =>
+                     case application_name when $1 then $2 when $3 then $4 end)",
             )
             .bind(&self.0.session_name)
             .bind(HANG_LIMIT.as_secs_f64())
+            .bind(maintenance_session(&self.0.session_name))
+            .bind(MAINTENANCE_HANG_LIMIT.as_secs_f64())
             .fetch_one(&self.0.probe);
             match tokio::time::timeout(READINESS_TIMEOUT, terminated).await {
                 Ok(Ok(0_i64)) => {}
@@ -217,23 +254,31 @@ impl Database {
             let (open, idle) = (pool.size(), pool.num_idle() as u32);
             Usage { part, max, idle: idle.min(open), open }
         };
-        let own = own.load(Ordering::Relaxed);
+        let (open, idle) = match batches {
+            Some(SharedBatches { reads, updates }) => {
+                (reads.size() + updates.size(), (reads.num_idle() + updates.num_idle()) as u32)
+            }
+            None => (own.load(Ordering::Relaxed), 0),
+        };
+        let max = division.reads + division.updates;
         vec![
             of("probe", division.probe, probe),
             of("authentication", division.authentication, authentication),
             of("lists", division.lists, lists.pool()),
             of("transactions", division.transactions, transactions.pool()),
-            match batches {
-                Some(shared) => of("batches", division.batches, shared),
-                None => Usage { part: "batches", max: division.batches, idle: 0, open: own },
-            },
+            Usage { part: "batches", max, idle: idle.min(open), open },
         ]
     }
 }
 
+/// The name of the session of maintenance in `pg_stat_activity`.
+fn maintenance_session(session_name: &str) -> String {
+    format!("{session_name} maintenance")
+}
+
 /// A connection for batches.
 pub(super) enum BatchConnection {
-    /// A connection that the worker keeps. Its socket wakes the worker's own thread.
+    /// The worker's own connection. Its socket wakes the worker's own thread.
     Own(PgConnection, Database),
     /// A connection that is shared with other workers and returned after the batch.
     Shared(PoolConnection<Postgres>),
@@ -267,7 +312,8 @@ fn pool(
     PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        // A broken connection is detected when it is used: a test would cost a round trip a request.
+        // A broken connection is detected when it is used: a test would cost a round trip a
+        // request.
         .test_before_acquire(false)
         .before_acquire(move |_, connection| {
             Box::pin(ready(Ok(!staleness.is_stale(connection.age))))
@@ -287,8 +333,8 @@ fn pool(
         .connect_lazy_with(options)
 }
 
-/// Applies the settings of a session, and rejects a read-only server: after a failover the address may
-/// still lead to the old primary.
+/// Applies the settings of a session, and rejects a read-only server: after a failover the address
+/// may still lead to the old primary.
 async fn prepare(connection: &mut PgConnection, settings: &'static str) -> Result<(), sqlx::Error> {
     for settings in [SAFETY, SESSION, settings] {
         sqlx::raw_sql(settings).execute(&mut *connection).await?;
@@ -304,8 +350,8 @@ async fn prepare(connection: &mut PgConnection, settings: &'static str) -> Resul
 /// Runs a call of the database for at most [`CALL_TIMEOUT`].
 ///
 /// # Errors
-/// [`ApiError::Unavailable`] after that time. Its cause marks all open connections as stale, because
-/// only a database that hangs takes longer than the limits of its statements.
+/// [`ApiError::Unavailable`] after that time. Its cause marks all open connections as stale,
+/// because only a database that hangs takes longer than the limits of its statements.
 pub async fn within_limit<T>(
     call: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use futures_util::TryStreamExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -16,6 +17,7 @@ use uuid::Uuid;
 use super::read::{self, visible_to};
 use super::resource::{Representation, Resource, Stored};
 use super::sql;
+use super::turn::Turn;
 use crate::auth::Actor;
 use crate::error::ApiError;
 use crate::input::date;
@@ -265,13 +267,15 @@ pub struct HistoryEntry {
     version: i64,
 }
 
-/// A member before and after a change.
+/// A member before and after a change, as the text that is stored.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Change {
     /// The value after the change.
-    after: Value,
+    #[schema(value_type = Value)]
+    after: Box<RawValue>,
     /// The value before the change.
-    before: Value,
+    #[schema(value_type = Value)]
+    before: Box<RawValue>,
 }
 
 impl HistoryEntry {
@@ -300,7 +304,11 @@ pub struct HistoryPage {
     pub total: i64,
 }
 
-/// Returns at most `limit` entries of the object of that sid, after the first `offset`.
+/// The size of a page, in bytes of stored text, at which it ends.
+const PAGE_BYTES: i64 = 4 * 1024 * 1024;
+
+/// Returns at most `limit` entries of the object of that sid, after the first `offset`. A page ends
+/// after [`PAGE_BYTES`], with at least one entry.
 pub(super) async fn history<R: Resource>(
     connection: &mut PgConnection,
     actor: &Actor,
@@ -308,23 +316,31 @@ pub(super) async fn history<R: Resource>(
     limit: i64,
     offset: i64,
 ) -> Result<HistoryPage, ApiError> {
-    let (total, exists): (i64, bool) =
-        visible_to(actor, sql::count_entries::<R>()).bind(sid).fetch_one(&mut *connection).await?;
-    if total == 0 && !exists {
-        return Err(ApiError::NoItem);
-    }
-    let entries: Vec<(String,)> = visible_to(actor, sql::entries::<R>())
+    let (oldest, newest, exists): (Option<i64>, Option<i64>, bool) =
+        visible_to(actor, sql::entry_bounds::<R>()).bind(sid).fetch_one(&mut *connection).await?;
+    let Some((oldest, newest)) = oldest.zip(newest) else {
+        let none = HistoryPage { entries: Vec::new(), total: 0 };
+        return if exists { Ok(none) } else { Err(ApiError::NoItem) };
+    };
+    let mut texts = visible_to::<(String,)>(actor, sql::entries::<R>())
         .bind(sid)
         .bind(limit)
-        .bind(offset)
-        .fetch_all(connection)
-        .await?;
-    let entries = entries.iter().map(|(entry,)| parse(entry)).collect::<Result<_, _>>()?;
-    Ok(HistoryPage { entries, total })
+        .bind(oldest.saturating_add(offset))
+        .bind(PAGE_BYTES)
+        .fetch(connection);
+    let (mut entries, mut turn) = (Vec::new(), Turn::default());
+    while let Some((text,)) = texts.try_next().await? {
+        entries.push(parse(&text)?);
+        turn.pause().await;
+    }
+    Ok(HistoryPage { entries, total: newest - oldest + 1 })
 }
 
 /// Deletes about `limit` entries from before that date, and returns their number. The hash of an
 /// object's newest deleted entry is stored as an anchor, so that the rest can be verified.
+///
+/// A function of the schema's owner does it, which deletes only what the owner's limit allows:
+/// `migrations/V9__history_retention.sql`.
 ///
 /// # Errors
 /// If the database is not available.
@@ -333,23 +349,14 @@ pub async fn prune(
     date: OffsetDateTime,
     limit: i64,
 ) -> Result<i64, sqlx::Error> {
-    // All entries of an object that are older than one that is found are deleted with it: a history
-    // loses its beginning, never its middle.
-    let statement = "
-        with found as (
-            select sid, max(version) as version
-            from (select sid, version from history where date < $1 limit $2) as found
-            group by sid
-        ), dropped as (
-            delete from history using found
-            where history.sid = found.sid and history.version <= found.version
-            returning history.sid, history.version, history.hash
-        ), anchored as (
-            insert into history_anchors as anchor (sid, version, hash)
-            select distinct on (sid) sid, version, hash from dropped order by sid, version desc
-            on conflict (sid) do update set version = excluded.version, hash = excluded.hash
-            where excluded.version > anchor.version
-        )
-        select count(*) from dropped";
+    let statement = "select prune_history($1, $2)";
     sqlx::query_scalar(statement).bind(date).bind(limit).fetch_one(connection).await
+}
+
+/// Returns the age in months below which [`prune`] deletes no entry; `None` if it deletes none.
+///
+/// # Errors
+/// If the database is not available.
+pub async fn retention_limit(connection: &mut PgConnection) -> Result<Option<i32>, sqlx::Error> {
+    sqlx::query_scalar("select months from history_retention").fetch_optional(connection).await
 }

@@ -13,8 +13,8 @@ use crate::error::{ApiError, FieldError};
 /// response, or rolls it back after an error or a dry run.
 ///
 /// The key is unique. Of two requests with the same key the second waits at the `insert` until the
-/// first has committed, is rolled back, and finds the stored response. An error is therefore returned
-/// only if no response is stored: the first request may have caused it.
+/// first has committed, is rolled back, and finds the stored response. An error is therefore
+/// returned only if no response is stored: the first request may have caused it.
 pub(super) async fn run_write(
     connection: &mut PgConnection,
     actor: &Actor,

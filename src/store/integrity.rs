@@ -37,8 +37,8 @@ pub struct IntegrityReport {
     /// The date up to which entries are part of the head.
     #[serde(with = "date")]
     pub as_of: OffsetDateTime,
-    /// The violations that were found: at most a hundred of the chains, and a hundred of the objects
-    /// of each type.
+    /// The violations that were found: at most a hundred of the chains, and a hundred of the
+    /// objects of each type.
     #[serde(rename = "broken")]
     pub violations: Vec<Violation>,
     /// The number of entries.
@@ -83,8 +83,8 @@ pub async fn settled_date(
     Ok(date)
 }
 
-/// Computes every hash of the history again, and compares the chains with the versions of the objects
-/// in `tables`. [`verify_objects`] adds the contents of the objects.
+/// Computes every hash of the history again, and compares the chains with the versions of the
+/// objects in `tables`. [`verify_objects`] adds the contents of the objects.
 ///
 /// # Errors
 /// If the database is not available.

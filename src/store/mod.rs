@@ -23,6 +23,7 @@ mod resource;
 mod sql;
 mod staleness;
 mod statement;
+mod turn;
 mod write;
 
 use serde::de::DeserializeOwned;
@@ -32,12 +33,12 @@ use uuid::Uuid;
 
 use batching::Batcher;
 pub use database::{Database, connect, within_limit};
-pub use history::{Action, HistoryEntry, HistoryPage, prune};
+pub use history::{Action, HistoryEntry, HistoryPage, prune, retention_limit};
 pub use idempotency::purge_expired;
 pub use integrity::{IntegrityReport, Violation, settled_date, verify_chains, verify_objects};
 pub use options::{IdempotencyKey, Precondition, WriteOptions, WriteResponse};
 pub use read::{all, get, get_many};
-pub use resource::{Column, Kind, Reference, Representation, Resource, Stored, bind};
+pub use resource::{Column, Kind, Listed, Reference, Representation, Resource, Stored, bind};
 pub use staleness::Staleness;
 pub use write::{create_all, create_one, update_many_within, update_within};
 
@@ -60,8 +61,8 @@ impl<R: Resource> Store<R> {
         Self { database: database.clone(), batcher: None }
     }
 
-    /// A store that batches concurrent reads by sid and updates of one thread. It must be created on
-    /// that thread, inside its runtime.
+    /// A store that batches concurrent reads by sid and updates of one thread. It must be created
+    /// on that thread, inside its runtime.
     pub fn batched(database: &Database) -> Self {
         Self { database: database.clone(), batcher: Some(Batcher::start(database)) }
     }
@@ -98,11 +99,12 @@ impl<R: Resource> Store<R> {
     /// Returns a page of the objects that are visible to the actor.
     ///
     /// # Errors
-    /// [`ApiError::BadRequest`] if the page starts at a row that is not visible to the actor.
-    pub async fn list(&self, actor: &Actor, query: &Query) -> Result<Page<R>, ApiError> {
+    /// [`ApiError::BadRequest`] if the page starts at a row that is not visible to the actor, or
+    /// would exceed 16 MiB.
+    pub async fn list(&self, actor: &Actor, query: &Query) -> Result<Page<Listed>, ApiError> {
         let call = async {
             let mut lease = self.database.lists().acquire(actor).await?;
-            read::list(&mut lease.connection, actor, query).await
+            read::list::<R>(&mut lease, actor, query).await
         };
         within_limit(call).await
     }
@@ -110,7 +112,8 @@ impl<R: Resource> Store<R> {
     /// Creates the object that `build` returns.
     ///
     /// # Errors
-    /// The errors of the options, of `build` and of the table's constraints; nothing is written then.
+    /// The errors of the options, of `build` and of the table's constraints; nothing is written
+    /// then.
     pub async fn create(
         &self,
         actor: &Actor,
@@ -128,8 +131,8 @@ impl<R: Resource> Store<R> {
     /// than once, each time on the newest version.
     ///
     /// # Errors
-    /// [`ApiError::NoItem`] if no such object is visible to the actor; the errors of the options, of
-    /// `change` and of the table's constraints. Nothing is written then.
+    /// [`ApiError::NoItem`] if no such object is visible to the actor; the errors of the options,
+    /// of `change` and of the table's constraints. Nothing is written then.
     pub async fn update(
         &self,
         actor: &Actor,
@@ -164,8 +167,8 @@ impl<R: Resource> Store<R> {
         within_limit(call).await
     }
 
-    /// Writes `version` of the object of that sid as a new version. A deleted object is restored under
-    /// its sid by the actor that `restorer` returns; it is called for deleted objects only.
+    /// Writes `version` of the object of that sid as a new version. A deleted object is restored
+    /// under its sid by the actor that `restorer` returns; it is called for deleted objects only.
     ///
     /// # Errors
     /// [`ApiError::NoItem`] if no such object is visible to the actor, [`ApiError::Invalid`] if the
@@ -190,8 +193,8 @@ impl<R: Resource> Store<R> {
         within_limit(call).await
     }
 
-    /// Returns at most `limit` entries of the history of the object of that sid, oldest first, after
-    /// the first `offset`.
+    /// Returns at most `limit` entries of the history of the object of that sid, oldest first,
+    /// after the first `offset`.
     ///
     /// # Errors
     /// [`ApiError::NoItem`] if neither such an object nor its history is visible to the actor.

@@ -88,8 +88,8 @@ impl IdempotencyKey {
 
     /// The hash of the request.
     ///
-    /// It includes whether descendants are visible to the caller: a token that sees less must not be
-    /// shown what another token of the same partner has changed.
+    /// It includes whether descendants are visible to the caller: a token to which they are
+    /// not visible must not get the response to another token of the same partner.
     pub(super) fn fingerprint(&self, actor: &Actor) -> [u8; 32] {
         let (_, subtree, _) = actor.visibility().arguments();
         self.request.clone().chain_update([u8::from(subtree)]).finalize().into()

@@ -21,26 +21,28 @@ pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// 429.
 const MAX_WAITING: usize = 64;
 
-/// How the connections of an instance are divided.
+/// The number of connections in each part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Division {
     /// For `/readyz` and the watchdog.
     pub probe: u32,
     /// For the periodic work.
     pub maintenance: u32,
-    /// For the look-up of tokens.
+    /// For the lookup of tokens.
     pub authentication: u32,
     /// For lists, histories and past objects.
     pub lists: u32,
     /// For everything that runs in a transaction of its own.
     pub transactions: u32,
-    /// For batched reads and updates.
-    pub batches: u32,
+    /// For batched reads.
+    pub reads: u32,
+    /// For batched updates, apart from the reads: these go on if updates hang.
+    pub updates: u32,
 }
 
 impl Division {
     /// The fewest connections that can be divided.
-    pub const MIN: u32 = 8;
+    pub const MIN: u32 = 9;
 
     /// Divides `total` connections.
     ///
@@ -56,7 +58,8 @@ impl Division {
         let (authentication, lists) = (total / 8, (total / 8).max(2));
         let transactions = (total / 4).max(2);
         let batches = total - probe - maintenance - authentication - lists - transactions;
-        Ok(Self { probe, maintenance, authentication, lists, transactions, batches })
+        let (reads, updates) = (batches / 2, batches - batches / 2);
+        Ok(Self { probe, maintenance, authentication, lists, transactions, reads, updates })
     }
 }
 
@@ -70,6 +73,14 @@ pub struct SharedPool {
     pool: PgPool,
     share: usize,
     shares: Mutex<HashMap<Uuid, Arc<Share>>>,
+    use_count: Arc<UseCount>,
+}
+
+/// Counts the leases of a pool.
+#[derive(Debug, Default)]
+struct UseCount {
+    current: AtomicUsize,
+    total: AtomicUsize,
 }
 
 /// The share of one subtree.
@@ -90,28 +101,55 @@ struct PartnerShare {
 pub struct Lease {
     /// The connection.
     pub connection: PoolConnection<Postgres>,
-    _turn: Option<Turn>,
+    use_count: Arc<UseCount>,
+    /// The number of leases before this one; `None` if others were in use when it began.
+    before: Option<usize>,
+    _turn: Option<Claim>,
+}
+
+impl Lease {
+    fn new(
+        connection: PoolConnection<Postgres>,
+        use_count: Arc<UseCount>,
+        claim: Option<Claim>,
+    ) -> Self {
+        let others = use_count.current.fetch_add(1, Ordering::Relaxed);
+        let before = use_count.total.fetch_add(1, Ordering::Relaxed);
+        let before = (others == 0).then_some(before);
+        Self { connection, use_count, before, _turn: claim }
+    }
+
+    /// Whether no other lease of the pool has been in use since this one began.
+    pub fn is_alone(&self) -> bool {
+        self.before.is_some_and(|before| self.use_count.total.load(Ordering::Relaxed) == before + 1)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.use_count.current.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A request that uses its partner's share, or waits for it.
-struct Turn {
+struct Claim {
     partner: Arc<PartnerShare>,
     permits: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
     // The share of a subtree that is in use is retained.
     _share: Arc<Share>,
 }
 
-impl Drop for Turn {
+impl Drop for Claim {
     fn drop(&mut self) {
         self.partner.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl SharedPool {
-    /// Divides the pool, which has at most `max` connections.
+    /// Shares the pool, which has at most `max` connections, between partners.
     pub fn new(pool: PgPool, max: u32) -> Self {
         let share = (max as usize / 2).max(1);
-        Self { pool, share, shares: Mutex::default() }
+        Self { pool, share, shares: Mutex::default(), use_count: Arc::default() }
     }
 
     /// The pool, for work that belongs to no partner.
@@ -119,20 +157,22 @@ impl SharedPool {
         &self.pool
     }
 
-    /// Returns a connection for a request of the actor, which waits for at most [`ACQUIRE_TIMEOUT`].
+    /// Returns a connection for a request of the actor, which waits for at most
+    /// [`ACQUIRE_TIMEOUT`].
     ///
     /// # Errors
-    /// [`ApiError::TooManyRequests`] if other requests of the subtree use its whole share;
-    /// [`ApiError::Unavailable`] if the database is not available or the pool is in use.
+    /// [`ApiError::TooManyRequests`] if too many requests of the partner wait already;
+    /// [`ApiError::Unavailable`] if the request waits for too long, for the subtree's share or for the
+    /// pool, or the database is not available.
     pub async fn acquire(&self, actor: &Actor) -> Result<Lease, ApiError> {
-        let turn = match actor.partner_sid().zip(actor.subtree_sid()) {
-            Some((partner_sid, subtree_sid)) => Some(self.turn(partner_sid, subtree_sid).await?),
+        let claim = match actor.partner_sid().zip(actor.subtree_sid()) {
+            Some((partner_sid, subtree_sid)) => Some(self.claim(partner_sid, subtree_sid).await?),
             None => None,
         };
-        Ok(Lease { connection: self.pool.acquire().await?, _turn: turn })
+        Ok(Lease::new(self.pool.acquire().await?, self.use_count.clone(), claim))
     }
 
-    async fn turn(&self, partner_sid: Uuid, subtree_sid: Uuid) -> Result<Turn, ApiError> {
+    async fn claim(&self, partner_sid: Uuid, subtree_sid: Uuid) -> Result<Claim, ApiError> {
         let share = entry(&self.shares, subtree_sid, || Share {
             connections: Arc::new(Semaphore::new(self.share)),
             partners: Mutex::default(),
@@ -142,23 +182,18 @@ impl SharedPool {
             requests: AtomicUsize::new(0),
         });
         let requests = partner.requests.fetch_add(1, Ordering::Relaxed);
-        let mut turn = Turn { partner: partner.clone(), permits: None, _share: share.clone() };
-        if requests < self.share + MAX_WAITING {
-            let permits = async {
-                let of_partner = partner.connections.clone().acquire_owned().await?;
-                Ok::<_, AcquireError>((
-                    of_partner,
-                    share.connections.clone().acquire_owned().await?,
-                ))
-            };
-            let permits = tokio::time::timeout(ACQUIRE_TIMEOUT, permits).await;
-            turn.permits = permits.ok().and_then(Result::ok);
+        let mut claim = Claim { partner: partner.clone(), permits: None, _share: share.clone() };
+        if requests >= self.share + MAX_WAITING {
+            return Err(ApiError::TooManyRequests { retry_after: 1 });
         }
-        if turn.permits.is_some() {
-            Ok(turn)
-        } else {
-            Err(ApiError::TooManyRequests { retry_after: 1 })
-        }
+        let permits = async {
+            let of_partner = partner.connections.clone().acquire_owned().await?;
+            Ok::<_, AcquireError>((of_partner, share.connections.clone().acquire_owned().await?))
+        };
+        let permits = tokio::time::timeout(ACQUIRE_TIMEOUT, permits).await;
+        claim.permits = permits.ok().and_then(Result::ok);
+        // Not a 429: the partner's statements may hang because of the database.
+        if claim.permits.is_some() { Ok(claim) } else { Err(ApiError::Unavailable(None)) }
     }
 }
 
@@ -178,12 +213,19 @@ mod tests {
 
     #[test]
     fn every_connection_is_divided() {
-        assert!(Division::of(7).unwrap_err().to_string().contains("at least 8"));
-        for total in 8..200 {
+        assert!(Division::of(8).unwrap_err().to_string().contains("at least 9"));
+        for total in 9..200 {
             let division = Division::of(total).unwrap();
-            let Division { probe, maintenance, authentication, lists, transactions, batches } =
-                division;
-            let parts = [probe, maintenance, authentication, lists, transactions, batches];
+            let Division {
+                probe,
+                maintenance,
+                authentication,
+                lists,
+                transactions,
+                reads,
+                updates,
+            } = division;
+            let parts = [probe, maintenance, authentication, lists, transactions, reads, updates];
             assert_eq!(parts.iter().sum::<u32>(), total, "{division:?}");
             assert!(!parts.contains(&0) && lists >= 2 && transactions >= 2, "{division:?}");
         }

@@ -1,13 +1,17 @@
 //! Reading objects that are visible to an actor.
 
+use futures_util::TryStreamExt;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::QueryAs;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgExecutor, Postgres};
 use uuid::Uuid;
 
 use super::list::{Page, Query, Start};
-use super::resource::{Resource, Stored};
+use super::pools::Lease;
+use super::resource::{Listed, Resource, Stored};
 use super::sql;
+use super::turn::Turn;
 use crate::auth::Actor;
 use crate::error::ApiError;
 
@@ -44,12 +48,55 @@ pub async fn get_many<R: Resource>(
     Ok(visible_to(actor, sql::select_many::<R>()).bind(sids).fetch_all(db).await?)
 }
 
+/// The most bytes of a page.
+const PAGE_BYTES: usize = 16 * 1024 * 1024;
+
 /// Returns a page of the objects that are visible to the actor.
+///
+/// A list that takes too long is a 400 if it cannot use an index and ran alone, since a retry would
+/// take as long. Otherwise it is a 503: other sessions may be the cause.
 pub(super) async fn list<R: Resource>(
+    lease: &mut Lease,
+    actor: &Actor,
+    query: &Query,
+) -> Result<Page<Listed>, ApiError> {
+    let error = match read_page::<R>(&mut lease.connection, actor, query).await {
+        Err(ApiError::Unavailable(Some(error))) if is_timeout(&error) => error,
+        page => return page,
+    };
+    if let Some((argument, message)) = query.unindexed::<R>()
+        && lease.is_alone()
+        && is_server_idle(&mut lease.connection).await?
+    {
+        return Err(ApiError::bad_argument(argument, message));
+    }
+    Err(error.into())
+}
+
+/// Whether the statement was cancelled by `statement_timeout`.
+fn is_timeout(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(DatabaseError::code).as_deref() == Some("57014")
+}
+
+/// Whether no other session of the database runs a statement: of another instance, or of another
+/// program.
+async fn is_server_idle(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "select not exists (
+             select from pg_stat_activity
+             where state = 'active' and pid <> pg_backend_pid() and datname = current_database())",
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Reads the page, each object as its JSON text. An object is parsed and written one at a time:
+/// parsed, a page could take ten times its size.
+async fn read_page<R: Resource>(
     connection: &mut PgConnection,
     actor: &Actor,
     query: &Query,
-) -> Result<Page<R>, ApiError> {
+) -> Result<Page<Listed>, ApiError> {
     let visibility = actor.visibility();
     let (total, anchor, beyond): (i64, Option<i64>, bool) =
         query.around::<R>(visibility).build_query_as().fetch_one(&mut *connection).await?;
@@ -58,10 +105,23 @@ pub(super) async fn list<R: Resource>(
         Start::Before(_) if anchor.is_none() => return Err(no_such_row("before")),
         Start::Offset(_) | Start::After(_) | Start::Before(_) => {}
     }
-    let page = query.page::<R>(visibility, anchor);
-    let mut items: Vec<R> = { page }.build_query_as().fetch_all(connection).await?;
-    let more = items.len() as i64 > query.limit;
-    items.truncate(query.limit as usize);
+    let mut page = query.page::<R>(visibility, anchor);
+    let mut rows = page.build_query_as::<R>().fetch(connection);
+    let (mut items, mut bytes, mut more) = (Vec::new(), 0, false);
+    let mut turn = Turn::default();
+    while let Some(object) = rows.try_next().await? {
+        if items.len() as i64 == query.limit {
+            more = true;
+            break;
+        }
+        let listed = Listed::of(&object)?;
+        bytes += listed.text.get().len();
+        if bytes > PAGE_BYTES {
+            return Err(too_large(items.len()));
+        }
+        items.push(listed);
+        turn.pause().await;
+    }
     let (has_previous, has_next) = match query.start {
         Start::Before(_) => {
             items.reverse();
@@ -70,6 +130,11 @@ pub(super) async fn list<R: Resource>(
         Start::After(_) | Start::Offset(_) => (beyond, more),
     };
     Ok(Page { items, has_previous, has_next, total })
+}
+
+fn too_large(fitting: usize) -> ApiError {
+    let message = format!("the page would exceed 16 MiB; a limit of {fitting} fits");
+    ApiError::bad_argument("limit", message)
 }
 
 fn no_such_row(argument: &'static str) -> ApiError {

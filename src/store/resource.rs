@@ -1,4 +1,5 @@
-//! The facts that make a type a stored object. The rules stand beside this file, once for all types.
+//! [`Resource`]: the properties of a type of stored objects. The other modules of the store apply
+//! the same rules to all types.
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -35,6 +36,8 @@ pub trait Resource:
     const SID: &'static str;
     /// Members that are shown but not stored.
     const UNSTORED: &'static [&'static str] = &[];
+    /// The members by which an index finds the objects of a partner.
+    const INDEXED: &'static [&'static str] = &[];
     /// Members that are written without a new version. Objects that have any have no entity tag.
     const UNVERSIONED: &'static [&'static str] = &[];
     /// The columns besides `sid`, the owner and those that every table has.
@@ -68,6 +71,12 @@ pub trait Resource:
         Some((column.name, column.kind()?))
     }
 
+    /// The names of the members that are nested objects.
+    fn nested_members() -> impl Iterator<Item = &'static str> {
+        let columns = Self::COLUMNS.iter();
+        columns.filter(|column| column.kind() == Some(Kind::Json)).map(|column| column.name)
+    }
+
     /// Whether the object shows a member of that name, or with a key after a dot, a nested object.
     fn shows(name: &str) -> bool {
         match name.split_once('.') {
@@ -92,8 +101,8 @@ pub trait Resource:
         to_raw_value(self).map_err(|error| ApiError::Internal(error.into()))
     }
 
-    /// The values of the columns that are no members and not in [`Self::snapshot`]. The history holds
-    /// a digest of them. `None` if there are none.
+    /// The values of the columns that are no members and not in [`Self::snapshot`]. The history
+    /// holds a digest of them. `None` if there are none.
     fn hidden(&self) -> Option<Value> {
         None
     }
@@ -122,6 +131,24 @@ pub struct Representation {
     pub partner_sid: Uuid,
     /// The members.
     pub members: Map<String, Value>,
+}
+
+/// An object of a list.
+#[derive(Debug)]
+pub struct Listed {
+    /// The object's own sid.
+    pub sid: Uuid,
+    /// The owner.
+    pub partner_sid: Uuid,
+    /// The object as the API shows it, as JSON text.
+    pub text: Box<RawValue>,
+}
+
+impl Listed {
+    pub(super) fn of<R: Resource>(object: &R) -> Result<Self, ApiError> {
+        let text = to_raw_value(object).map_err(|error| ApiError::Internal(error.into()))?;
+        Ok(Self { sid: object.sid(), partner_sid: object.partner_sid(), text })
+    }
 }
 
 /// How the values of a member compare.
@@ -227,8 +254,8 @@ pub struct Stored<T> {
 }
 
 impl<R> Stored<R> {
-    /// The next version of the row, which is `object`, changed at `now` or at the date of the version
-    /// before if that is later.
+    /// The next version of the row, which is `object`, changed at `now` or at the date of the
+    /// version before if that is later.
     pub(super) fn next(&self, object: R, now: OffsetDateTime) -> Self {
         let (version, chain_hash) = (self.version + 1, self.chain_hash.clone());
         Self { object, version, chain_hash, changed_at: now.max(self.changed_at) }

@@ -72,15 +72,28 @@ pub fn last_entry<R: Resource>() -> String {
     visible_entries::<R>("version, date, hash") + " order by version desc limit 1"
 }
 
-/// Counts the entries of the object of sid `$4`, and returns whether the object exists.
-pub fn count_entries<R: Resource>() -> String {
-    let (count, exists) = (visible_entries::<R>("count(*)"), select::<R>());
-    format!("select ({count}), exists ({exists})")
+/// Reads the versions of the oldest and of the newest entry of the object of sid `$4`, and whether
+/// the object exists. Versions are consecutive, so nothing is counted.
+pub fn entry_bounds<R: Resource>() -> String {
+    let (version, exists) = (visible_entries::<R>("version"), select::<R>());
+    format!(
+        "select ({version} order by version limit 1), ({version} order by version desc limit 1),
+             exists ({exists})"
+    )
 }
 
-/// Reads `$5` entries of the object of sid `$4`, oldest first, after the first `$6`.
+/// Reads at most `$5` entries of the object of sid `$4` from version `$6` on, oldest first, and
+/// ends after the entry that reaches `$7` bytes. The sizes are known without reading the texts.
 pub fn entries<R: Resource>() -> String {
-    visible_entries::<R>("entry") + " order by version limit $5 offset $6"
+    let entries = visible_entries::<R>("version, entry");
+    format!(
+        "select entry from (
+             select version, entry,
+                 sum(octet_length(entry)) over (order by version) - octet_length(entry) as before
+             from ({entries} and version >= $6 order by version limit $5) as entries
+         ) as page
+         where before < $7 order by version"
+    )
 }
 
 fn visible_entries<R: Resource>(what: &str) -> String {
@@ -99,8 +112,17 @@ fn visible(owner: &str) -> String {
 
 /// The columns that make an object.
 pub fn columns<R: Resource>() -> String {
+    columns_without::<R>(&[])
+}
+
+/// The columns that make an object, with empty objects in place of the JSON members `omitted`.
+pub fn columns_without<R: Resource>(omitted: &[&str]) -> String {
     let owner = if R::is_owned() { ", partner_sid" } else { "" };
-    format!("sid{owner}{}", names::<R>(|name| format!(", {name}")))
+    let column = |name: &str| match omitted.contains(&name) {
+        true => format!(", '{{}}'::jsonb as {name}"),
+        false => format!(", {name}"),
+    };
+    format!("sid{owner}{}", names::<R>(column))
 }
 
 /// The names of the columns, each as `each` writes it.
@@ -158,7 +180,8 @@ pub fn recorded_objects<R: Resource>() -> String {
     )
 }
 
-/// Counts the entries and their objects up to date `$1`, and hashes the newest entry of each object.
+/// Counts the entries and their objects up to date `$1`, and hashes the newest entry of each
+/// object.
 pub const HEAD: &str = "
     select coalesce(sum(entries), 0)::bigint, count(*),
         encode(sha256(coalesce(string_agg(uuid_send(sid) || int8send(version) || hash, '' order by sid), '')), 'hex')

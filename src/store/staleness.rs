@@ -1,9 +1,9 @@
 //! Detects connections that predate a failover or a restart of PostgreSQL.
 //!
 //! After a failover the address of the database leads to the new primary, but a connection that was
-//! opened before still leads to the old one, which may be alive, read-only and behind. After a restart
-//! every old connection is dead. No connection is tested before its use: the first that proves to be
-//! broken marks all that are as old.
+//! opened before still leads to the old one, which may be alive, read-only and behind. After a
+//! restart every old connection is dead. No connection is tested before its use: the first that
+//! proves to be broken marks all that are as old.
 
 use std::error::Error;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,8 +20,8 @@ impl Staleness {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Marks every open connection as stale if the error shows that its server has stopped, is gone or
-    /// is read-only.
+    /// Marks every open connection as stale if the error shows that its server has stopped, is gone
+    /// or is read-only.
     pub fn observe(&self, error: &(dyn Error + 'static)) {
         if error.downcast_ref().is_some_and(affects_all_connections) {
             self.mark_all_stale();

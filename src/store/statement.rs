@@ -1,5 +1,5 @@
-//! The two statements of a change, each for any number of rows: [`load`] reads the rows to change and
-//! [`Batch`] writes them, together with their history entries and stored responses.
+//! The two statements of a change, each for any number of rows: [`load`] reads the rows to change
+//! and [`Batch`] writes them, together with their history entries and stored responses.
 //!
 //! Both take arrays, so that a statement has one text and one plan whatever the number of rows.
 
@@ -109,8 +109,8 @@ pub(super) enum Write {
 /// select sid from written
 /// ```
 ///
-/// A row that another session has changed meanwhile is not in `written`; neither are its entries and
-/// responses.
+/// A row that another session has changed meanwhile is not in `written`; neither are its entries
+/// and responses.
 pub(super) fn write<R: Resource>(write: Write, with_responses: bool) -> String {
     let (table, kind) = (R::TABLE, R::KIND);
     let arrays: String = (FIRST_COLUMN..)

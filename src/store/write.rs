@@ -1,6 +1,6 @@
 //! Creating, changing, deleting and reverting objects, each in a transaction that locks its row.
 //!
-//! Updates that are batched take another way, with the same statements: `batching`.
+//! Batched updates run outside this module, with the same statements: see `batching`.
 
 use serde::de::DeserializeOwned;
 use sqlx::{Acquire, AssertSqlSafe, FromRow, PgConnection};
@@ -56,8 +56,8 @@ pub(super) async fn update_individually<R: Resource>(
 /// Changes the object of that sid within the caller's transaction, whatever its version.
 ///
 /// # Errors
-/// [`ApiError::NoItem`] if no such object is visible to the actor; the errors of `change` and of the
-/// table's constraints.
+/// [`ApiError::NoItem`] if no such object is visible to the actor; the errors of `change` and of
+/// the table's constraints.
 pub async fn update_within<R: Resource>(
     connection: &mut PgConnection,
     actor: &Actor,

@@ -19,10 +19,10 @@ const CAPACITY: usize = 16_384;
 /// Counts the lines that were dropped.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
-/// Starts the log, and returns a guard that writes the waiting lines when it is dropped, for a second
-/// at most.
+/// Starts the log, and returns a guard that writes the waiting lines when it is dropped, for a
+/// second at most.
 ///
-/// A thread of its own writes the lines: a standard error that nobody reads must not stop a request.
+/// A thread of its own writes the lines: a standard error that is not read must not stop a request.
 ///
 /// # Errors
 /// If the filter is not valid.

@@ -66,7 +66,10 @@ fn errors() -> [(ApiError, &'static str); 14] {
             ApiError::PreconditionRequired,
             "The object's owner requires `If-Match`, and the request has none.",
         ),
-        (ApiError::TooManyRequests { retry_after: 1 }, "The partner exceeds its rate."),
+        (
+            ApiError::TooManyRequests { retry_after: 1 },
+            "The partner exceeds its rate, or too many of its requests wait at once.",
+        ),
         (
             ApiError::Unavailable(None),
             "The database is not available or overloaded, or the service stops.",

@@ -1,8 +1,8 @@
 //! The schemas of bodies, views and lists. Each is derived from the schema of the object, so that
 //! they cannot disagree.
 //!
-//! The derive macros of utoipa do not know the traits of this crate, so the generic types have
-//! their schemas here. A handler names each by an alias: `type DidGroupPatch = MergePatch<...>`.
+//! The derive macros of utoipa cannot use the traits of this crate, so the generic types have their
+//! schemas here. A handler names each by an alias: `type DidGroupPatch = MergePatch<...>`.
 
 use std::borrow::Cow;
 

@@ -3,16 +3,16 @@
 //!
 //! Each thread of the service has a reader and a writer for each batched resource. An idle worker
 //! takes the waiting requests, at most [`MAX_BATCH_SIZE`], and runs a *round*: it serves them with
-//! shared statements. A request that arrives alone is a batch of one; under load the batches grow by
-//! themselves.
+//! shared statements. A request that arrives alone is a batch of one; under load the batches grow
+//! by themselves.
 //!
-//! Start with `writer`, which describes the life of a request; `plan` is its part in memory, `reader`
-//! the same for reads, `queue` holds the waiting requests, and `session` is the connection of a
-//! worker.
+//! Start with `writer`, which describes the life of a request. `plan` is its part in memory, and
+//! `reader` does the same for reads. `queue` holds the waiting requests, `request` their types, and
+//! `session` the connection of a worker.
 //!
-//! At shutdown the service closes its listener and waits for the requests in flight, so their rounds
-//! run to the end. A worker ends when its thread drops the [`Batcher`]: no request waits then, since
-//! each one borrows it.
+//! At shutdown the service closes its listener and waits for the requests in flight, so their
+//! rounds run to the end. A worker ends when its thread drops the [`Batcher`]: no request waits
+//! then, since each one borrows it.
 
 mod plan;
 mod queue;
@@ -42,11 +42,11 @@ use crate::error::ApiError;
 
 /// The most requests in one batch.
 const MAX_BATCH_SIZE: usize = 64;
-/// How often a worker looks for more requests before it runs a round.
+/// How many times a worker looks for more requests before it runs a round.
 const MAX_REFILLS: usize = 2;
 /// The longest time that a round takes: longer than its statements, unless the database hangs.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a worker keeps a connection that it does not use.
+/// The time after which a worker closes a connection that it does not use.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The workers of one thread for one resource.
@@ -114,7 +114,7 @@ impl<R> Drop for Batcher<R> {
 
 /// Runs rounds until the queue is closed and empty.
 ///
-/// A round that panics or hangs closes the worker's connection, and its requests get 503 because
+/// If a round panics or hangs, the worker's connection is closed, and the requests get 503 because
 /// their reply channels are dropped.
 async fn run_rounds<W: Worker>(queue: Rc<Queue<W::Request>>, mut worker: W, staleness: Staleness) {
     let (mut batch, mut last_size) = (Vec::new(), 0);

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
@@ -15,10 +14,7 @@ use crate::error::ApiError;
 use crate::store::history::{Action, Changes, Entry};
 use crate::store::options::WriteResponse;
 use crate::store::resource::{Resource, Stored};
-
-/// How long changes are applied before other tasks of the thread run: a change of large attributes
-/// takes milliseconds, and a batch has many.
-const TURN: Duration = Duration::from_millis(1);
+use crate::store::turn::Turn;
 
 /// What a round does with its requests.
 pub(super) struct Plan<R> {
@@ -61,12 +57,10 @@ pub(super) async fn plan<R: Resource>(
 ) -> Plan<R> {
     let (mut replies, mut deferred) = (Vec::new(), Vec::new());
     let mut rows: HashMap<Uuid, PlannedRow<R>> = HashMap::new();
-    let mut turn = Instant::now();
+    let mut turn = Turn::default();
     for (request, loaded) in batch.into_iter().zip(loaded) {
-        if turn.elapsed() > TURN {
-            tokio::task::yield_now().await;
-            turn = Instant::now();
-        }
+        // A change of large attributes takes milliseconds, and a batch has many.
+        turn.pause().await;
         let Some(loaded) = loaded else {
             replies.push((request, Err(ApiError::NoItem)));
             continue;
@@ -126,10 +120,10 @@ impl<R: Resource> PlannedRow<R> {
 
     /// Applies the change of a request.
     ///
-    /// Only the last version of a round is written to the table. Each reference must be checked by the
-    /// database, so at most one request of a round changes references of a row: the second one, and
-    /// all requests after it, wait. Other constraints hold for every value that a change can set,
-    /// because the types of the members do not hold any other.
+    /// Only the last version of a round is written to the table. Each reference must be checked by
+    /// the database, so at most one request of a round changes references of a row: the second one,
+    /// and all requests after it, wait. Other constraints hold for every value that a change can
+    /// set, because the types of the members do not hold any other.
     fn change(
         &mut self,
         request: &WriteRequest<R>,

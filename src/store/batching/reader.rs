@@ -5,7 +5,7 @@ use std::mem;
 use super::request::{Leftover, ReadRequest, Worker};
 use super::session::{BatchQuery, Loaded, Session, fail_all};
 use crate::error::ApiError;
-use crate::store::database::Database;
+use crate::store::database::{Database, Work};
 use crate::store::resource::Resource;
 use crate::store::statement::Mode;
 
@@ -14,7 +14,7 @@ pub(super) struct Reader<R>(Session<R>);
 
 impl<R: Resource> Reader<R> {
     pub fn new(database: &Database) -> Self {
-        Self(Session::new(database))
+        Self(Session::new(database, Work::Reads))
     }
 }
 

@@ -40,11 +40,11 @@ impl<T> Default for Leftover<T> {
     }
 }
 
-/// Where the reply of a request goes.
+/// The channel for the reply to a request.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, ApiError>>;
 
-/// Whether the client of a request is still there, and the request has not waited too long. Other
-/// requests are dropped, which answers 503.
+/// Whether the client of a request is still connected, and the request has not waited too long.
+/// Other requests are dropped, so that they get 503.
 fn is_live<T>(reply: &Reply<T>, queued: Instant) -> bool {
     !reply.is_closed() && queued.elapsed() <= QUEUE_TIMEOUT
 }

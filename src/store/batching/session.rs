@@ -12,13 +12,14 @@ use uuid::Uuid;
 use super::request::Reply;
 use crate::auth::Visibility;
 use crate::error::ApiError;
-use crate::store::database::{BatchConnection, Database};
+use crate::store::database::{BatchConnection, Database, Work};
 use crate::store::resource::{Resource, Stored};
 use crate::store::statement::{self, Mode, Write};
 
 /// The connection of a worker, opened when it is needed, and the texts of its statements.
 pub(super) struct Session<R> {
     database: Database,
+    work: Work,
     open: Option<(BatchConnection, Instant)>,
     load: Arc<str>,
     load_locked: Arc<str>,
@@ -28,9 +29,10 @@ pub(super) struct Session<R> {
 }
 
 impl<R: Resource> Session<R> {
-    pub fn new(database: &Database) -> Self {
+    pub fn new(database: &Database, work: Work) -> Self {
         Self {
             database: database.clone(),
+            work,
             open: None,
             load: statement::load::<R>(Mode::Optimistic).into(),
             load_locked: statement::load::<R>(Mode::Locked).into(),
@@ -60,7 +62,7 @@ impl<R: Resource> Session<R> {
             Some(open) => open,
             None => {
                 let since = Instant::now();
-                (self.database.batch_connection().await?, since)
+                (self.database.batch_connection(self.work).await?, since)
             }
         };
         Ok(self.open.insert(open).0.as_mut())
@@ -144,8 +146,8 @@ impl BatchQuery {
     }
 }
 
-/// Fails all of these requests. The first one whose client is still there gets the cause, which is
-/// logged with its response; if there is none, the cause is logged here.
+/// Fails all of these requests. The first one whose client is still connected gets the cause,
+/// which is logged with its response; if there is none, the cause is logged here.
 pub(super) fn fail_all<T>(replies: impl Iterator<Item = Reply<T>>, error: sqlx::Error) {
     let mut cause = Some(ApiError::from(error));
     for reply in replies {
@@ -162,6 +164,6 @@ pub(super) fn fail_all<T>(replies: impl Iterator<Item = Reply<T>>, error: sqlx::
 /// Logs the cause of an error that no client is left to receive.
 pub(super) fn log_undelivered(error: &ApiError) {
     if let Some(cause) = error.internal_cause() {
-        tracing::error!(error = cause, "a request failed after its client had gone away");
+        tracing::error!(error = cause, "a request failed after its client had disconnected");
     }
 }

@@ -2,30 +2,33 @@
 //!
 //! The life of a request:
 //!
-//! 1. **Queued** by `Batcher::update` as a [`WriteRequest`]: the sid, the options, and the change as
-//!    a closure that can run again.
-//! 2. **Taken** into a round, together with requests of all waiting partners. At the start of each of
-//!    its rounds, a request whose client has gone away, or that has waited too long, is dropped: it
-//!    writes nothing. If its client goes away later, it is written all the same and only its reply is
-//!    lost.
-//! 3. **Replayed** by [`replay_stored`] if a response is stored under its idempotency key. If the key
-//!    has none and is repeated within the round, the first request takes part and the others wait for
-//!    another round.
-//! 4. **Planned** by [`plan`]: its row is loaded, the precondition is checked, and the change runs on
-//!    the object in memory, after those of the requests before it. If the row is still unchanged then,
-//!    the outcome (an error, or that nothing changes) is final; otherwise it waits for the statement.
-//! 5. **Applied** by [`apply`]: one statement writes every changed row whose version is still the one
-//!    that was loaded, with its history entries and the responses to store. Replies are sent after the
-//!    commit.
-//! 6. **Settled** by [`Writer::settle`]: requests of written rows get their reply. A row that another
-//!    session changed meanwhile is *contended*: its requests go into another round. For a second after
-//!    such a lost race, every round locks the row from the loading to the commit ([`Mode::Locked`]).
+//! 1. **Queued** by `Batcher::update` as a [`WriteRequest`]: the sid, the options, and the change
+//!    as a closure that can run again.
+//! 2. **Taken** into a round, together with requests of all waiting partners. At the start of each
+//!    of its rounds, a request whose client has disconnected, or that has waited too long, is
+//!    dropped: it writes nothing. If its client disconnects later, it is written, and only its
+//!    reply is lost.
+//! 3. **Replayed** by [`replay_stored`] if a response is stored under its idempotency key. If the
+//!    key has none and is repeated within the round, the first request takes part and the others
+//!    wait for another round.
+//! 4. **Planned** by [`plan`]: its row is loaded, the precondition is checked, and the change runs
+//!    on the object in memory, after those of the requests before it. If the row is still unchanged
+//!    then, the outcome (an error, or that nothing changes) is final; otherwise it waits for the
+//!    statement.
+//! 5. **Applied** by [`apply`]: one statement writes every changed row whose version is still the
+//!    one that was loaded, with its history entries and the responses to store. Replies are sent
+//!    after the commit.
+//! 6. **Settled** by [`Writer::settle`]: requests of written rows get their reply. A row that
+//!    another session changed meanwhile is *contended*: its requests go into another round. For a
+//!    second after such a lost race, every round locks the row from the loading to the commit
+//!    ([`Mode::Locked`]).
 //!
-//! If the statement fails because of one of its rows (a constraint, a lock that is held elsewhere, a
-//! key that is in use elsewhere), nothing was written. [`Writer::recover`] then runs the requests of
-//! the rows that can be the cause one by one, each in a transaction of its own outside the worker, so
-//! that an error reaches only the request that caused it; the other requests run again at once. After
-//! any other error it is not known whether the statement committed, and its requests get 503.
+//! If the statement fails because of one of its rows (a constraint, a lock that is held elsewhere,
+//! a key that is in use elsewhere), nothing was written. [`Writer::recover`] then runs the requests
+//! of the rows that can be the cause one by one, each in a transaction of its own outside the
+//! worker, so that an error reaches only the request that caused it; the other requests run again
+//! at once. After any other error it is not known whether the statement committed, and its requests
+//! get 503.
 //!
 //! A request with a key always stores its response with the change. If its outcome would not be
 //! stored (an error, or that nothing changes), it runs individually instead: that waits for another
@@ -43,7 +46,7 @@ use super::plan::{Plan, PlannedRow, plan};
 use super::request::{Leftover, Outcome, Worker, WriteRequest};
 use super::session::{BatchQuery, Loaded, Session, fail_all, log_undelivered};
 use crate::error::ApiError;
-use crate::store::database::Database;
+use crate::store::database::{Database, Work};
 use crate::store::idempotency::find_stored;
 use crate::store::resource::Resource;
 use crate::store::statement::{Batch, KeyedResponse, Mode};
@@ -64,7 +67,7 @@ pub(super) struct Writer<R> {
 impl<R: Resource> Writer<R> {
     pub fn new(database: &Database) -> Self {
         Self {
-            session: Session::new(database),
+            session: Session::new(database, Work::Updates),
             database: database.clone(),
             contended: HashMap::new(),
         }
@@ -120,8 +123,8 @@ impl<R: Resource> Writer<R> {
         }
     }
 
-    /// Replies to the requests of the rows that were written, marks the other rows as contended, and
-    /// returns their requests.
+    /// Replies to the requests of the rows that were written, marks the other rows as contended,
+    /// and returns their requests.
     fn settle(
         &mut self,
         rows: Vec<PlannedRow<R>>,
@@ -204,8 +207,8 @@ impl<R: Resource> Writer<R> {
     }
 }
 
-/// Replies to the requests under whose key a response is stored. Of the others with the same key, all
-/// but the first are left over.
+/// Replies to the requests under whose key a response is stored. Of the others with the same key,
+/// all but the first are left over.
 async fn replay_stored<R: Resource>(
     session: &mut Session<R>,
     batch: &mut Vec<WriteRequest<R>>,
@@ -287,8 +290,8 @@ async fn apply<R: Resource>(
     Ok(written.into_iter().collect())
 }
 
-/// Whether a statement failed because of one of its rows, and certainly wrote nothing: invalid data, a
-/// violated constraint, a deadlock, or a row that is locked elsewhere.
+/// Whether a statement failed because of one of its rows, and certainly wrote nothing: invalid
+/// data, a violated constraint, a deadlock, or a row that is locked elsewhere.
 fn wrote_nothing(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| {
@@ -296,8 +299,8 @@ fn wrote_nothing(error: &sqlx::Error) -> bool {
     })
 }
 
-/// Runs requests for one row in their order, each in a transaction of its own. Once one of them gets
-/// 503, the others get it too: the row is locked elsewhere, or the database is not available.
+/// Runs requests for one row in their order, each in a transaction of its own. Once one of them
+/// gets 503, the others get it too: the row is locked elsewhere, or the database is not available.
 async fn run_individually<R: Resource>(database: Database, requests: Vec<WriteRequest<R>>) {
     for request in requests.into_iter().filter(WriteRequest::is_live) {
         let WriteRequest { actor, sid, options, change, reply, .. } = request;

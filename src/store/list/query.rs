@@ -7,7 +7,7 @@ use super::filter::Filter;
 use super::order::Order;
 use crate::auth::Visibility;
 use crate::store::resource::Resource;
-use crate::store::sql::columns;
+use crate::store::sql::columns_without;
 
 /// The position of a page in its list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Query {
     pub start: Start,
     /// The most rows of the page.
     pub limit: i64,
+    /// The nested members that are not shown and therefore not read.
+    pub omitted: Vec<&'static str>,
 }
 
 /// A page of rows.
@@ -47,6 +49,20 @@ pub struct Page<T> {
 }
 
 impl Query {
+    /// Returns the argument because of which the list cannot use an index, and what would help.
+    pub(crate) fn unindexed<R: Resource>(&self) -> Option<(&'static str, String)> {
+        let help = match R::INDEXED {
+            [] => "ask for fewer objects".to_owned(),
+            members => format!("add a condition with `eq` or `in` on {}", members.join(", ")),
+        };
+        if self.filter.scans(R::INDEXED) {
+            return Some(("filter", format!("takes too long without an index; {help}")));
+        }
+        let is_sorted = self.order != Order::Creation;
+        is_sorted
+            .then(|| ("order", format!("takes too long without an index; leave it out or {help}")))
+    }
+
     /// The number of rows that are skipped; 0 if the page starts at a row.
     pub fn offset(&self) -> i64 {
         match self.start {
@@ -62,7 +78,7 @@ impl Query {
         visibility: Visibility,
         anchor: Option<i64>,
     ) -> QueryBuilder<Postgres> {
-        let (columns, owner, table) = (columns::<R>(), R::OWNER, R::TABLE);
+        let (columns, owner, table) = (columns_without::<R>(&self.omitted), R::OWNER, R::TABLE);
         let order = match self.start {
             Start::Before(_) => " order by ordinal desc".to_owned(),
             Start::After(_) | Start::Offset(_) => self.order.sql(),

@@ -178,3 +178,53 @@ fn database_url_is_ignored_with_a_warning() {
     assert!(warning.contains("never uses DATABASE_URL"), "{warning}");
     assert!(welcome.contains("Shortline listens on"), "{welcome}");
 }
+
+#[test]
+fn foreign_hosts_and_origins_are_rejected() {
+    let dev = Dev::start(&["--ephemeral", "--allow-host", "dev.example.com"]);
+    let port = dev.address.rsplit_once(':').unwrap().1;
+    let status = |header: &str| {
+        let url = format!("http://{}/healthz", dev.address);
+        let command = ["-s", "-o", "/dev/null", "-w", "%{http_code}", "-H", header, &url];
+        let output = Command::new("curl").args(command).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for served in [
+        "Host: localhost".to_owned(),
+        format!("Host: [::1]:{port}"),
+        "Host: dev.example.com".to_owned(),
+        "Origin: http://localhost:3000".to_owned(),
+        "Origin: http://127.0.0.1".to_owned(),
+    ] {
+        assert_eq!(status(&served), "200", "{served}");
+    }
+    for foreign in [
+        "Host: mallory.example",
+        "Host: 127.0.0.1.mallory.example",
+        "Origin: https://mallory.example",
+        "Origin: null",
+        "Origin: http://localhost.mallory.example",
+    ] {
+        assert_eq!(status(foreign), "400", "{foreign}");
+    }
+}
+
+#[test]
+fn it_ends_with_a_message_when_its_server_dies() {
+    let mut dev = Dev::spawn(Dev::command(&["--ephemeral"]).stderr(Stdio::piped()));
+    let pattern = format!("postgres -D {}", dev.folder);
+    assert!(Command::new("pkill").args(["-KILL", "-f", &pattern]).status().unwrap().success());
+    let started = Instant::now();
+    let status = loop {
+        if let Some(status) = dev.process.try_wait().unwrap() {
+            break status;
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "it goes on without its server");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(!status.success());
+    let mut message = String::new();
+    let mut stderr = dev.process.stderr.take().unwrap();
+    std::io::Read::read_to_string(&mut stderr, &mut message).unwrap();
+    assert!(message.contains("PostgreSQL ended"), "{message}");
+}

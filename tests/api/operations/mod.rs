@@ -6,3 +6,5 @@ mod faults;
 pub mod lifecycle;
 pub mod log;
 mod metrics;
+mod migrations;
+mod roles;

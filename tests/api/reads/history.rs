@@ -326,6 +326,7 @@ fn pruned_history_stays_verifiable() {
             app.patch(&path, &json!({"name": name})).await.expect(200);
         }
         let mut connection = app.connection().await;
+        store::migrations::allow_retention(&mut connection, 1).await.unwrap();
         let age = "update history set date = date - interval '2 months'";
         execute(app, &format!("{age} where sid = '{sid}' and version < 3")).await;
         let month_ago = OffsetDateTime::now_utc() - Duration::days(30);

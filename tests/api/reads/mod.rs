@@ -3,6 +3,8 @@
 mod filters;
 mod history;
 mod lists;
+mod page_size;
+mod time_limit;
 
 use reqwest::Method;
 use serde_json::Value;

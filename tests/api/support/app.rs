@@ -65,6 +65,16 @@ impl App {
         (base, server)
     }
 
+    /// Starts another instance with these options of the database and these flags.
+    pub async fn instance_with(
+        &self,
+        database: &PgConnectOptions,
+        flags: &[&str],
+    ) -> (String, ServerHandle) {
+        let Served { base, server, .. } = serve(&settings(flags), database).await;
+        (base, server)
+    }
+
     pub(super) async fn stop(self) {
         self.server.stop(false).await;
     }

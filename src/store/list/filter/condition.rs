@@ -61,6 +61,13 @@ pub(super) enum Value {
 }
 
 impl Condition {
+    /// Whether an index on one of these columns, or on sids, finds the rows of the condition.
+    pub fn is_indexed(&self, indexed: &[&str]) -> bool {
+        let Self { target, test } = self;
+        let is_exact = matches!(test, Test::Compare(Comparison::Eq, _) | Test::In(_));
+        is_exact && (target.column == "sid" || indexed.contains(&target.column))
+    }
+
     /// Appends the condition.
     pub fn push(&self, sql: &mut QueryBuilder<Postgres>) {
         let Self { target, test } = self;

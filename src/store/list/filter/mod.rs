@@ -25,6 +25,12 @@ impl Filter {
         parser::conditions(text, &resolve).map(Self)
     }
 
+    /// Whether the filter has conditions and none of them finds its rows by an index on one of
+    /// these columns.
+    pub(super) fn scans(&self, indexed: &[&str]) -> bool {
+        !self.0.is_empty() && !self.0.iter().any(|condition| condition.is_indexed(indexed))
+    }
+
     /// Appends ` and <condition>` for every condition.
     pub fn push(&self, sql: &mut QueryBuilder<Postgres>) {
         for condition in &self.0 {

@@ -1,0 +1,104 @@
+//! Migrations beside other sessions, and the check that replaces them.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use actix_web::rt::spawn;
+use actix_web::rt::time::sleep;
+use shortline::startup::Application;
+use shortline::store::migrations;
+use sqlx::{ConnectOptions, Connection};
+
+use crate::support::{Contents, SECRET, check_database, settings, url};
+
+/// The versions of the schemas of older releases. The migrations after the second one lock tables.
+const OLDER_SCHEMAS: [i32; 2] = [8, 6];
+
+const ROWS: &str = "
+    insert into partners
+    values ('00000000-0000-4000-8000-000000000001', null, default, 1, '', now(), '{}', '', '{}',
+            null, null, now(), 'CX1', null, 'one', 'active');
+    insert into oauth_tokens (sid, partner_sid, version, head, changed_at, access_hash, date_created,
+                              date_expiration_access_token, scopes)
+    select gen_random_uuid(), sid, 1, '', now(), '\\x00', now(), now(), '' from partners;
+    insert into history
+    select sid, 1, 'partner', sid, now(), '{}', '' from partners;";
+/// Statements such as those of an older release.
+const OLDER_RELEASE: [&str; 3] = [
+    "select oauth_tokens.sid from oauth_tokens join partners on partners.sid = partner_sid",
+    "update oauth_tokens set date_last_accessed = clock_timestamp()",
+    "with changed as (update partners set version = version + 1 returning sid, version)
+     insert into history select sid, version, 'partner', sid, now(), '{}', '' from changed",
+];
+
+#[test]
+fn a_migration_delays_no_reader_and_no_older_release_for_long() {
+    for version in OLDER_SCHEMAS {
+        check_database(Contents::Empty, async |database| {
+            let connect = async || database.connect().await.unwrap();
+            migrations::run_until(connect().await, version).await.unwrap();
+            let mut reader = connect().await;
+            sqlx::raw_sql(ROWS).execute(&mut reader).await.unwrap();
+            // A reader that is open for longer than a migration waits for a lock.
+            let mut tx = reader.begin().await.unwrap();
+            sqlx::raw_sql(OLDER_RELEASE[0]).execute(&mut *tx).await.unwrap();
+            let migration = spawn(migrations::run(connect().await));
+            let began = Instant::now();
+            let (mut release, mut longest) = (connect().await, Duration::ZERO);
+            while began.elapsed() < Duration::from_secs(2) {
+                for statement in OLDER_RELEASE {
+                    let sent = Instant::now();
+                    sqlx::raw_sql(statement).execute(&mut release).await.unwrap();
+                    longest = longest.max(sent.elapsed());
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+            assert!(version == 8 || !migration.is_finished(), "the reader blocks it");
+            tx.rollback().await.unwrap();
+            let applied = migration.await.unwrap().unwrap().applied_migrations().len();
+            assert_eq!(applied as i32, migrations::newest() - version);
+            assert!(longest < Duration::from_secs(1), "a statement took {longest:?}");
+            for statement in OLDER_RELEASE {
+                sqlx::raw_sql(statement).execute(&mut release).await.unwrap();
+            }
+            release.close().await.unwrap();
+            reader.close().await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn no_migrate_accepts_a_newer_schema_and_rejects_an_older_one_in_one_line() {
+    check_database(Contents::Empty, async |database| {
+        let serve = || {
+            Command::new(env!("CARGO_BIN_EXE_shortline"))
+                .args(["serve", "--listen", "127.0.0.1:0", "--jwt-secret", SECRET])
+                .args(["--database-url", &url(database)])
+                .env("SHORTLINE_NO_MIGRATE", "1")
+                .output()
+                .unwrap()
+        };
+        let older = migrations::newest() - 1;
+        for version in [0, older] {
+            if version > 0 {
+                let connection = database.connect().await.unwrap();
+                migrations::run_until(connection, version).await.unwrap();
+            }
+            let output = serve();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert!(!output.status.success());
+            assert!(stderr.contains(&format!("has version {version}, ")), "{stderr}");
+            assert!(stderr.contains("run `shortline migrate`"), "{stderr}");
+            assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        }
+        migrations::run(database.connect().await.unwrap()).await.unwrap();
+        let newer = "insert into refinery_schema_history
+                     select max(version) + 1, 'next', max(applied_on), '1'
+                     from refinery_schema_history";
+        let mut connection = database.connect().await.unwrap();
+        sqlx::raw_sql(newer).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        let settings = settings(&["--no-migrate"]);
+        assert!(Application::build(&settings, database.clone()).await.is_ok());
+    });
+}
