@@ -8,6 +8,7 @@ mod last_access;
 mod passwords;
 mod rate_limit;
 mod scope;
+mod verification;
 
 pub(crate) use actor::Visibility;
 pub use actor::{Actor, ClientIp, Principal, RequestId};
@@ -21,3 +22,4 @@ pub use scope::{
     OauthUpdate, PartnersCreate, PartnersRead, PartnersUpdate, Permission, PhonenumberCreate,
     PhonenumberDelete, PhonenumberRead, PhonenumberUpdate, Scope, Scopes,
 };
+pub use verification::{OccupiedLane, Subject, Turn};

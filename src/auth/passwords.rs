@@ -3,23 +3,18 @@
 //!
 //! Functions that hash fail if the operating system provides no random numbers.
 
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::thread::available_parallelism;
-use std::time::Duration;
 
 use anyhow::anyhow;
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::verification::{OccupiedLane, Subject, Turn, VerificationQueue};
 use crate::error::ApiError;
-
-/// The longest time that a request waits for a permit to verify.
-const PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Hashes a password with a new salt, and returns its PHC string: Argon2id with the library's
 /// parameters (19 MiB, 2 passes). Slow by design: call it from a blocking thread.
@@ -38,9 +33,9 @@ fn matches(password: &str, hash: &str) -> bool {
         .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
 }
 
-/// Verifies passwords, on at most half of the CPU cores at a time.
+/// Verifies passwords, on at most half of the CPU cores at a time, in a fair queue.
 pub struct Passwords {
-    permits: Arc<Semaphore>,
+    queue: VerificationQueue,
     /// The hash of a random password. It is verified instead of a hash that does not exist, so that
     /// both take the same time.
     decoy: String,
@@ -54,27 +49,37 @@ impl Passwords {
     pub fn new() -> anyhow::Result<Self> {
         let cores = available_parallelism().map_or(1, usize::from);
         let decoy = hash_password(&Uuid::new_v4().to_string())?;
-        Ok(Self { permits: Arc::new(Semaphore::new((cores / 2).max(1))), decoy })
+        Ok(Self { queue: VerificationQueue::new((cores / 2).max(1)), decoy })
     }
 
-    /// Returns whether the password matches the hash. Without a hash, it takes the same time and
-    /// returns false.
+    /// Waits until a password of that client or login can be verified for a request from that address.
     ///
     /// # Errors
-    /// [`ApiError::Unavailable`] if too many verifications are waiting.
-    pub async fn verify(&self, password: &str, hash: Option<&str>) -> Result<bool, ApiError> {
-        let overloaded = |_| ApiError::Unavailable(None);
-        let permit = timeout(PERMIT_TIMEOUT, self.permits.clone().acquire_owned())
-            .await
-            .map_err(overloaded)?;
-        let exists = hash.is_some();
-        let hash = hash.unwrap_or(&self.decoy).to_owned();
-        let password = password.to_owned();
+    /// [`ApiError::TooManyRequests`] if too many verifications are waiting.
+    pub async fn turn(&self, subject: Subject, address: Option<IpAddr>) -> Result<Turn, ApiError> {
+        self.queue.turn(subject, address).await
+    }
+
+    /// Returns the first of the hashes that the password matches. Without a hash, it takes as long as
+    /// with one. Returns the lane of the turn, too: it should be held until the response is sent.
+    ///
+    /// # Errors
+    /// [`ApiError::Internal`] if the verification panics.
+    pub async fn verify(
+        &self,
+        Turn { core, lane }: Turn,
+        password: &str,
+        hashes: Vec<String>,
+    ) -> Result<(Option<String>, OccupiedLane), ApiError> {
+        let (decoy, password) = (self.decoy.clone(), password.to_owned());
         let verification = spawn_blocking(move || {
-            // Holds the permit until the end, even if the client has disconnected.
-            let _permit = permit;
-            matches(&password, &hash)
+            // Occupies the core until the end, even if the client has disconnected.
+            let _core = core;
+            if hashes.is_empty() {
+                matches(&password, &decoy);
+            }
+            hashes.into_iter().find(|hash| matches(&password, hash))
         });
-        Ok(verification.await.map_err(|error| ApiError::Internal(error.into()))? && exists)
+        Ok((verification.await.map_err(|error| ApiError::Internal(error.into()))?, lane))
     }
 }

@@ -1,23 +1,32 @@
 //! The credentials that a token is issued for: the secrets of clients and the passwords of logins.
 //!
+//! A secret that was verified in the last five minutes is recognised by a keyed hash, at once. Others
+//! wait in a fair queue ([`crate::auth`]), before they are looked up.
+//!
 //! Guessing is slowed down without locking anyone out. After five failures in a row for one client
-//! or login, the response to each further *failure* is delayed, by 5 s at most. The right secret is
-//! never delayed. Each instance has its own count, which expires after 15 minutes.
+//! or login, the response to each further *failure* is delayed, by 5 s at most, and until then other
+//! requests for the same client or login from the same address wait. The right secret itself is not
+//! delayed. Each instance has its own count, which expires after 15 minutes.
 
+use std::net::IpAddr;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use moka::future::Cache;
+use sha2::{Digest, Sha256};
 use sqlx::PgPool;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::form_urlencoded;
+use uuid::Uuid;
 
 use super::clients::OauthClient;
 use super::forms::TokenForm;
 use super::logins::PartnerLogin;
-use crate::auth::{Actor, Passwords, hash};
+use crate::auth::{Actor, Passwords, Subject, hash};
 use crate::error::{ApiError, OauthError};
 use crate::http::authorization;
 use crate::input::parse_sid;
@@ -32,6 +41,13 @@ const MAX_DELAY: Duration = Duration::from_secs(5);
 /// How long failures are stored, and for how many clients and logins.
 const FAILURES_TTL: Duration = Duration::from_secs(15 * 60);
 const CAPACITY: u64 = 100_000;
+/// The most requests with a recognised secret of one client or login that run at a time: the rest
+/// wait, so that they do not take every connection.
+const MAX_IN_USE: usize = 4;
+/// The longest time that they wait.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a secret is recognised after it was verified.
+const RECOGNITION_TTL: Duration = Duration::from_secs(5 * 60);
 
 /// The credentials of a client.
 pub struct ClientCredentials {
@@ -105,6 +121,8 @@ pub(super) struct Verified<T> {
     pub object: T,
     /// The hash of the secret, which must still be accepted when a token is issued.
     pub hash: String,
+    /// The right of a recognised secret to be in use; see [`MAX_IN_USE`].
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl<T> Deref for Verified<T> {
@@ -115,12 +133,37 @@ impl<T> Deref for Verified<T> {
     }
 }
 
+/// An object with secrets.
+trait HasSecrets {
+    /// The hashes of the secrets that are accepted.
+    fn hashes(&self) -> Vec<&str>;
+}
+
+impl HasSecrets for OauthClient {
+    fn hashes(&self) -> Vec<&str> {
+        self.secret_hashes()
+    }
+}
+
+impl HasSecrets for PartnerLogin {
+    fn hashes(&self) -> Vec<&str> {
+        self.password_hash().into_iter().collect()
+    }
+}
+
 /// Checks secrets and passwords.
 pub struct Credentials {
     db: PgPool,
     passwords: Passwords,
-    /// Failures in a row, by the hash of the client or login.
-    failures: Cache<[u8; 32], u32>,
+    /// Failures in a row, by client or login.
+    failures: Cache<Subject, u32>,
+    /// The hashes of secrets that were verified, by their fingerprints. The hash must still be that of
+    /// the client or login.
+    recognised: Cache<[u8; 32], String>,
+    /// The requests with recognised secrets that run, by client or login.
+    in_use: Cache<Subject, Arc<Semaphore>>,
+    /// The random key of the fingerprints.
+    key: [u8; 32],
 }
 
 impl Credentials {
@@ -130,28 +173,37 @@ impl Credentials {
     /// If the operating system returns no random bytes.
     pub fn new(db: PgPool) -> anyhow::Result<Self> {
         let failures = Cache::builder().max_capacity(CAPACITY).time_to_live(FAILURES_TTL).build();
-        Ok(Self { db, passwords: Passwords::new()?, failures })
+        let recognised =
+            Cache::builder().max_capacity(CAPACITY).time_to_live(RECOGNITION_TTL).build();
+        let in_use = Cache::builder().max_capacity(CAPACITY).time_to_idle(RECOGNITION_TTL).build();
+        let key = hash(&[Uuid::new_v4(), Uuid::new_v4()].map(|key| key.to_string()).concat());
+        Ok(Self { db, passwords: Passwords::new()?, failures, recognised, in_use, key })
     }
 
-    /// Returns the client of these credentials.
+    /// Returns the client of these credentials, which were sent from that address.
     ///
     /// # Errors
-    /// `invalid_client` if they are wrong. An unknown client takes as long as a wrong secret.
+    /// `invalid_client` if they are wrong, [`ApiError::TooManyRequests`] if too many requests wait. An
+    /// unknown client takes as long as a wrong secret.
     pub(super) async fn client(
         &self,
         presented: &ClientCredentials,
+        address: Option<IpAddr>,
     ) -> Result<Verified<OauthClient>, ApiError> {
         let ClientCredentials { client_id, client_secret } = presented;
-        let client = self.find_client(client_id).await?;
-        let hashes = client.as_ref().map(OauthClient::secret_hashes).unwrap_or_default();
-        let who = format!("client {client_id}");
-        let hash = self.verify(&who, client_secret, &hashes).await?.map(str::to_owned);
-        let verified = client.zip(hash).map(|(object, hash)| Verified { object, hash });
+        let sid = parse_sid(client_id);
+        // All spellings of a sid are one client, and what is no sid is none.
+        let subject =
+            hash(&format!("client {}", sid.map(|sid| sid.to_string()).unwrap_or_default()));
+        let find = async || match sid {
+            Some(sid) => self.find_client(sid).await,
+            None => Ok(None),
+        };
+        let verified = self.verify(subject, address, client_secret, find).await?;
         verified.ok_or_else(no_client)
     }
 
-    async fn find_client(&self, client_id: &str) -> Result<Option<OauthClient>, ApiError> {
-        let Some(sid) = parse_sid(client_id) else { return Ok(None) };
+    async fn find_client(&self, sid: Uuid) -> Result<Option<OauthClient>, ApiError> {
         match store::get(&self.db, &Actor::operator(), sid).await {
             Ok(stored) => Ok(Some(stored.object)),
             Err(ApiError::NoItem) => Ok(None),
@@ -159,21 +211,19 @@ impl Credentials {
         }
     }
 
-    /// Returns the login of that name and password.
+    /// Returns the login of that name and password, which were sent from that address.
     ///
     /// # Errors
-    /// `invalid_grant` if they are wrong. An unknown name takes as long as a wrong password.
+    /// `invalid_grant` if they are wrong, [`ApiError::TooManyRequests`] if too many requests wait. An
+    /// unknown name takes as long as a wrong password.
     pub(super) async fn login(
         &self,
         name: &str,
         password: &str,
+        address: Option<IpAddr>,
     ) -> Result<Verified<PartnerLogin>, ApiError> {
-        let login = self.find_login(name).await?;
-        let hashes: Vec<_> =
-            login.as_ref().and_then(PartnerLogin::password_hash).into_iter().collect();
-        let who = format!("login {name}");
-        let hash = self.verify(&who, password, &hashes).await?.map(str::to_owned);
-        let verified = login.zip(hash).map(|(object, hash)| Verified { object, hash });
+        let find = async || Ok(self.find_login(name).await?);
+        let verified = self.verify(hash(&format!("login {name}")), address, password, find).await?;
         verified.ok_or_else(no_login)
     }
 
@@ -187,28 +237,59 @@ impl Credentials {
         .await
     }
 
-    /// Returns the hash that the secret has. Delays the result after too many failures of `who`.
-    async fn verify<'h>(
+    /// Returns the client or login that `find` returns, if it has that secret. Delays the result after
+    /// too many failures.
+    async fn verify<T: HasSecrets>(
         &self,
-        who: &str,
+        subject: Subject,
+        address: Option<IpAddr>,
         secret: &str,
-        hashes: &[&'h str],
-    ) -> Result<Option<&'h str>, ApiError> {
-        let who = hash(who);
-        if hashes.is_empty() {
-            self.passwords.verify(secret, None).await?;
-        }
-        for hash in hashes {
-            if self.passwords.verify(secret, Some(hash)).await? {
-                self.failures.invalidate(&who).await;
-                return Ok(Some(hash));
+        find: impl AsyncFn() -> Result<Option<T>, ApiError>,
+    ) -> Result<Option<Verified<T>>, ApiError> {
+        let fingerprint = self.fingerprint(subject, secret);
+        if let Some(hash) = self.recognised.get(&fingerprint).await {
+            let permit = Some(self.permit(subject).await?);
+            if let Some(object) = find().await?
+                && object.hashes().contains(&&*hash)
+            {
+                return Ok(Some(Verified { object, hash, _permit: permit }));
             }
+            self.recognised.invalidate(&fingerprint).await;
         }
-        let failures = self.failures.entry(who).and_upsert_with(|before| {
+        // The look-up follows, so that guesses take no connection while they wait.
+        let turn = self.passwords.turn(subject, address).await?;
+        let found = find().await?;
+        let hashes = found.as_ref().map(HasSecrets::hashes).unwrap_or_default();
+        let hashes = hashes.into_iter().map(str::to_owned).collect();
+        let (hash, _lane) = self.passwords.verify(turn, secret, hashes).await?;
+        if let Some((object, hash)) = found.zip(hash) {
+            self.failures.invalidate(&subject).await;
+            self.recognised.insert(fingerprint, hash.clone()).await;
+            return Ok(Some(Verified { object, hash, _permit: None }));
+        }
+        let failures = self.failures.entry(subject).and_upsert_with(|before| {
             std::future::ready(before.map_or(1, |entry| entry.into_value().saturating_add(1)))
         });
         tokio::time::sleep(delay(failures.await.into_value())).await;
         Ok(None)
+    }
+
+    /// Waits until another request with a recognised secret can run.
+    async fn permit(&self, subject: Subject) -> Result<OwnedSemaphorePermit, ApiError> {
+        let new = async { Arc::new(Semaphore::new(MAX_IN_USE)) };
+        let permit = self.in_use.get_with(subject, new).await.acquire_owned();
+        let permit = tokio::time::timeout(PERMIT_TIMEOUT, permit).await.ok().and_then(Result::ok);
+        permit.ok_or(ApiError::TooManyRequests { retry_after: 1 })
+    }
+
+    /// Returns a keyed hash of a secret. The key never leaves the process.
+    fn fingerprint(&self, subject: Subject, secret: &str) -> [u8; 32] {
+        Sha256::new()
+            .chain_update(self.key)
+            .chain_update(subject)
+            .chain_update(secret)
+            .finalize()
+            .into()
     }
 }
 

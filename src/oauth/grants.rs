@@ -1,9 +1,10 @@
 //! The grants of tokens (RFC 6749). An error has the code of section 5.2.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use actix_web::HttpRequest;
 use actix_web::web::Data;
+use actix_web::{HttpMessage, HttpRequest};
 use sqlx::{Connection, PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -15,7 +16,9 @@ use super::forms::{Grant, SubPartnerTokenForm, TokenForm, TokenRequest, required
 use super::issuance::{self, Grantor};
 use super::logins::PartnerLogin;
 use super::token::{OauthToken, Refresh};
-use crate::auth::{Actor, Authenticator, OauthCreate, PartnerAncestry, Scope, Scopes, hash};
+use crate::auth::{
+    Actor, Authenticator, ClientIp, OauthCreate, PartnerAncestry, Scope, Scopes, hash,
+};
 use crate::error::{ApiError, OauthError};
 use crate::http::{Caller, actor_of};
 use crate::input::types::Name;
@@ -86,7 +89,7 @@ impl Grants {
         credentials: ClientCredentials,
         token_request: TokenRequest,
     ) -> Result<OauthToken, ApiError> {
-        let client = self.credentials.client(&credentials).await?;
+        let client = self.credentials.client(&credentials, address_of(request)).await?;
         let ancestry = self.active(client.partner_sid).await?.ok_or_else(no_client)?;
         let scopes = token_request.scopes_within(&common(&client.scopes, &ancestry.scopes))?;
         let actor = actor_of(request, client.partner_sid, ancestry.subtree_sid);
@@ -105,8 +108,9 @@ impl Grants {
     ) -> Result<OauthToken, ApiError> {
         let name = required("username", form.username.as_ref())?;
         let password = required("password", form.password.as_ref())?;
-        let client = self.credentials.client(&credentials).await?;
-        let login = self.credentials.login(name, password).await?;
+        let address = address_of(request);
+        let client = self.credentials.client(&credentials, address).await?;
+        let login = self.credentials.login(name, password, address).await?;
         let partner_sid = login.partner_sid;
         if !is_in_subtree(self.lookups(), client.partner_sid, partner_sid).await? {
             return Err(no_login());
@@ -132,7 +136,7 @@ impl Grants {
     ) -> Result<OauthToken, ApiError> {
         let invalid = || invalid_grant("refresh_token", "is unknown, used or expired");
         let secret = required("refresh_token", form.refresh_token.as_ref())?;
-        let client = self.credentials.client(&credentials).await?;
+        let client = self.credentials.client(&credentials, address_of(request)).await?;
         let token = self.renewable(secret, &client).await?.ok_or_else(invalid)?;
         let ancestry = self.active(token.partner_sid).await?.ok_or_else(invalid)?;
         let actor = actor_of(request, token.partner_sid, ancestry.subtree_sid);
@@ -226,7 +230,7 @@ impl Grants {
         let (client_id, client_secret) = (form.client_id.as_deref(), form.client_secret.as_deref());
         let credentials = ClientCredentials::in_form(client_id, client_secret)?;
         let Some(credentials) = credentials else { return Ok(None) };
-        let client = self.credentials.client(&credentials).await?;
+        let client = self.credentials.client(&credentials, caller.ip()).await?;
         if caller.partner_sid() == Some(client.partner_sid) {
             return Ok(Some(client));
         }
@@ -282,6 +286,11 @@ impl Grants {
         (token.access_token, token.refresh_token) = (Some(secret), refresh_token);
         Ok(token)
     }
+}
+
+/// The address of the client that sent a request.
+pub(super) fn address_of(request: &HttpRequest) -> Option<IpAddr> {
+    request.extensions().get::<ClientIp>().map(|client| client.0)
 }
 
 /// The scopes that both contain.

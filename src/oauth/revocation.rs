@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::credentials::{ClientCredentials, no_client};
 use super::family::{is_in_subtree, revoke, revoke_family};
 use super::forms::{RevocationForm, required};
-use super::grants::Grants;
+use super::grants::{Grants, address_of};
 use crate::auth::{Actor, Claims, OauthRevoke, Permission, hash, signed_part};
 use crate::error::ApiError;
 use crate::http::{Caller, actor_of, bearer};
@@ -91,7 +91,7 @@ impl Grants {
             }
             Revoker::Client(credentials) => credentials,
         };
-        let client = self.credentials.client(&credentials).await?;
+        let client = self.credentials.client(&credentials, address_of(request)).await?;
         let ancestry = self.active(client.partner_sid).await?.ok_or_else(no_client)?;
         let may = |scope| client.scopes.contains(scope) && ancestry.scopes.contains(&scope);
         let own_only = !OauthRevoke::ANY_OF.iter().any(|scope| may(*scope));

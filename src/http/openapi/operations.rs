@@ -172,7 +172,11 @@ impl Traits {
                 ],
             ),
             (self.needs_scope, &[StatusCode::FORBIDDEN]),
-            (self.needs_token, &[StatusCode::TOO_MANY_REQUESTS]),
+            // Of the OAuth endpoints, those with a form verify the secrets of clients.
+            (
+                self.needs_token || (self.is_oauth && self.has_body),
+                &[StatusCode::TOO_MANY_REQUESTS],
+            ),
             (self.has_sid, &[StatusCode::NOT_FOUND]),
             (
                 self.has_body,
