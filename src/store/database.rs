@@ -35,7 +35,7 @@ const SAFETY: &str = "
     set tcp_keepalives_idle = 5;
     set tcp_keepalives_interval = 2;
     set tcp_keepalives_count = 3;
-    set tcp_user_timeout = '10s'";
+    set tcp_user_timeout = '8s'";
 /// The further settings of a session of the service.
 ///
 /// A list reads the rows of its partner through an index, even if the partner owns most of a table,
