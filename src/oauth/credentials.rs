@@ -249,7 +249,7 @@ impl Credentials {
         let fingerprint = self.fingerprint(subject, secret);
         if let Some(hash) = self.recognised.get(&fingerprint).await {
             let permit = Some(self.permit(subject).await?);
-            if let Some(object) = find().await?
+            if let Some(object) = store::within_limit(find()).await?
                 && object.hashes().contains(&&*hash)
             {
                 return Ok(Some(Verified { object, hash, _permit: permit }));
@@ -258,7 +258,7 @@ impl Credentials {
         }
         // The look-up follows, so that guesses take no connection while they wait.
         let turn = self.passwords.turn(subject, address).await?;
-        let found = find().await?;
+        let found = store::within_limit(find()).await?;
         let hashes = found.as_ref().map(HasSecrets::hashes).unwrap_or_default();
         let hashes = hashes.into_iter().map(str::to_owned).collect();
         let (hash, _lane) = self.passwords.verify(turn, secret, hashes).await?;

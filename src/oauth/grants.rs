@@ -1,4 +1,7 @@
 //! The grants of tokens (RFC 6749). An error has the code of section 5.2.
+//!
+//! The time limit of the database does not include the verification of secrets, which may wait for its
+//! turn and delays its failures.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -90,11 +93,14 @@ impl Grants {
         token_request: TokenRequest,
     ) -> Result<OauthToken, ApiError> {
         let client = self.credentials.client(&credentials, address_of(request)).await?;
-        let ancestry = self.active(client.partner_sid).await?.ok_or_else(no_client)?;
-        let scopes = token_request.scopes_within(&common(&client.scopes, &ancestry.scopes))?;
-        let actor = actor_of(request, client.partner_sid, ancestry.subtree_sid);
-        let new = NewToken::of(client.partner_sid, Some(client), scopes, token_request);
-        self.issue(&actor, new).await
+        store::within_limit(async {
+            let ancestry = self.active(client.partner_sid).await?.ok_or_else(no_client)?;
+            let scopes = token_request.scopes_within(&common(&client.scopes, &ancestry.scopes))?;
+            let actor = actor_of(request, client.partner_sid, ancestry.subtree_sid);
+            let new = NewToken::of(client.partner_sid, Some(client), scopes, token_request);
+            self.issue(&actor, new).await
+        })
+        .await
     }
 
     /// RFC 6749, section 4.3: a token for a login. The client belongs to the login's partner or to
@@ -111,16 +117,19 @@ impl Grants {
         let address = address_of(request);
         let client = self.credentials.client(&credentials, address).await?;
         let login = self.credentials.login(name, password, address).await?;
-        let partner_sid = login.partner_sid;
-        if !is_in_subtree(self.lookups(), client.partner_sid, partner_sid).await? {
-            return Err(no_login());
-        }
-        let ancestry = self.active(partner_sid).await?.ok_or_else(no_login)?;
-        let scopes = token_request.scopes_within(&common(&client.scopes, &ancestry.scopes))?;
-        let actor = actor_of(request, partner_sid, ancestry.subtree_sid);
-        let mut new = NewToken::of(partner_sid, Some(client), scopes, token_request);
-        new.renewable = Renewable::NewFamily(login);
-        self.issue(&actor, new).await
+        store::within_limit(async {
+            let partner_sid = login.partner_sid;
+            if !is_in_subtree(self.lookups(), client.partner_sid, partner_sid).await? {
+                return Err(no_login());
+            }
+            let ancestry = self.active(partner_sid).await?.ok_or_else(no_login)?;
+            let scopes = token_request.scopes_within(&common(&client.scopes, &ancestry.scopes))?;
+            let actor = actor_of(request, partner_sid, ancestry.subtree_sid);
+            let mut new = NewToken::of(partner_sid, Some(client), scopes, token_request);
+            new.renewable = Renewable::NewFamily(login);
+            self.issue(&actor, new).await
+        })
+        .await
     }
 
     /// RFC 6749, section 6: a token for a refresh token, which its client can use once.
@@ -137,40 +146,43 @@ impl Grants {
         let invalid = || invalid_grant("refresh_token", "is unknown, used or expired");
         let secret = required("refresh_token", form.refresh_token.as_ref())?;
         let client = self.credentials.client(&credentials, address_of(request)).await?;
-        let token = self.renewable(secret, &client).await?.ok_or_else(invalid)?;
-        let ancestry = self.active(token.partner_sid).await?.ok_or_else(invalid)?;
-        let actor = actor_of(request, token.partner_sid, ancestry.subtree_sid);
-        let held = common(&client.scopes, &ancestry.scopes);
+        store::within_limit(async {
+            let token = self.renewable(secret, &client).await?.ok_or_else(invalid)?;
+            let ancestry = self.active(token.partner_sid).await?.ok_or_else(invalid)?;
+            let actor = actor_of(request, token.partner_sid, ancestry.subtree_sid);
+            let held = common(&client.scopes, &ancestry.scopes);
 
-        let mut lease = self.database.transactions().acquire(&actor).await?;
-        let mut tx = lease.connection.begin().await?;
-        let family_sid = token.family_sid.ok_or_else(invalid)?;
-        let grantors = [
-            Grantor::Client(client.client_id),
-            Grantor::Login(token.partner_sid),
-            Grantor::Family(family_sid),
-        ];
-        issuance::hold(&mut tx, &grantors).await?;
-        let mut outcome = Refresh::Expired;
-        let spend = |token: &mut OauthToken| {
-            outcome = token.spend();
-            if outcome == Refresh::Granted { Ok(()) } else { Err(invalid()) }
-        };
-        let spent = store::update_within(&mut tx, &actor, token.token_sid, spend).await;
-        if outcome == Refresh::Reused {
-            tx.rollback().await?;
-            revoke_family(&mut lease.connection, &actor, family_sid).await?;
-            return Err(invalid());
-        }
-        let spent = spent?.object;
-        // If the scopes are rejected, nothing is committed, and the refresh token stays valid.
-        let scopes = token_request.scopes_within(&common(&spent.scopes, &held))?;
-        let mut new = NewToken::of(spent.partner_sid, Some(client), scopes, token_request);
-        new.name = new.name.or(spent.name);
-        new.renewable = Renewable::Family(family_sid);
-        let token = self.issue_within(&mut tx, &actor, new).await?;
-        tx.commit().await?;
-        Ok(token)
+            let mut lease = self.database.transactions().acquire(&actor).await?;
+            let mut tx = lease.connection.begin().await?;
+            let family_sid = token.family_sid.ok_or_else(invalid)?;
+            let grantors = [
+                Grantor::Client(client.client_id),
+                Grantor::Login(token.partner_sid),
+                Grantor::Family(family_sid),
+            ];
+            issuance::hold(&mut tx, &grantors).await?;
+            let mut outcome = Refresh::Expired;
+            let spend = |token: &mut OauthToken| {
+                outcome = token.spend();
+                if outcome == Refresh::Granted { Ok(()) } else { Err(invalid()) }
+            };
+            let spent = store::update_within(&mut tx, &actor, token.token_sid, spend).await;
+            if outcome == Refresh::Reused {
+                tx.rollback().await?;
+                revoke_family(&mut lease.connection, &actor, family_sid).await?;
+                return Err(invalid());
+            }
+            let spent = spent?.object;
+            // If the scopes are rejected, nothing is committed, and the refresh token stays valid.
+            let scopes = token_request.scopes_within(&common(&spent.scopes, &held))?;
+            let mut new = NewToken::of(spent.partner_sid, Some(client), scopes, token_request);
+            new.name = new.name.or(spent.name);
+            new.renewable = Renewable::Family(family_sid);
+            let token = self.issue_within(&mut tx, &actor, new).await?;
+            tx.commit().await?;
+            Ok(token)
+        })
+        .await
     }
 
     /// Returns the token of a refresh token, if it was issued to that client.
@@ -205,20 +217,23 @@ impl Grants {
     ) -> Result<OauthToken, ApiError> {
         let token_request = form.token_request()?;
         let client = self.own_client(caller, form).await?;
-        let partner: Partner = store::get(self.lookups(), caller, partner_sid).await?.object;
-        if caller.partner_sid() == Some(partner.partner_sid) {
-            return Err(ApiError::NoItem);
-        }
-        let suspended = || invalid_grant("partner_sid", "the partner is suspended");
-        let held = self.active(partner_sid).await?.ok_or_else(suspended)?.scopes;
-        let held = held.into_iter().filter(|scope| caller.scopes().contains(scope));
-        let held: Vec<_> = match &client {
-            Some(client) => held.filter(|scope| client.scopes.contains(*scope)).collect(),
-            None => held.collect(),
-        };
-        let scopes = token_request.scopes_within(&held)?;
-        let new = NewToken::of(partner_sid, client, scopes, token_request);
-        self.issue(caller, new).await
+        store::within_limit(async {
+            let partner: Partner = store::get(self.lookups(), caller, partner_sid).await?.object;
+            if caller.partner_sid() == Some(partner.partner_sid) {
+                return Err(ApiError::NoItem);
+            }
+            let suspended = || invalid_grant("partner_sid", "the partner is suspended");
+            let held = self.active(partner_sid).await?.ok_or_else(suspended)?.scopes;
+            let held = held.into_iter().filter(|scope| caller.scopes().contains(scope));
+            let held: Vec<_> = match &client {
+                Some(client) => held.filter(|scope| client.scopes.contains(*scope)).collect(),
+                None => held.collect(),
+            };
+            let scopes = token_request.scopes_within(&held)?;
+            let new = NewToken::of(partner_sid, client, scopes, token_request);
+            self.issue(caller, new).await
+        })
+        .await
     }
 
     /// Returns the client in the form, if there is one. It must belong to the caller's own partner.

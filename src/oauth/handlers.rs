@@ -18,7 +18,7 @@ use crate::http::{
     View,
 };
 use crate::partners::Partner;
-use crate::store::{self, Store, WriteOptions, WriteResponse};
+use crate::store::{Store, WriteOptions, WriteResponse};
 
 // The names of the bodies in the OpenAPI document.
 type OauthTokenList = List<OauthToken>;
@@ -39,7 +39,7 @@ pub async fn post_token(
     Form(form): Form<TokenForm>,
     grants: web::Data<Grants>,
 ) -> Result<Json<OauthToken>, ApiError> {
-    store::within_limit(grants.token(&request, &form)).await.map(Json)
+    grants.token(&request, &form).await.map(Json)
 }
 
 /// Issues a token of a sub-partner. The caller's token is the grant.
@@ -65,7 +65,7 @@ pub async fn post_sub_partner_token(
     Form(form): Form<SubPartnerTokenForm>,
     grants: web::Data<Grants>,
 ) -> Result<Json<OauthToken>, ApiError> {
-    store::within_limit(grants.sub_partner_token(&caller, sid.0, &form)).await.map(Json)
+    grants.sub_partner_token(&caller, sid.0, &form).await.map(Json)
 }
 
 /// Returns a page of the tokens of the caller's own partner and its descendants, without their
@@ -162,7 +162,7 @@ pub async fn post_revoke(
     Form(form): Form<RevocationForm>,
     grants: web::Data<Grants>,
 ) -> Result<HttpResponse, ApiError> {
-    store::within_limit(grants.revoke(&request, revoker, &form)).await?;
+    grants.revoke(&request, revoker, &form).await?;
     Ok(HttpResponse::new(StatusCode::NO_CONTENT))
 }
 

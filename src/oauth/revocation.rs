@@ -77,11 +77,14 @@ impl Grants {
             (sent, _) => required("token", sent)?,
         };
         let claims = self.authenticator.keys().verify(token);
-        match (self.known(token, claims.as_ref()).await?, claims) {
-            (Some(known), _) => self.revoke_known(&party, known).await,
-            (None, Some(claims)) => self.revoke_foreign(&party, token, &claims).await,
-            (None, None) => Ok(()),
-        }
+        store::within_limit(async {
+            match (self.known(token, claims.as_ref()).await?, claims) {
+                (Some(known), _) => self.revoke_known(&party, known).await,
+                (None, Some(claims)) => self.revoke_foreign(&party, token, &claims).await,
+                (None, None) => Ok(()),
+            }
+        })
+        .await
     }
 
     async fn party(&self, request: &HttpRequest, revoker: Revoker) -> Result<Party, ApiError> {
@@ -92,7 +95,8 @@ impl Grants {
             Revoker::Client(credentials) => credentials,
         };
         let client = self.credentials.client(&credentials, address_of(request)).await?;
-        let ancestry = self.active(client.partner_sid).await?.ok_or_else(no_client)?;
+        let ancestry = store::within_limit(self.active(client.partner_sid)).await?;
+        let ancestry = ancestry.ok_or_else(no_client)?;
         let may = |scope| client.scopes.contains(scope) && ancestry.scopes.contains(&scope);
         let own_only = !OauthRevoke::ANY_OF.iter().any(|scope| may(*scope));
         Ok(Party {
