@@ -5,18 +5,22 @@
 //!
 //! Errors: a setting that is missing, contradicts another one or names a file that cannot be read.
 
-use std::net::{IpAddr, SocketAddr};
+mod values;
+
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 use url::{Host, Url};
+
+use self::values::{network, public_url, rate, read, secret};
 
 /// The format of new tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -343,49 +347,6 @@ impl Settings {
     }
 }
 
-/// Parses a rate in requests per second.
-fn rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse().ok().filter(|rate| (0.001..=1e6).contains(rate));
-    rate.ok_or_else(|| "expected a number from 0.001 to 1000000".to_owned())
-}
-
-/// Parses a network. A single address is a network of one.
-fn network(text: &str) -> Result<IpNet, String> {
-    text.parse::<IpNet>()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map_err(|_| "expected a network such as 10.0.0.0/8, or an address".to_owned())
-}
-
-/// Checks the public URL and removes slashes at its end.
-fn public_url(text: &str) -> Result<String, String> {
-    match Url::parse(text) {
-        Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => {
-            Ok(text.trim_end_matches('/').to_owned())
-        }
-        _ => Err("expected a URL with a host that starts with http:// or https://".to_owned()),
-    }
-}
-
-/// Returns the secret, from the setting itself or from its file.
-fn secret(
-    name: &str,
-    value: &Option<SecretString>,
-    file: &Option<PathBuf>,
-) -> anyhow::Result<Option<SecretString>> {
-    match (value, file) {
-        (Some(_), Some(_)) => {
-            bail!("`{name}` and `{name}_FILE` are both set; unset one")
-        }
-        (Some(value), None) => Ok(Some(value.clone())),
-        (None, Some(file)) => Ok(Some(read(file)?.trim_end().to_owned().into())),
-        (None, None) => Ok(None),
-    }
-}
-
-fn read(file: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::{ArgAction, CommandFactory, Parser};
@@ -423,7 +384,7 @@ mod tests {
     #[test]
     fn configuration_page_describes_every_setting() {
         const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
-        const BEGIN: &str = "<!-- generated from src/settings.rs -->\n\n";
+        const BEGIN: &str = "<!-- generated from src/settings/mod.rs -->\n\n";
         const END: &str = "\n<!-- end of the generated part -->\n";
         let page = std::fs::read_to_string(PAGE).unwrap();
         let (before, rest) = page.split_once(BEGIN).unwrap();
