@@ -67,6 +67,58 @@ fn a_migration_delays_no_reader_and_no_older_release_for_long() {
     }
 }
 
+/// A partner of the operator, with two sub-partners below it: one of the operator, which the operator
+/// has suspended, and below that one of the API, which its grandparent has suspended.
+const TREE: &str = "
+    insert into partners (sid, parent_sid, version, head, changed_at, attributes, available_scopes,
+                          callbacks, date_created, display_id, name, status)
+    select sid::uuid, parent_sid::uuid, 2, '', now(), '{}', '', '{}', now(), sid, 'one', status
+    from (values (0, '00000000-0000-4000-8000-000000000001', null, 'active'),
+                 (1, '00000000-0000-4000-8000-000000000002',
+                  '00000000-0000-4000-8000-000000000001', 'suspended'),
+                 (2, '00000000-0000-4000-8000-000000000003',
+                  '00000000-0000-4000-8000-000000000002', 'suspended'))
+        as partner (ordinal, sid, parent_sid, status)
+    order by ordinal;
+    insert into history
+    select ('00000000-0000-4000-8000-00000000000' || number)::uuid, version, 'partner',
+        ('00000000-0000-4000-8000-00000000000' || number)::uuid, now(), entry, ''
+    from (values
+        (1, 1, '{\"partner_sid\":null}'), (2, 1, '{\"partner_sid\":null}'),
+        (2, 2, '{\"changes\":{\"status\":{\"after\":\"suspended\"}},\"partner_sid\":null}'),
+        (3, 1, '{\"partner_sid\":\"00000000-0000-4000-8000-000000000002\"}'),
+        (3, 2, '{\"changes\":{\"status\":{\"after\":\"suspended\"}},
+                 \"partner_sid\":\"00000000-0000-4000-8000-000000000001\"}')
+    ) as entry (number, version, entry)";
+
+#[test]
+fn the_levels_of_suspensions_and_the_subtrees_are_taken_from_the_history() {
+    check_database(Contents::Empty, async |database| {
+        migrations::run_until(database.connect().await.unwrap(), 8).await.unwrap();
+        let mut connection = database.connect().await.unwrap();
+        sqlx::raw_sql(TREE).execute(&mut connection).await.unwrap();
+        migrations::run(database.connect().await.unwrap()).await.unwrap();
+        let placed = "select right(sid::text, 1), right(subtree_sid::text, 1), suspended_by
+                      from partners order by sid";
+        let placed: Vec<(String, String, Option<i32>)> =
+            sqlx::query_as(placed).fetch_all(&mut connection).await.unwrap();
+        let expected = [("1", "1", None), ("2", "2", Some(0)), ("3", "2", Some(1))];
+        let expected =
+            expected.map(|(sid, subtree, level)| (sid.to_owned(), subtree.to_owned(), level));
+        assert_eq!(placed, expected);
+        // A partner that an older release creates joins the subtree of its parent.
+        let older = "insert into partners (sid, parent_sid, version, head, changed_at, attributes,
+                         available_scopes, callbacks, date_created, display_id, name, status)
+                     select '00000000-0000-4000-8000-000000000004', sid, 1, '', now(), '{}', '', '{}',
+                         now(), 'CX4', 'one', 'active'
+                     from partners where right(sid::text, 1) = '3'
+                     returning right(subtree_sid::text, 1)";
+        let subtree: String = sqlx::query_scalar(older).fetch_one(&mut connection).await.unwrap();
+        assert_eq!(subtree, "2");
+        connection.close().await.unwrap();
+    });
+}
+
 #[test]
 fn no_migrate_accepts_a_newer_schema_and_rejects_an_older_one_in_one_line() {
     check_database(Contents::Empty, async |database| {
