@@ -262,7 +262,8 @@ struct TokenRow {
     partner_sid: Uuid,
     scopes: Scopes,
     date_expiration_access_token: OffsetDateTime,
-    /// A revoked token expires at its date of issue, which may be later by the clock of this instance.
+    /// A revoked token expires at its date of issue, which may be later by the clock of this
+    /// instance.
     is_revoked: bool,
 }
 

@@ -52,7 +52,8 @@ impl Passwords {
         Ok(Self { queue: VerificationQueue::new((cores / 2).max(1)), decoy })
     }
 
-    /// Waits until a password of that client or login can be verified for a request from that address.
+    /// Waits until a password of that client or login can be verified for a request from that
+    /// address.
     ///
     /// # Errors
     /// [`ApiError::TooManyRequests`] if too many verifications are waiting.
@@ -60,8 +61,9 @@ impl Passwords {
         self.queue.turn(subject, address).await
     }
 
-    /// Returns the first of the hashes that the password matches. Without a hash, it takes as long as
-    /// with one. Returns the lane of the turn, too: it should be held until the response is sent.
+    /// Returns the first of the hashes that the password matches. Without a hash, it takes as long
+    /// as with one. Returns the lane of the turn, too: it should be held until the response is
+    /// sent.
     ///
     /// # Errors
     /// [`ApiError::Internal`] if the verification panics.

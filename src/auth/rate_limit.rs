@@ -4,8 +4,8 @@
 //! A subtree is a partner that the operator created, with the partners below it that were created
 //! through the API. Its rate keeps a partner from multiplying its own by creating sub-partners. A
 //! request needs a token from both buckets and takes both or none, so a rejected request costs no
-//! sibling anything. Half of the rate of a subtree is reserved in equal shares for the partners that
-//! send requests, so no partner can use up what another one needs.
+//! sibling anything. Half of the rate of a subtree is reserved in equal shares for the partners
+//! that send requests, so no partner can use up what another one needs.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -69,8 +69,8 @@ impl RateLimit {
         Ok(Self(buckets))
     }
 
-    /// Takes a token from the buckets of a partner and of its subtree: from both or from none. `None`
-    /// if there are no rates.
+    /// Takes a token from the buckets of a partner and of its subtree: from both or from none.
+    /// `None` if there are no rates.
     pub fn take(&self, partner_sid: Uuid, subtree_sid: Uuid) -> Option<Allowance> {
         self.0.as_ref().map(|buckets| buckets.take(partner_sid, subtree_sid))
     }
@@ -169,8 +169,8 @@ impl Tokens {
 
 /// The bucket of a subtree.
 ///
-/// A request takes a token of the subtree. If there is none, it takes one of its partner's share, and
-/// the subtree owes that token: the shares together refill at half of the rate, so the debt is
+/// A request takes a token of the subtree. If there is none, it takes one of its partner's share,
+/// and the subtree owes that token: the shares together refill at half of the rate, so the debt is
 /// limited, and the subtree's total is its rate.
 struct Subtree {
     tokens: Tokens,
@@ -211,8 +211,8 @@ impl Subtree {
         Err(wait.min((1.0 - share.count) / share_quota.rate))
     }
 
-    /// Drops the shares of partners that have been idle until their shares were full: only then is a
-    /// new share, which is full, no gain.
+    /// Drops the shares of partners that have been idle until their shares were full: only then is
+    /// a new share, which is full, no gain.
     fn drop_full_shares(&mut self, quota: SubtreeQuota, now: f64) {
         let SubtreeQuota { rate, burst } = quota.share(self.shares.len());
         self.shares.retain(|_, share| share.count + (now - share.updated) * rate < burst);

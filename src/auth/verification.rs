@@ -1,8 +1,8 @@
 //! The queue of verifications of secrets, which are slow by design.
 //!
-//! Verifications of one client or login from one address run one at a time, including the delay after
-//! a failure. The queue is fair to addresses, and for each address to its clients and logins: a
-//! program that guesses delays its own requests. A request beyond a limit is rejected at once.
+//! Verifications of one client or login from one address run one at a time, including the delay
+//! after a failure. The queue is fair to addresses, and for each address to its clients and logins:
+//! a program that guesses delays its own requests. A request beyond a limit is rejected at once.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -90,8 +90,8 @@ impl Drop for OccupiedLane {
     }
 }
 
-/// A request that waits. If it is dropped after its turn was given and before it was taken, the turn
-/// goes to another request.
+/// A request that waits. If it is dropped after its turn was given and before it was taken, the
+/// turn goes to another request.
 struct Request {
     queue: VerificationQueue,
     key: Key,

@@ -35,8 +35,8 @@ pub enum Command {
     },
     /// List all logins in the order of creation
     List,
-    /// Reject the password of a login until it is set again, and end the tokens that were issued for
-    /// the login
+    /// Reject the password of a login until it is set again, and end the tokens that were issued
+    /// for the login
     Disable {
         /// Name of the login
         #[arg(long, value_name = "NAME")]

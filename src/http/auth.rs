@@ -169,8 +169,8 @@ fn count(request: &HttpRequest, partner_sid: Uuid, subtree_sid: Uuid) -> Result<
     outcome
 }
 
-/// Reports what is left of the rate of the partner or its subtree, whichever is tighter, if the request was counted or rejected
-/// (draft-ietf-httpapi-ratelimit-headers-11).
+/// Reports what is left of the rate of the partner or its subtree, whichever is tighter, if the
+/// request was counted or rejected (draft-ietf-httpapi-ratelimit-headers-11).
 fn add_rate_limit_headers<B>(response: &mut ServiceResponse<B>) {
     let Some(allowance) = response.request().extensions_mut().remove::<Allowance>() else { return };
     let Allowance { name, remaining, seconds, burst, window, .. } = allowance;

@@ -1,7 +1,7 @@
 //! OAuth clients: the programs of a partner that request tokens.
 //!
-//! A rotation gives a client a new secret and ends the tokens that were issued through the old one. It
-//! can let the old secret, and with it these tokens, live for some time.
+//! A rotation gives a client a new secret and ends the tokens that were issued through the old one.
+//! It can let the old secret, and with it these tokens, live for some time.
 
 use std::time::Duration;
 
@@ -96,8 +96,8 @@ fn new_secret() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
 }
 
-/// Gives the client a new secret and returns it. The old secret is accepted for `keep_old`. The tokens
-/// that were issued through it end when it does.
+/// Gives the client a new secret and returns it. The old secret is accepted for `keep_old`. The
+/// tokens that were issued through it end when it does.
 ///
 /// # Errors
 /// [`ApiError::NoItem`] if there is no such client, [`ApiError::Conflict`] if it is revoked;
@@ -123,7 +123,8 @@ pub async fn rotate_client(
     Ok(client)
 }
 
-/// Revokes the client: no secret is accepted any more, and the tokens that were issued through it end.
+/// Revokes the client: no secret is accepted any more, and the tokens that were issued through it
+/// end.
 ///
 /// # Errors
 /// [`ApiError::NoItem`] if there is no such client.
@@ -140,8 +141,8 @@ pub async fn revoke_client(
     change(connection, client_id, revoke, None).await
 }
 
-/// Changes the client, and ends the tokens that were issued through it until now, at that date or at
-/// once.
+/// Changes the client, and ends the tokens that were issued through it until now, at that date or
+/// at once.
 async fn change(
     connection: &mut PgConnection,
     client_id: Uuid,

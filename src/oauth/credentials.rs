@@ -1,12 +1,12 @@
 //! The credentials that a token is issued for: the secrets of clients and the passwords of logins.
 //!
-//! A secret that was verified in the last five minutes is recognised by a keyed hash, at once. Others
-//! wait in a fair queue ([`crate::auth`]), before they are looked up.
+//! A secret that was verified in the last five minutes is recognised by a keyed hash, at once.
+//! Others wait in a fair queue ([`crate::auth`]), before they are looked up.
 //!
 //! Guessing is slowed down without locking anyone out. After five failures in a row for one client
-//! or login, the response to each further *failure* is delayed, by 5 s at most, and until then other
-//! requests for the same client or login from the same address wait. The right secret itself is not
-//! delayed. Each instance has its own count, which expires after 15 minutes.
+//! or login, the response to each further *failure* is delayed, by 5 s at most, and until then
+//! other requests for the same client or login from the same address wait. The right secret itself
+//! is not delayed. Each instance has its own count, which expires after 15 minutes.
 
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -157,8 +157,8 @@ pub struct Credentials {
     passwords: Passwords,
     /// Failures in a row, by client or login.
     failures: Cache<Subject, u32>,
-    /// The hashes of secrets that were verified, by their fingerprints. The hash must still be that of
-    /// the client or login.
+    /// The hashes of secrets that were verified, by their fingerprints. The hash must still be that
+    /// of the client or login.
     recognised: Cache<[u8; 32], String>,
     /// The requests with recognised secrets that run, by client or login.
     in_use: Cache<Subject, Arc<Semaphore>>,
@@ -237,8 +237,8 @@ impl Credentials {
         .await
     }
 
-    /// Returns the client or login that `find` returns, if it has that secret. Delays the result after
-    /// too many failures.
+    /// Returns the client or login that `find` returns, if it has that secret. Delays the result
+    /// after too many failures.
     async fn verify<T: HasSecrets>(
         &self,
         subject: Subject,

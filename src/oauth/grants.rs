@@ -1,7 +1,7 @@
 //! The grants of tokens (RFC 6749). An error has the code of section 5.2.
 //!
-//! The time limit of the database does not include the verification of secrets, which may wait for its
-//! turn and delays its failures.
+//! The time limit of the database does not include the verification of secrets, which may wait for
+//! its turn and delays its failures.
 
 use std::net::IpAddr;
 use std::time::Duration;

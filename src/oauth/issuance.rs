@@ -16,8 +16,8 @@ use crate::store;
 
 /// The key of the locks: "toke" in ASCII. The second key is the hash of the grantor.
 const LOCKS: i32 = 0x746f_6b65;
-/// How often tokens are looked for. One time is enough, unless an instance of an earlier release, which
-/// takes no locks, issues tokens at the same time.
+/// How often tokens are looked for. One time is enough, unless an instance of an earlier release,
+/// which takes no locks, issues tokens at the same time.
 const MAX_ROUNDS: usize = 8;
 /// The most tokens that one statement ends.
 const BATCH: usize = 500;
@@ -45,7 +45,8 @@ impl Grantor {
     /// The condition of its tokens, with its sid as `$1`.
     fn condition(self) -> (&'static str, Uuid) {
         match self {
-            // The index by partner finds them: a client issues tokens of its partner and of descendants.
+            // The index by partner finds them: a client issues tokens of its partner and of
+            // descendants.
             Self::Client(sid) => (
                 "client_id = $1::text and partner_sid in (
                      select descendant_sid from partner_tree
@@ -96,7 +97,9 @@ pub(super) async fn end_tokens(
     let (condition, sid) = grantor.condition();
     // Those that have expired by every clock need no end.
     let statement = format!(
-        "select sid from oauth_tokens, (select clock_timestamp() - interval '5 minutes' as expired) as clock
+        "select sid
+         from oauth_tokens,
+             (select clock_timestamp() - interval '5 minutes' as expired) as clock
          where {condition}
            and (date_expiration_access_token > greatest(date_created, $2, expired)
                 or (date_expiration_refresh_token > greatest(date_created, $2, expired)

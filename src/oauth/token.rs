@@ -201,9 +201,9 @@ impl OauthToken {
         Ok(())
     }
 
-    /// Ends the token and its refresh token at that date, unless they end earlier; without a date at
-    /// once. Both then expire at the date of issue, which revokes them whatever the clock of an instance
-    /// shows.
+    /// Ends the token and its refresh token at that date, unless they end earlier; without a date
+    /// at once. Both then expire at the date of issue, which revokes them whatever the clock of an
+    /// instance shows.
     pub(super) fn end(&mut self, date: Option<OffsetDateTime>) {
         let date = date.map_or(self.date_created, |date| date.max(self.date_created));
         self.date_expiration_access_token = self.date_expiration_access_token.min(date);

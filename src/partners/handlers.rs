@@ -118,7 +118,8 @@ pub async fn put_partner(
     let Replacement { changes, options } = body;
     let change = move |partner: &mut Partner| {
         let mut changes = changes.check_read_only(partner)?;
-        // An ancestor that sends back what it read does not take over the suspension of another one.
+        // An ancestor that sends back what it read does not take over the suspension of another
+        // one.
         changes.status = changes.status.filter(|status| *status != partner.status);
         partner.change(changes, Nested::Replace, &party)
     };

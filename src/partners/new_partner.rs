@@ -53,8 +53,8 @@ impl Input for NewPartner {
 }
 
 impl NewPartner {
-    /// Returns the new partner. By default, it has the default scopes that the caller's token carries
-    /// and that its parent has.
+    /// Returns the new partner. By default, it has the default scopes that the caller's token
+    /// carries and that its parent has.
     ///
     /// # Errors
     /// [`ApiError::Invalid`] if the parent is not visible to the caller, [`ApiError::Conflict`] if the
@@ -101,8 +101,9 @@ async fn parent(
 pub struct DescendantLimit(pub u32);
 
 impl DescendantLimit {
-    /// Checks whether the tree of that partner can get another descendant. Other transactions that check
-    /// the same tree wait until this one has ended, so that together they cannot exceed the limit.
+    /// Checks whether the tree of that partner can get another descendant. Other transactions that
+    /// check the same tree wait until this one has ended, so that together they cannot exceed the
+    /// limit.
     async fn check(self, connection: &mut PgConnection, sid: Uuid) -> Result<(), ApiError> {
         /// The key of these locks: "tree" in ASCII. The second key is the hash of the root.
         const LOCKS: i32 = 0x7472_6565;

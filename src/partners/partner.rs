@@ -75,12 +75,12 @@ pub struct Partner {
     /// Whether writes to the partner's objects require `If-Match`. Set on the command line.
     #[serde(skip)]
     pub requires_if_match: bool,
-    /// The highest level that suspended the partner; see [`OPERATOR`]. `None` if it is active, or if a
-    /// release that did not store the level has suspended it.
+    /// The highest level that suspended the partner; see [`OPERATOR`]. `None` if it is active, or
+    /// if a release that did not store the level has suspended it.
     #[serde(skip)]
     suspended_by: Option<i32>,
-    /// The partner that starts the subtree. Partners that the operator creates start one; partners that
-    /// are created through the API join that of their parent.
+    /// The partner that starts the subtree. Partners that the operator creates start one; partners
+    /// that are created through the API join that of their parent.
     #[serde(skip)]
     pub(super) subtree_sid: Option<Uuid>,
 }
@@ -88,13 +88,13 @@ pub struct Partner {
 /// The most levels of a tree. Deeper trees of earlier releases remain.
 const MAX_DEPTH: i64 = 16;
 
-/// The level of the operator. The level of an ancestor is its depth in the tree, which identifies it
-/// among the ancestors of a partner. A lower number is a higher level.
+/// The level of the operator. The level of an ancestor is its depth in the tree, which identifies
+/// it among the ancestors of a partner. A lower number is a higher level.
 const OPERATOR: i32 = 0;
 
 impl Partner {
-    /// Returns a new, active partner, which starts a subtree. Its `display_id` is the next number of a
-    /// sequence.
+    /// Returns a new, active partner, which starts a subtree. Its `display_id` is the next number
+    /// of a sequence.
     ///
     /// # Errors
     /// [`ApiError::Conflict`] if its tree would be too deep; [`ApiError::Unavailable`] if the database is

@@ -101,7 +101,8 @@ impl IdempotencyKey {
 pub struct WriteResponse {
     /// The committed object as JSON. `None` after a deletion.
     pub body: Option<String>,
-    /// The committed version. `None` after a deletion or a dry run, and if the object has no entity tag.
+    /// The committed version. `None` after a deletion or a dry run, and if the object has no entity
+    /// tag.
     pub version: Option<i64>,
     /// Whether the response was stored by an earlier request with the same key.
     pub is_replayed: bool,

@@ -65,9 +65,9 @@ impl Division {
 
 /// A pool of which one subtree of partners gets at most half of the connections.
 ///
-/// A request takes a permit of its partner first, then one of the subtree. Both have as many, so that
-/// a partner alone gets the whole share, and its requests never wait behind more than that number of
-/// requests of a sibling.
+/// A request takes a permit of its partner first, then one of the subtree. Both have as many, so
+/// that a partner alone gets the whole share, and its requests never wait behind more than that
+/// number of requests of a sibling.
 #[derive(Debug)]
 pub struct SharedPool {
     pool: PgPool,
@@ -197,7 +197,8 @@ impl SharedPool {
     }
 }
 
-/// Returns the entry of that sid, or a new one. Drops entries that are not in use if there are many.
+/// Returns the entry of that sid, or a new one. Drops entries that are not in use if there are
+/// many.
 fn entry<T>(entries: &Mutex<HashMap<Uuid, Arc<T>>>, sid: Uuid, new: impl FnOnce() -> T) -> Arc<T> {
     const CAPACITY: usize = 1_000;
     let mut entries = entries.lock().unwrap_or_else(PoisonError::into_inner);

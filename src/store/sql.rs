@@ -29,7 +29,8 @@ pub fn lock_to_delete<R: Resource>() -> String {
     rows_to_change::<R>() + " for update"
 }
 
-/// Reads the visible rows of sids `$4` and locks them against other writers until the transaction ends.
+/// Reads the visible rows of sids `$4` and locks them against other writers until the transaction
+/// ends.
 pub fn lock_many<R: Resource>() -> String {
     // Every statement locks in the same order, which makes deadlocks rare.
     locked_rows::<R>() + " and sid = any($4) order by sid for no key update"

@@ -71,8 +71,9 @@ pub async fn update_within<R: Resource>(
     Ok(after)
 }
 
-/// Changes the objects of these sids within the caller's transaction, with one statement, whatever their
-/// versions. Objects that are not visible to the actor are left out. Returns the number of visible ones.
+/// Changes the objects of these sids within the caller's transaction, with one statement, whatever
+/// their versions. Objects that are not visible to the actor are left out. Returns the number of
+/// visible ones.
 ///
 /// # Errors
 /// The errors of `change` and of the table's constraints.

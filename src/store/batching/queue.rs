@@ -1,8 +1,8 @@
 //! The queue of a worker, which is fair to subtrees of partners, and within each to its partners.
 //!
-//! Requests of one partner wait in order. A batch takes one request of each waiting subtree in turn,
-//! each time of another of its partners. So a partner that sends many requests delays its own, and
-//! sub-partners do not multiply the turns of their subtree.
+//! Requests of one partner wait in order. A batch takes one request of each waiting subtree in
+//! turn, each time of another of its partners. So a partner that sends many requests delays its
+//! own, and sub-partners do not multiply the turns of their subtree.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -14,8 +14,8 @@ use crate::error::ApiError;
 
 /// The most requests that wait. Further requests are rejected with 503.
 pub(super) const CAPACITY: usize = 4_096;
-/// The most requests of one subtree that wait. Further requests are rejected with 429, except those of
-/// a partner with less than an equal share of them.
+/// The most requests of one subtree that wait. Further requests are rejected with 429, except those
+/// of a partner with less than an equal share of them.
 const SUBTREE_CAPACITY: usize = 1_024;
 
 /// A request that waits in a queue.

@@ -67,8 +67,8 @@ fn a_migration_delays_no_reader_and_no_older_release_for_long() {
     }
 }
 
-/// A partner of the operator, with two sub-partners below it: one of the operator, which the operator
-/// has suspended, and below that one of the API, which its grandparent has suspended.
+/// A partner of the operator, with two sub-partners below it: one of the operator, which the
+/// operator has suspended, and below that one of the API, which its grandparent has suspended.
 const TREE: &str = "
     insert into partners (sid, parent_sid, version, head, changed_at, attributes, available_scopes,
                           callbacks, date_created, display_id, name, status)
