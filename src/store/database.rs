@@ -347,7 +347,7 @@ async fn prepare(connection: &mut PgConnection, settings: &'static str) -> Resul
     if is_writable { Ok(()) } else { Err(read_only()) }
 }
 
-/// Runs a call of the database for at most [`CALL_TIMEOUT`].
+/// Runs a call of the database for at most `CALL_TIMEOUT`.
 ///
 /// # Errors
 /// [`ApiError::Unavailable`] after that time. Its cause marks all open connections as stale,
