@@ -12,9 +12,10 @@ use crate::error::{ApiError, FieldError};
 /// Runs a write in a transaction of its own with these options: commits it together with the stored
 /// response, or rolls it back after an error or a dry run.
 ///
-/// The key is unique. Of two requests with the same key the second waits at the `insert` until the
-/// first has committed, is rolled back, and finds the stored response. An error is therefore
-/// returned only if no response is stored: the first request may have caused it.
+/// The key is unique, and the second of two requests with the same key waits at its `insert`. If
+/// the first commits, the second is rolled back and replays the stored response; if the wait is too
+/// long, it gets [`ApiError::InFlight`]. After any error a stored response comes first, since the
+/// error may be an effect of the first request.
 pub(super) async fn run_write(
     connection: &mut PgConnection,
     actor: &Actor,

@@ -128,7 +128,7 @@ impl<R: Resource> Store<R> {
     }
 
     /// Changes the object of that sid. Nothing is written if nothing changes. `change` can run more
-    /// than once, each time on the newest version.
+    /// than once, each time on the version it would replace; only the run that is written counts.
     ///
     /// # Errors
     /// [`ApiError::NoItem`] if no such object is visible to the actor; the errors of the options,

@@ -99,7 +99,7 @@ impl IdempotencyKey {
 /// The response to a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteResponse {
-    /// The committed object as JSON. `None` after a deletion.
+    /// The object after the write as JSON; for a dry run, as it would be. `None` after a deletion.
     pub body: Option<String>,
     /// The committed version. `None` after a deletion or a dry run, and if the object has no entity
     /// tag.

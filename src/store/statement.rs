@@ -1,5 +1,6 @@
-//! The two statements of a change, each for any number of rows: [`load`] reads the rows to change
-//! and [`Batch`] writes them, together with their history entries and stored responses.
+//! The statements of batches, each for any number of rows: [`load`] reads rows, for reads and for
+//! updates, and [`Batch`], which individual writes use too, writes them, together with their
+//! history entries and stored responses.
 //!
 //! Both take arrays, so that a statement has one text and one plan whatever the number of rows.
 
@@ -235,7 +236,7 @@ impl<'a, R: Resource> Batch<'a, R> {
         !self.responses.is_empty()
     }
 
-    /// Runs a [`write`] statement and returns the sids of the rows that were written.
+    /// Runs a [`write()`] statement and returns the sids of the rows that were written.
     pub async fn execute(
         self,
         connection: &mut PgConnection,
@@ -246,7 +247,7 @@ impl<'a, R: Resource> Batch<'a, R> {
         sqlx::query_scalar_with(statement, arguments).fetch_all(connection).await
     }
 
-    /// The parameters of [`write`], in the order of its text.
+    /// The parameters of [`write()`], in the order of its text.
     fn arguments(&self) -> Result<PgArguments, BoxDynError> {
         let Self { rows, entries, responses } = self;
         let mut arguments = PgArguments::default();

@@ -1,6 +1,7 @@
 //! Creating, changing, deleting and reverting objects, each in a transaction that locks its row.
 //!
-//! Batched updates run outside this module, with the same statements: see `batching`.
+//! Batched updates run outside this module, but the same statement ([`Batch`]) writes them: see
+//! `batching`.
 
 use serde::de::DeserializeOwned;
 use sqlx::{Acquire, AssertSqlSafe, FromRow, PgConnection};

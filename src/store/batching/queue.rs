@@ -83,7 +83,8 @@ impl<T: Queued> Queue<T> {
         Ok(())
     }
 
-    /// Puts requests that were taken back to the front of their partners' requests, in their order.
+    /// Puts requests that were taken back to the front of their partners' requests, in the order
+    /// given, which need not be that of their arrival.
     pub fn put_back(&self, requests: Vec<T>) {
         let mut waiting = self.waiting.borrow_mut();
         for request in requests.into_iter().rev() {

@@ -5,34 +5,35 @@
 //! 1. **Queued** by `Batcher::update` as a [`WriteRequest`]: the sid, the options, and the change
 //!    as a closure that can run again.
 //! 2. **Taken** into a round, together with requests of all waiting partners. At the start of each
-//!    of its rounds, a request whose client has disconnected, or that has waited too long, is
-//!    dropped: it writes nothing. If its client disconnects later, it is written, and only its
-//!    reply is lost.
+//!    of its rounds, and before it runs individually, a request whose client has disconnected, or
+//!    that has waited too long, is dropped: it writes nothing. If its client disconnects after the
+//!    last check, it is written, and only its reply is lost.
 //! 3. **Replayed** by [`replay_stored`] if a response is stored under its idempotency key. If the
 //!    key has none and is repeated within the round, the first request takes part and the others
 //!    wait for another round.
 //! 4. **Planned** by [`plan`]: its row is loaded, the precondition is checked, and the change runs
 //!    on the object in memory, after those of the requests before it. If the row is still unchanged
-//!    then, the outcome (an error, or that nothing changes) is final; otherwise it waits for the
-//!    statement.
+//!    then, the outcome (an error, or that nothing changes) is sent at once, unless the request has
+//!    a key (see below); otherwise it waits for the statement.
 //! 5. **Applied** by [`apply`]: one statement writes every changed row whose version is still the
 //!    one that was loaded, with its history entries and the responses to store. Replies are sent
 //!    after the commit.
 //! 6. **Settled** by [`Writer::settle`]: requests of written rows get their reply. A row that
 //!    another session changed meanwhile is *contended*: its requests go into another round. For a
-//!    second after such a lost race, every round locks the row from the loading to the commit
-//!    ([`Mode::Locked`]).
+//!    second after such a lost race, the rounds of this worker lock the row from the loading to the
+//!    commit ([`Mode::Locked`]).
 //!
 //! If the statement fails because of one of its rows (a constraint, a lock that is held elsewhere,
 //! a key that is in use elsewhere), nothing was written. [`Writer::recover`] then runs the requests
-//! of the rows that can be the cause one by one, each in a transaction of its own outside the
-//! worker, so that an error reaches only the request that caused it; the other requests run again
-//! at once. After any other error it is not known whether the statement committed, and its requests
-//! get 503.
+//! of the rows that can be the cause (all rows, unless a foreign key failed) individually: rows
+//! concurrently, the requests of a row in order, each in a transaction of its own outside the
+//! worker. An error reaches only the request that caused it, except that a 503 ends the run of its
+//! row. The other requests run again at once. After any other error it is not known whether the
+//! statement committed, and its requests get 503.
 //!
 //! A request with a key always stores its response with the change. If its outcome would not be
-//! stored (an error, or that nothing changes), it runs individually instead: that waits for another
-//! request that holds the key, on any instance, and replays its response.
+//! stored (an error, or success on a row that nothing changes), it runs individually instead: that
+//! waits for another request that holds the key, on any instance, and replays its response.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -83,8 +84,8 @@ impl<R: Resource> Worker for Writer<R> {
         let is_contended =
             |request: &mut WriteRequest<R>| self.contended.contains_key(&request.sid);
         let contended: Vec<_> = batch.extract_if(.., is_contended).collect();
-        self.run_round(batch, Mode::Optimistic, &mut leftover).await;
-        self.run_round(contended, Mode::Locked, &mut leftover).await;
+        self.run_part(batch, Mode::Optimistic, &mut leftover).await;
+        self.run_part(contended, Mode::Locked, &mut leftover).await;
         self.session.release();
         leftover
     }
@@ -95,7 +96,8 @@ impl<R: Resource> Worker for Writer<R> {
 }
 
 impl<R: Resource> Writer<R> {
-    async fn run_round(
+    /// Runs the part of a batch whose rows are written in that mode.
+    async fn run_part(
         &mut self,
         mut batch: Vec<WriteRequest<R>>,
         mode: Mode,
