@@ -334,7 +334,7 @@ impl ServerUser {
         let find = |name| User::from_name(name).ok().flatten();
         let user = find("postgres").or_else(|| find("nobody"));
         user.map(Self::Other).context(
-            "PostgreSQL does not run as root, and the users postgres and nobody do not exist",
+            "PostgreSQL does not run as root, and the users `postgres` and `nobody` do not exist",
         )
     }
 

@@ -2,9 +2,8 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use shortline::auth::{Actor, Scope};
-use shortline::partners::{Partner, Status};
-use shortline::store;
+use shortline::auth::Scope;
+use shortline::partners::Status;
 use uuid::Uuid;
 
 use crate::support::{Answer, App, JSON, check, check_with, snapshot};
@@ -302,12 +301,8 @@ fn a_suspension_is_lifted_only_by_the_same_or_a_higher_level() {
         by_child(status("active")).await.expect(200);
         // No ancestor lifts a suspension of the operator, also if it is suspended again.
         let by_operator = async |to: Status| {
-            let change = |partner: &mut Partner| {
-                partner.set_status_as_operator(to);
-                Ok(())
-            };
-            let (mut connection, sid) = (app.connection().await, sid.parse().unwrap());
-            store::update_within(&mut connection, &Actor::operator(), sid, change).await.unwrap();
+            let sid = sid.parse().unwrap();
+            app.update_partner(sid, |partner| partner.set_status_as_operator(to)).await;
         };
         by_operator(Status::Suspended).await;
         app.patch(&path(sid), &status("suspended")).await.expect(200);

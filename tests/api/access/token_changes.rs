@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 use shortline::auth::{Actor, Keys, Scope};
 use shortline::oauth::OauthToken;
-use shortline::partners::{Partner, Status};
+use shortline::partners::Status;
 use shortline::settings::TokenFormat;
 use shortline::store;
 use uuid::Uuid;
@@ -35,11 +35,7 @@ async fn wait_for_status(app: &App, token: &str, expected: u16) {
 }
 
 async fn set_status(app: &App, sid: Uuid, status: Status) {
-    let set = |partner: &mut Partner| {
-        partner.status = status;
-        Ok(())
-    };
-    store::update_within(&mut app.connection().await, &Actor::operator(), sid, set).await.unwrap();
+    app.update_partner(sid, |partner| partner.status = status).await;
 }
 
 #[test]
@@ -84,18 +80,8 @@ fn suspension_and_activation_reach_descendants_within_5_seconds() {
 #[test]
 fn a_token_loses_scopes_that_its_partner_or_an_ancestor_lacks() {
     check(async |app| {
-        let narrow = |partner: &mut Partner| {
-            partner.available_scopes = [Scope::PhonenumberRead].into_iter().collect();
-            Ok(())
-        };
-        store::update_within(
-            &mut app.connection().await,
-            &Actor::operator(),
-            app.partner.sid,
-            narrow,
-        )
-        .await
-        .unwrap();
+        let read_only = [Scope::PhonenumberRead].into_iter().collect();
+        app.update_partner(app.partner.sid, |partner| partner.available_scopes = read_only).await;
         let scopes = [Scope::PhonenumberManage, Scope::PhonenumberRead];
         for tenant in [&app.partner, &app.child] {
             let token = app.token(tenant.sid, &scopes);

@@ -10,8 +10,7 @@ use uuid::Uuid;
 
 use super::{
     BY_PASSWORD, CLIENT_CREDENTIALS, PASSWORD, REVOKE, TOKEN, access_token, client, error,
-    expect_revoked, form, grant, login, oauth_error, refresh, update_partner, wait_until_rejected,
-    whoami,
+    expect_revoked, form, grant, login, oauth_error, refresh, wait_until_rejected, whoami,
 };
 use crate::support::{Answer, check, check_with, snapshot};
 
@@ -185,7 +184,7 @@ fn a_requested_scope_narrows_the_token_or_is_rejected_when_missing() {
         let narrow = |partner: &mut Partner| {
             partner.available_scopes = [PhonenumberRead].into_iter().collect();
         };
-        update_partner(app, app.partner.sid, narrow).await;
+        app.update_partner(app.partner.sid, narrow).await;
         for client in [&client, &child] {
             let requested = [CLIENT_CREDENTIALS, ("scope", "phonenumber.manage")];
             let answer = grant(app, client, &requested).await;
@@ -253,17 +252,17 @@ fn suspended_partners_and_their_descendants_get_no_tokens() {
         login(app, &app.child, "ann").await;
         let token = grant(app, &own, &BY_PASSWORD).await.expect(200);
         for sid in [app.child.sid, app.partner.sid] {
-            update_partner(app, sid, |partner| partner.status = Status::Suspended).await;
+            app.update_partner(sid, |partner| partner.status = Status::Suspended).await;
             let answer = grant(app, &own, &[CLIENT_CREDENTIALS]).await;
             assert_eq!(oauth_error(answer), error(401, "invalid_client", ""));
             let answer = grant(app, &own, &BY_PASSWORD).await;
             assert_eq!(oauth_error(answer), error(401, "invalid_grant", ""));
             let answer = refresh(app, &own, &token).await;
             assert_eq!(oauth_error(answer), error(400, "invalid_grant", "refresh_token"));
-            update_partner(app, sid, |partner| partner.status = Status::Active).await;
+            app.update_partner(sid, |partner| partner.status = Status::Active).await;
         }
         refresh(app, &own, &token).await.expect(200);
-        update_partner(app, app.child.sid, |partner| partner.status = Status::Suspended).await;
+        app.update_partner(app.child.sid, |partner| partner.status = Status::Suspended).await;
         let path = format!("{TOKEN}/{}", app.child.sid);
         let answer = Answer::to(app.request(Method::POST, &path)).await;
         assert_eq!(oauth_error(answer), error(400, "invalid_grant", "partner_sid"));

@@ -16,9 +16,7 @@ use shortline::auth::{Actor, Scope};
 use shortline::input::FromMember;
 use shortline::input::types::Name;
 use shortline::oauth::{OauthClient, PartnerLogin, Password};
-use shortline::partners::Partner;
 use shortline::store;
-use uuid::Uuid;
 
 use crate::support::{Answer, App, Tenant, wait_at_most};
 
@@ -112,16 +110,6 @@ async fn expect_revoked(app: &App, tokens: &[&Value]) {
         answer.expect_error(401, "unauthorized");
     }
     server.stop(false).await;
-}
-
-async fn update_partner(app: &App, sid: Uuid, change: impl FnOnce(&mut Partner)) {
-    let change = |partner: &mut Partner| {
-        change(partner);
-        Ok(())
-    };
-    store::update_within(&mut app.connection().await, &Actor::operator(), sid, change)
-        .await
-        .unwrap();
 }
 
 async fn revoke(app: &App, bearer: &str, fields: &[(&str, &str)]) -> Answer {

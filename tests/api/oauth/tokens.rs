@@ -8,8 +8,7 @@ use shortline::auth::Scope;
 use uuid::Uuid;
 
 use super::{
-    CLIENT_CREDENTIALS, TOKEN, access_token, client, error, form, grant, oauth_error,
-    update_partner, whoami,
+    CLIENT_CREDENTIALS, TOKEN, access_token, client, error, form, grant, oauth_error, whoami,
 };
 use crate::support::{Answer, check, snapshot, wait_at_most};
 
@@ -58,7 +57,7 @@ fn a_partner_issues_tokens_only_for_its_descendants() {
         assert_eq!(token["scopes"], json!(["oauth.create", "phonenumber.read"]));
         let more = make(&small, app.child.sid, &[("scope", "phonenumber.manage")]).await;
         assert_eq!(oauth_error(more), error(400, "invalid_scope", "scope"));
-        update_partner(app, app.child.sid, |child| {
+        app.update_partner(app.child.sid, |child| {
             child.available_scopes = [Scope::PhonenumberRead].into_iter().collect()
         })
         .await;

@@ -5,9 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use shortline::auth::{Actor, Scope};
-use shortline::partners::Partner;
-use shortline::store;
+use shortline::auth::Scope;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
@@ -337,18 +335,8 @@ fn clients_and_logins_made_by_an_operator_get_tokens() {
         let client = json_of(database, &small);
         assert_eq!(client["scopes"], json!(["phonenumber.read"]));
         let lacking = Scope::PhonenumberManage;
-        let narrow = |partner: &mut Partner| {
-            partner.available_scopes = [Scope::PhonenumberRead].into_iter().collect();
-            Ok(())
-        };
-        store::update_within(
-            &mut app.connection().await,
-            &Actor::operator(),
-            app.child.sid,
-            narrow,
-        )
-        .await
-        .unwrap();
+        let read_only = [Scope::PhonenumberRead].into_iter().collect();
+        app.update_partner(app.child.sid, |partner| partner.available_scopes = read_only).await;
         let more = ["client", "create", "--partner", &partner, "--scope", lacking.as_str()];
         assert!(error_of(database, &more).contains("does not have the scope"));
 

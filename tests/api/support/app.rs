@@ -82,14 +82,18 @@ impl App {
     /// Makes `If-Match` mandatory for the objects of these partners, as the operator does.
     pub async fn require_if_match(&self, partner_sids: &[Uuid]) {
         for sid in partner_sids {
-            let change = |partner: &mut Partner| {
-                partner.requires_if_match = true;
-                Ok(())
-            };
-            let mut connection = self.connection().await;
-            let operator = Actor::operator();
-            store::update_within(&mut connection, &operator, *sid, change).await.unwrap();
+            self.update_partner(*sid, |partner| partner.requires_if_match = true).await;
         }
+    }
+
+    /// Changes a partner as the operator.
+    pub async fn update_partner(&self, sid: Uuid, change: impl FnOnce(&mut Partner)) {
+        let change = |partner: &mut Partner| {
+            change(partner);
+            Ok(())
+        };
+        let mut connection = self.connection().await;
+        store::update_within(&mut connection, &Actor::operator(), sid, change).await.unwrap();
     }
 
     pub async fn connection(&self) -> PgConnection {
