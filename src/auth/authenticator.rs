@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgExecutor, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -111,86 +111,75 @@ impl Authenticator {
         Ok(Lookup { found: found.unwrap_or_else(|_| Err(hangs()))?, started })
     }
 
-    /// Finds the principal and its expiry in seconds since 1970.
+    /// Finds the principal and its expiry in seconds since 1970, with one statement.
     async fn find(&self, token: &str) -> Result<Option<(Arc<Principal>, i64)>, sqlx::Error> {
-        let presented = if token.split('.').count() == 3 {
-            self.verify_jwt(token).await?
+        if token.split('.').count() == 3 {
+            self.find_jwt(token).await
         } else {
-            self.find_opaque(token).await?
-        };
-        let Some(presented) = presented else { return Ok(None) };
-        let ancestry = PartnerAncestry::of(&self.db, presented.partner_sid).await?;
-        let Some(ancestry) = ancestry.filter(|ancestry| ancestry.active) else {
-            return Ok(None);
-        };
-        let PartnerAncestry {
-            scopes: partner_scopes, requires_if_match, depth, subtree_sid, ..
-        } = ancestry;
-        let scopes =
-            presented.scopes.into_iter().filter(|scope| partner_scopes.contains(scope)).collect();
-        let Presented { partner_sid, token_sid, expiry, .. } = presented;
-        let principal =
-            Principal { partner_sid, subtree_sid, token_sid, scopes, requires_if_match, depth };
-        Ok(Some((Arc::new(principal), expiry)))
-    }
-
-    /// Verifies a JWT. Its row, if there is one, can shorten its life and narrow its scopes.
-    async fn verify_jwt(&self, token: &str) -> Result<Option<Presented>, sqlx::Error> {
-        let Some(claims) = self.keys.verify(token) else { return Ok(None) };
-        let mut presented = Presented {
-            partner_sid: claims.sub,
-            token_sid: claims.jti.as_deref().and_then(parse_sid),
-            scopes: Scopes::from(claims.scope.clone()).iter().collect(),
-            expiry: claims.expiry(),
-        };
-        match self.row_of(&presented).await? {
-            Some(row) => {
-                presented.scopes.retain(|scope| row.scopes.contains(scope));
-                presented.expiry = presented.expiry.min(row.expiry);
-                Ok(Some(presented))
-            }
-            // A JWT of another system that signs with the same keys has no row.
-            None if self.was_revoked(token).await? => Ok(None),
-            None => Ok(Some(presented)),
+            self.find_opaque(token).await
         }
     }
 
-    /// Finds the row of a JWT.
-    async fn row_of(&self, presented: &Presented) -> Result<Option<Presented>, sqlx::Error> {
-        let Some(token_sid) = presented.token_sid else { return Ok(None) };
-        let row: Option<TokenRow> = sqlx::query_as(
-            "select sid, partner_sid, scopes, date_expiration_access_token,
-                 date_expiration_access_token <= date_created as is_revoked
-             from oauth_tokens where sid = $1 and partner_sid = $2",
-        )
-        .bind(token_sid)
-        .bind(presented.partner_sid)
-        .fetch_optional(&self.db)
-        .await?;
-        Ok(row.map(TokenRow::presented))
-    }
-
-    /// Returns whether a JWT without a row was revoked.
-    async fn was_revoked(&self, token: &str) -> Result<bool, sqlx::Error> {
-        sqlx::query_scalar("select exists (select from revoked_tokens where hash = $1)")
+    /// Verifies a JWT. Its row, if there is one, can shorten its life and narrow its scopes. A JWT
+    /// of another system that signs with the same keys has no row.
+    async fn find_jwt(&self, token: &str) -> Result<Option<(Arc<Principal>, i64)>, sqlx::Error> {
+        let Some(claims) = self.keys.verify(token) else { return Ok(None) };
+        let token_sid = claims.jti.as_deref().and_then(parse_sid);
+        let statement = format!(
+            "select {ANCESTOR}, {TOKEN},
+                 coalesce(date_expiration_access_token <= oauth_tokens.date_created,
+                     exists (select from revoked_tokens where hash = $3)) as is_revoked
+             from {ANCESTORS}
+             left join oauth_tokens on oauth_tokens.sid = $2 and oauth_tokens.partner_sid = $1
+             where descendant_sid = $1"
+        );
+        let rows: Vec<TokenRow> = sqlx::query_as(AssertSqlSafe(statement))
+            .bind(claims.sub)
+            .bind(token_sid)
             .bind(hash(signed_part(token)))
-            .fetch_one(&self.db)
-            .await
+            .fetch_all(&self.db)
+            .await?;
+        let mut scopes: Vec<_> = Scopes::from(claims.scope.clone()).iter().collect();
+        let mut expiry = claims.expiry();
+        if let Some(stored) = rows.first().and_then(TokenRow::token) {
+            scopes.retain(|scope| stored.scopes.contains(scope));
+            expiry = expiry.min(stored.expiry);
+        }
+        Ok(principal(Token { sid: token_sid, partner_sid: claims.sub, scopes, expiry }, rows))
     }
 
     /// Finds an opaque token.
-    async fn find_opaque(&self, token: &str) -> Result<Option<Presented>, sqlx::Error> {
+    async fn find_opaque(&self, token: &str) -> Result<Option<(Arc<Principal>, i64)>, sqlx::Error> {
         let Some(token) = parse_sid(token) else { return Ok(None) };
-        let row: Option<TokenRow> = sqlx::query_as(
-            "select sid, partner_sid, scopes, date_expiration_access_token,
-                 date_expiration_access_token <= date_created as is_revoked
-             from oauth_tokens where access_hash = $1",
-        )
-        .bind(hash(&token.to_string()))
-        .fetch_optional(&self.db)
-        .await?;
-        Ok(row.map(TokenRow::presented))
+        let statement = format!(
+            "select {ANCESTOR}, {TOKEN},
+                 date_expiration_access_token <= oauth_tokens.date_created as is_revoked
+             from {ANCESTORS} join oauth_tokens on oauth_tokens.partner_sid = descendant_sid
+             where access_hash = $1"
+        );
+        let rows: Vec<TokenRow> = sqlx::query_as(AssertSqlSafe(statement))
+            .bind(hash(&token.to_string()))
+            .fetch_all(&self.db)
+            .await?;
+        let token = rows.first().and_then(TokenRow::token);
+        Ok(token.and_then(|token| principal(token, rows)))
     }
+}
+
+/// Returns the principal of a token, and its expiry. `None` if the token was revoked, or its partner
+/// is unknown or suspended.
+fn principal(token: Token, rows: Vec<TokenRow>) -> Option<(Arc<Principal>, i64)> {
+    if rows.iter().any(|row| row.is_revoked) {
+        return None;
+    }
+    let ancestry = PartnerAncestry::from_rows(rows.into_iter().map(|row| row.ancestor))?;
+    let PartnerAncestry { active, scopes: partner_scopes, requires_if_match, depth, subtree_sid } =
+        ancestry;
+    let Token { sid: token_sid, partner_sid, mut scopes, expiry } = token;
+    scopes.retain(|scope| partner_scopes.contains(scope));
+    let principal =
+        Principal { partner_sid, subtree_sid, token_sid, scopes, requires_if_match, depth };
+    active.then(|| (Arc::new(principal), expiry))
 }
 
 /// The properties that a partner shares with all its ancestors.
@@ -217,25 +206,23 @@ impl PartnerAncestry {
         db: impl PgExecutor<'_>,
         partner_sid: Uuid,
     ) -> Result<Option<Self>, sqlx::Error> {
-        let partners: Vec<(bool, Scopes, bool, Uuid)> = sqlx::query_as(
-            "select partners.status = 'active', partners.available_scopes,
-                 partners.sid = $1 and partners.requires_if_match,
-                 (select coalesce(subtree_sid, sid) from partners where sid = $1)
-             from partner_tree join partners on partners.sid = partner_tree.ancestor_sid
-             where partner_tree.descendant_sid = $1",
-        )
-        .bind(partner_sid)
-        .fetch_all(db)
-        .await?;
-        let partners =
-            partners.into_iter().map(|(active, scopes, requires_if_match, subtree_sid)| Self {
+        let statement = format!("select {ANCESTOR} from {ANCESTORS} where descendant_sid = $1");
+        let rows = sqlx::query_as(AssertSqlSafe(statement)).bind(partner_sid).fetch_all(db).await?;
+        Ok(Self::from_rows(rows))
+    }
+
+    fn from_rows(rows: impl IntoIterator<Item = AncestorRow>) -> Option<Self> {
+        let ancestors = rows.into_iter().map(|row| {
+            let AncestorRow { is_active, available_scopes, requires_if_match, subtree_sid } = row;
+            Self {
                 requires_if_match,
-                active,
-                scopes: scopes.iter().collect(),
+                active: is_active,
+                scopes: available_scopes.iter().collect(),
                 depth: 1,
                 subtree_sid,
-            });
-        Ok(partners.reduce(Self::and))
+            }
+        });
+        ancestors.reduce(Self::and)
     }
 
     fn and(mut self, other: Self) -> Self {
@@ -248,36 +235,57 @@ impl PartnerAncestry {
     }
 }
 
-/// The content of a token that is valid in itself.
-struct Presented {
-    partner_sid: Uuid,
-    token_sid: Option<Uuid>,
-    scopes: Vec<Scope>,
-    expiry: i64,
+/// The partner itself or one of its ancestors.
+#[derive(FromRow)]
+struct AncestorRow {
+    is_active: bool,
+    available_scopes: Scopes,
+    requires_if_match: bool,
+    /// That of the partner itself.
+    subtree_sid: Uuid,
 }
 
-#[derive(sqlx::FromRow)]
+/// The columns of an [`AncestorRow`].
+const ANCESTOR: &str = "partners.status = 'active' as is_active, partners.available_scopes,
+    partners.sid = descendant_sid and partners.requires_if_match as requires_if_match,
+    (select coalesce(subtree_sid, sid) from partners where sid = descendant_sid) as subtree_sid";
+
+/// The tables of the rows of all partners, each with itself and its ancestors.
+const ANCESTORS: &str = "partner_tree join partners on partners.sid = ancestor_sid";
+
+/// A partner and one of its ancestors, with the row of the token if it has one.
+#[derive(FromRow)]
 struct TokenRow {
-    sid: Uuid,
-    partner_sid: Uuid,
-    scopes: Scopes,
-    date_expiration_access_token: OffsetDateTime,
+    #[sqlx(flatten)]
+    ancestor: AncestorRow,
+    token_sid: Option<Uuid>,
+    partner_sid: Option<Uuid>,
+    scopes: Option<Scopes>,
+    date_expiration_access_token: Option<OffsetDateTime>,
     /// A revoked token expires at its date of issue, which may be later by the clock of this
     /// instance.
     is_revoked: bool,
 }
 
+/// The columns of the row of the token.
+const TOKEN: &str = "oauth_tokens.sid as token_sid, oauth_tokens.partner_sid, oauth_tokens.scopes,
+    date_expiration_access_token";
+
 impl TokenRow {
-    fn presented(self) -> Presented {
-        Presented {
-            partner_sid: self.partner_sid,
-            token_sid: Some(self.sid),
-            scopes: self.scopes.iter().collect(),
-            expiry: if self.is_revoked {
-                i64::MIN
-            } else {
-                self.date_expiration_access_token.unix_timestamp()
-            },
-        }
+    fn token(&self) -> Option<Token> {
+        Some(Token {
+            sid: self.token_sid,
+            partner_sid: self.partner_sid?,
+            scopes: self.scopes.as_ref()?.iter().collect(),
+            expiry: self.date_expiration_access_token?.unix_timestamp(),
+        })
     }
+}
+
+/// The content of a token.
+struct Token {
+    sid: Option<Uuid>,
+    partner_sid: Uuid,
+    scopes: Vec<Scope>,
+    expiry: i64,
 }
