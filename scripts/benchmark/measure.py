@@ -148,9 +148,11 @@ class Bench:
         }
 
     def costs(self):
-        """Processor time in seconds and bytes of WAL since the start."""
-        wal, redo = self.postgres.query("""
-            select pg_current_wal_lsn() - '0/0', redo_lsn - '0/0' from pg_control_checkpoint()
+        """Processor time in seconds, bytes of WAL, writing transactions since the start."""
+        wal, redo, xids = self.postgres.query("""
+            select pg_current_wal_lsn() - '0/0', redo_lsn - '0/0',
+                pg_snapshot_xmax(pg_current_snapshot())
+            from pg_control_checkpoint()
         """).split("|")
         server = processor_time(self.postgres.pid, ended=True)
         return {
@@ -158,6 +160,7 @@ class Bench:
             "postgres": server + sum(map(processor_time, self.postgres.children())),
             "wal": float(wal),
             "redo": float(redo),
+            "xids": int(xids),
         }
 
     def memory(self):
@@ -199,6 +202,8 @@ def per_transaction(spent, transactions):
     return {
         "postgres_us": spent["postgres"] / transactions * 1e6,
         "wal": spent["wal"] / transactions,
+        # The inverse of the size of a batch of writes.
+        "writing_transactions": spent["xids"] / transactions,
         "checkpoints": spent["redo"] != 0,
     }
 
