@@ -21,7 +21,10 @@ use utoipa_actix_web::AppExt;
 use crate::auth::{Authenticator, Keys, RateLimit};
 use crate::did_groups::DidGroup;
 use crate::http::openapi::page;
-use crate::http::{AllowedSites, BODY_LIMIT, PublicUrl, TrustedProxies, cors, request_middleware};
+use crate::http::{
+    AllowedSites, BODY_LIMIT, MemoryBudget, PublicUrl, TrustedProxies, cors, limit_memory,
+    request_middleware,
+};
 use crate::maintenance::Maintenance;
 use crate::oauth::{Grants, OauthToken};
 use crate::partners::{DescendantLimit, Partner};
@@ -123,6 +126,7 @@ impl Application {
             database: Data::new(database.clone()),
             descendant_limit: Data::new(DescendantLimit(settings.max_descendants)),
             grants: Data::new(grants),
+            memory_budget: Data::default(),
             metrics,
             public_url: Data::new(PublicUrl(settings.public_url.clone())),
             rate_limit: rate_limit.clone(),
@@ -262,6 +266,7 @@ struct State {
     database: Data<Database>,
     descendant_limit: Data<DescendantLimit>,
     grants: Data<Grants>,
+    memory_budget: Data<MemoryBudget>,
     metrics: Data<Metrics>,
     public_url: Data<PublicUrl>,
     rate_limit: Data<RateLimit>,
@@ -286,6 +291,7 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
             .app_data(state.database)
             .app_data(state.descendant_limit)
             .app_data(state.grants)
+            .app_data(state.memory_budget)
             .app_data(state.metrics)
             .app_data(state.public_url)
             .app_data(state.rate_limit)
@@ -297,6 +303,7 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
             .into_app()
             .configure(page::configure)
             .default_service(web::to(routes::unmatched))
+            .wrap(from_fn(limit_memory))
             .wrap(cors())
             .wrap(from_fn(request_middleware))
     });

@@ -86,6 +86,11 @@ class Instance(Process):
     def is_ready(self):
         return self.get("/readyz") == 200
 
+    def peak_memory(self):
+        """The most memory that the process has used, in MiB."""
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
+
     def wait_until_ready(self):
         eventually(lambda: self.is_ready() or not self.is_running())
         if not self.is_ready():

@@ -2,14 +2,18 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::LazyLock;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
-use actix_web::http::Method;
+use actix_web::http::{Method, header};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 
+use super::memory::MemoryBudget;
 use super::prefer::Handling;
 use super::write::update_options;
 use crate::error::{ApiError, FieldError};
@@ -171,15 +175,23 @@ impl<B: Future<Output = Result<web::Bytes, ApiError>>> JsonBody<B> {
         }
         let (length, lenient) = (body.len(), self.handling == Some(Handling::Lenient));
         let parse = move || Members::parse(parse_object(&body)?, completeness, lenient);
-        let Parsed { input, echoed } = if length > LARGE_BODY {
-            let parsed = tokio::task::spawn_blocking(parse).await;
-            parsed.map_err(|error| ApiError::Internal(error.into()))??
-        } else {
-            parse()?
-        };
+        let Parsed { input, echoed } =
+            if length > LARGE_BODY { elsewhere(parse).await? } else { parse()? };
         let is_strict = self.handling == Some(Handling::Strict);
         Ok(Validated { input, must_equal: if is_strict { echoed } else { Map::new() } })
     }
+}
+
+/// Parses a large body off the serving threads, as many at once as there are processors: parsed, a
+/// body takes up to 40 times its size.
+async fn elsewhere<T: Send + 'static>(
+    parse: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    static PROCESSORS: LazyLock<Semaphore> =
+        LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, usize::from)));
+    let _processor = PROCESSORS.acquire().await;
+    let parsed = tokio::task::spawn_blocking(parse).await;
+    parsed.map_err(|error| ApiError::Internal(error.into()))?
 }
 
 /// Reads the body: 415 if its media type is not JSON.
@@ -200,13 +212,19 @@ fn json(
     }
 }
 
-/// Reads the bytes of the body: 413 if there are too many, 408 if they do not arrive in time.
+/// Reads the bytes of the body: 413 if there are too many, 408 if they do not arrive in time, 429 or
+/// 503 if there is no memory for them.
 pub(super) fn read(
     request: &HttpRequest,
     payload: &mut Payload,
 ) -> impl Future<Output = Result<web::Bytes, ApiError>> + use<> {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let largest = length.unwrap_or(u64::MAX).min(BODY_LIMIT as u64);
+    let reservation = MemoryBudget::reserve(request, largest);
     let bytes = web::Bytes::from_request(request, payload);
     async move {
+        let _reservation = reservation?;
         let read = tokio::time::timeout(BODY_TIMEOUT, bytes).await;
         read.map_err(|_| ApiError::Timeout)?.map_err(|error| unreadable(&error))
     }

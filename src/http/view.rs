@@ -14,6 +14,7 @@ use super::arguments::{Arguments, flag};
 use super::fields::{FieldArguments, Selection};
 use crate::auth::Actor;
 use crate::error::ApiError;
+use crate::store::list::PageSize;
 use crate::store::{Listed, Representation, Resource, Store};
 
 /// A `T` as a response contains it: whole, with its owner, or the selected members.
@@ -110,11 +111,14 @@ impl<R: Resource> ViewRequest<R> {
         }
         let sids = objects.iter().map(|object| object.partner_sid).collect();
         let owners = self.owners(store, actor, sids).await?;
-        let mut views = Vec::with_capacity(objects.len());
+        // The owners can be larger than the objects.
+        let (mut views, mut size) = (Vec::with_capacity(objects.len()), PageSize::default());
         for Listed { partner_sid, text, .. } in objects {
             let members = serde_json::from_str(text.get());
             let members = members.map_err(|error| ApiError::Internal(error.into()))?;
-            views.push(self.select(members, partner_sid, &owners)?);
+            let view = self.select(members, partner_sid, &owners)?;
+            size.add(view.text.get().len())?;
+            views.push(view);
             tokio::task::yield_now().await;
         }
         Ok(views)

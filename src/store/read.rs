@@ -7,7 +7,7 @@ use sqlx::query::QueryAs;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, PgExecutor, Postgres};
 use uuid::Uuid;
 
-use super::list::{Page, Query, Start};
+use super::list::{Page, PageSize, Query, Start};
 use super::pools::Lease;
 use super::resource::{Listed, Resource, Stored};
 use super::sql;
@@ -47,9 +47,6 @@ pub async fn get_many<R: Resource>(
 ) -> Result<Vec<R>, ApiError> {
     Ok(visible_to(actor, sql::select_many::<R>()).bind(sids).fetch_all(db).await?)
 }
-
-/// The most bytes of a page.
-const PAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Returns a page of the objects that are visible to the actor.
 ///
@@ -107,7 +104,7 @@ async fn read_page<R: Resource>(
     }
     let mut page = query.page::<R>(visibility, anchor);
     let mut rows = page.build_query_as::<R>().fetch(connection);
-    let (mut items, mut bytes, mut more) = (Vec::new(), 0, false);
+    let (mut items, mut size, mut more) = (Vec::new(), PageSize::default(), false);
     let mut turn = Turn::default();
     while let Some(object) = rows.try_next().await? {
         if items.len() as i64 == query.limit {
@@ -115,10 +112,7 @@ async fn read_page<R: Resource>(
             break;
         }
         let listed = Listed::of(&object)?;
-        bytes += listed.text.get().len();
-        if bytes > PAGE_BYTES {
-            return Err(too_large(items.len()));
-        }
+        size.add(listed.text.get().len())?;
         items.push(listed);
         turn.pause().await;
     }
@@ -130,11 +124,6 @@ async fn read_page<R: Resource>(
         Start::After(_) | Start::Offset(_) => (beyond, more),
     };
     Ok(Page { items, has_previous, has_next, total })
-}
-
-fn too_large(fitting: usize) -> ApiError {
-    let message = format!("the page would exceed 16 MiB; a limit of {fitting} fits");
-    ApiError::bad_argument("limit", message)
 }
 
 fn no_such_row(argument: &'static str) -> ApiError {

@@ -2,10 +2,12 @@
 
 mod filter;
 mod order;
+mod page_size;
 mod query;
 mod target;
 
 pub use filter::{Filter, FilterError};
 pub use order::{Direction, Order};
+pub use page_size::PageSize;
 pub use query::{Page, Query, Start};
 pub use target::Target;

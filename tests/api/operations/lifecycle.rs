@@ -1,14 +1,18 @@
 //! Startup, probes and shutdown.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 use shortline::startup::Application;
 use sqlx::ConnectOptions;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::support::{
     Answer, App, Contents, JSON, SECRET, check, check_database, check_with, code_path, settings,
-    url, wait_until,
+    url, wait_at_most, wait_until,
 };
 
 #[test]
@@ -113,6 +117,67 @@ fn sigterm_drains_requests_and_exits() {
         let ended = tokio::task::spawn_blocking(move || process.wait().unwrap());
         assert_eq!(ended.await.unwrap().code(), Some(0));
         assert!(!healthcheck());
+    });
+}
+
+#[test]
+fn a_client_that_drips_its_body_does_not_delay_the_exit() {
+    check_database(Contents::Migrated, async |database| {
+        let listen = format!("127.0.0.1:{}", free_port());
+        let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"))
+            .args(["serve", "--listen", &listen, "--drain-seconds", "1", "--jwt-secret", SECRET])
+            .args(["--database-url", &url(database)])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let client = reqwest::Client::new();
+        let ready = async || client.get(format!("http://{listen}/readyz")).send().await.is_ok();
+        wait_until("the service is ready", ready).await;
+        let mut client = TcpStream::connect(&listen).await.unwrap();
+        let head = "POST /core/v2/oauth/token HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n";
+        client.write_all(head.as_bytes()).await.unwrap();
+        let began = Instant::now();
+        let drip = actix_web::rt::spawn(async move {
+            while client.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        });
+        let kill =
+            std::process::Command::new("kill").args(["-TERM", &process.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        // The drain, 10 s for requests in flight, and the last write of maintenance.
+        wait_at_most(Duration::from_secs(18), "the process ends", async || {
+            process.try_wait().unwrap().is_some()
+        })
+        .await;
+        assert!(began.elapsed() > Duration::from_secs(5), "the request did not delay the exit");
+        drip.abort();
+    });
+}
+
+#[test]
+fn an_instance_that_waits_for_a_migration_does_not_listen() {
+    check_database(Contents::Empty, async |database| {
+        let mut migrating = database.connect().await.unwrap();
+        let lock = "select pg_advisory_lock(x'73686f72746c696e'::bigint)";
+        sqlx::raw_sql(lock).execute(&mut migrating).await.unwrap();
+        let address = format!("127.0.0.1:{}", free_port());
+        let mut settings = settings(&[]);
+        settings.listen = address.parse().unwrap();
+        let database = database.clone();
+        let starting =
+            actix_web::rt::spawn(async move { Application::build(&settings, database).await });
+        let waits =
+            "select exists (select from pg_locks where locktype = 'advisory' and not granted)";
+        wait_until("the instance waits", async || {
+            sqlx::query_scalar(waits).fetch_one(&mut migrating).await.unwrap()
+        })
+        .await;
+        let refused = TcpStream::connect(&address).await.unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        drop(migrating);
+        let _application = starting.await.unwrap().unwrap();
+        TcpStream::connect(&address).await.unwrap();
     });
 }
 

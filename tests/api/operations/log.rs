@@ -141,3 +141,32 @@ fn an_internal_error_logs_its_cause() {
         assert_eq!(error.matches("does not exist").count(), 1, "{error}");
     });
 }
+
+#[test]
+fn a_full_log_pipe_delays_neither_requests_nor_the_exit() {
+    check(async |app| {
+        let listen = format!("127.0.0.1:{}", free_port());
+        let mut process = Command::new(env!("CARGO_BIN_EXE_shortline"))
+            .args(["serve", "--listen", &listen, "--drain-seconds", "0", "--jwt-secret", SECRET])
+            .args(["--database-url", &url(&app.database), "--log-format", "json"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (base, client) = (format!("http://{listen}"), Client::new());
+        let get = async || {
+            let request = client.get(format!("{base}{}", app.partner.code_path()));
+            request.bearer_auth(&app.token).send().await
+        };
+        wait_until("the instance is ready", async || get().await.is_ok()).await;
+        // A pipe holds 64 KiB, and a line has more than 200 bytes.
+        let requests = 1_000;
+        for _ in 0..requests {
+            assert_eq!(get().await.unwrap().status(), 200);
+        }
+        let kill = Command::new("kill").args(["-TERM", &process.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        wait_until("the process ends", async || process.try_wait().unwrap().is_some()).await;
+        let written = std::io::read_to_string(process.stderr.take().unwrap()).unwrap();
+        assert!(written.lines().count() < requests, "the pipe was never full");
+    });
+}

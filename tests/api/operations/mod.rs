@@ -5,6 +5,7 @@ pub mod dev;
 mod faults;
 pub mod lifecycle;
 pub mod log;
+mod memory;
 mod metrics;
 mod migrations;
 mod roles;

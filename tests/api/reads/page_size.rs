@@ -64,6 +64,13 @@ fn a_list_over_16_mib_names_a_limit_that_fits() {
             let page = app.get(&format!("{CODES}?limit=1000&{fields}")).await.expect(200);
             assert_eq!(page["count"], 301, "{fields}");
         }
+        // The owner counts as often as it is shown.
+        let partner = format!("/core/v2/partners/{}", app.partner.sid);
+        app.patch(&partner, &json!({"attributes": large(0)})).await.expect(200);
+        let related = format!("{CODES}?limit=1000&exclude_fields=attributes&with_related=true");
+        assert_eq!(app.get(&related).await.expect_error(400, "bad request"), ["limit"]);
+        let fields = "exclude_fields=attributes,partner.attributes";
+        app.get(&format!("{CODES}?limit=1000&with_related=true&{fields}")).await.expect(200);
     });
 }
 

@@ -1,0 +1,80 @@
+//! Memory: what large bodies in flight can take, and the share of one tenant.
+
+use reqwest::Method;
+use serde_json::json;
+use shortline::auth::Scope;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::support::{Answer, App, CODES, JSON, check, wait_until};
+
+/// Sends the head of a request of the first tenant, and nothing more.
+async fn begin(app: &App, request: &str, headers: &str) -> TcpStream {
+    let host = app.base.strip_prefix("http://").unwrap();
+    let mut connection = TcpStream::connect(host).await.unwrap();
+    let head = format!(
+        "{request} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\n{headers}\r\n",
+        app.token
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    connection
+}
+
+#[test]
+fn clients_that_do_not_read_large_responses_exhaust_only_their_share() {
+    check(async |app| {
+        let codes: Vec<_> = (0..200)
+            .map(|number| {
+                let attributes = json!({"text": "x".repeat(60 * 1024)});
+                json!({"short_code": format!("{}", 20_000 + number), "attributes": attributes})
+            })
+            .collect();
+        app.partner.add_codes(app, &codes).await;
+        let list = format!("{CODES}?limit=1000");
+        app.get(&list).await.expect(200);
+        // 12 MB each, of a share of 33 MB.
+        let mut unread = Vec::new();
+        wait_until("a response is rejected", async || {
+            unread.push(begin(app, &format!("GET {list}"), "").await);
+            app.get(&list).await.status == 429
+        })
+        .await;
+        assert!((2..6).contains(&unread.len()), "{}", unread.len());
+        app.get(&list).await.expect_error(429, "too many requests");
+        app.get(&app.partner.code_path()).await.expect(200);
+        let other = app.token(app.unrelated.sid, &Scope::DEFAULT);
+        let openapi = app.anonymous(Method::GET, "/openapi.json");
+        for request in [openapi, app.anonymous(Method::GET, CODES).bearer_auth(other)] {
+            assert_eq!(Answer::to(request).await.status, 200);
+        }
+        drop(unread);
+        wait_until("the share is free", async || app.get(&list).await.status == 200).await;
+    });
+}
+
+#[test]
+fn clients_that_do_not_send_large_bodies_exhaust_only_their_share() {
+    check(async |app| {
+        let path = app.partner.code_path();
+        let large = json!({"attributes": {"text": "x".repeat(60 * 1024)}}).to_string();
+        let mut unsent = Vec::new();
+        let headers = "content-type: application/json\r\ncontent-length: 262144\r\n";
+        for _ in 0..128 {
+            unsent.push(begin(app, &format!("PATCH {path}"), headers).await);
+        }
+        wait_until("a body is rejected", async || {
+            app.patch_text(&path, large.clone(), &[JSON]).await.status == 429
+        })
+        .await;
+        app.patch(&path, &json!({"name": "small"})).await.expect(200);
+        let other = app.token(app.unrelated.sid, &Scope::DEFAULT);
+        let request = app.anonymous(Method::PATCH, &app.unrelated.code_path()).bearer_auth(other);
+        let request = request.header("content-type", "application/json").body(large.clone());
+        Answer::to(request).await.expect(200);
+        drop(unsent);
+        wait_until("the share is free", async || {
+            app.patch_text(&path, large.clone(), &[JSON]).await.status == 200
+        })
+        .await;
+    });
+}
