@@ -135,9 +135,12 @@ pub enum ApiError {
     /// 409: another request with the same idempotency key is in progress.
     #[error("conflict")]
     InFlight(FieldError),
-    /// 412: the object has another version than the precondition names.
+    /// 412: the object has another version than `If-Match` names, or one that `If-None-Match` names.
     #[error("precondition failed")]
-    PreconditionFailed,
+    PreconditionFailed {
+        /// The header.
+        header: &'static str,
+    },
     /// 428: the partner requires `If-Match`, and the request has none.
     #[error("precondition required")]
     PreconditionRequired,
@@ -228,7 +231,10 @@ impl ApiError {
             Self::NotFound => "the path does not exist".to_owned(),
             Self::MethodNotAllowed { allow } => format!("the path supports {}", allow.join(", ")),
             Self::Timeout => "the body was not received in time".to_owned(),
-            Self::PreconditionFailed => {
+            Self::PreconditionFailed { header: "If-None-Match" } => {
+                "If-None-Match names the version of the object; nothing was changed".to_owned()
+            }
+            Self::PreconditionFailed { .. } => {
                 "the object has another version than If-Match names; read it again".to_owned()
             }
             Self::PreconditionRequired => {
@@ -254,7 +260,7 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) | Self::InFlight(_) => StatusCode::CONFLICT,
-            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::PreconditionFailed { .. } => StatusCode::PRECONDITION_FAILED,
             Self::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -14,7 +14,7 @@ use super::auth::requires_if_match;
 use super::conditional;
 use crate::error::ApiError;
 use crate::input::types::Nested;
-use crate::store::{IdempotencyKey, Precondition, WriteOptions};
+use crate::store::{EntityTags, IdempotencyKey, WriteOptions};
 
 /// The arguments of a PATCH or a PUT.
 #[derive(Default, Deserialize, IntoParams)]
@@ -91,15 +91,16 @@ impl FromRequest for WriteOptions {
 }
 
 fn options(request: &HttpRequest, validate_only: bool) -> Result<WriteOptions, ApiError> {
-    let precondition = conditional::if_match(request.headers())?;
+    let preconditions = conditional::preconditions(request.headers())?;
     let key = idempotency_key(request)?;
     // A POST creates an object, which has no version yet, or restores one, which may be deleted.
     // The store checks the partner's requirement for the rest.
     let is_conditional = request.method() != Method::POST;
-    if is_conditional && precondition == Precondition::None && requires_if_match(request) {
+    let names_none = preconditions.if_match == EntityTags::None;
+    if is_conditional && names_none && requires_if_match(request) {
         return Err(ApiError::PreconditionRequired);
     }
-    Ok(WriteOptions { precondition, key, validate_only })
+    Ok(WriteOptions { preconditions, key, validate_only })
 }
 
 /// The `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header), bound to method, path and

@@ -36,7 +36,7 @@ pub use database::{Database, connect, within_limit};
 pub use history::{Action, HistoryEntry, HistoryPage, prune, retention_limit};
 pub use idempotency::purge_expired;
 pub use integrity::{IntegrityReport, Violation, settled_date, verify_chains, verify_objects};
-pub use options::{IdempotencyKey, Precondition, WriteOptions, WriteResponse};
+pub use options::{EntityTags, IdempotencyKey, Preconditions, WriteOptions, WriteResponse};
 pub use read::{all, get, get_many};
 pub use resource::{Column, Kind, Listed, Reference, Representation, Resource, Stored, bind};
 pub use staleness::Staleness;

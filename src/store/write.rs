@@ -45,7 +45,7 @@ pub(super) async fn update_individually<R: Resource>(
         let mut lease = database.transactions().acquire(actor).await?;
         run_write(&mut lease.connection, actor, options, async |tx| {
             let row = lock(tx, actor, sid, sql::lock::<R>()).await?.ok_or(ApiError::NoItem)?;
-            options.precondition.check(row.stored.version, row.if_match_required)?;
+            options.preconditions.check(row.stored.version, row.if_match_required)?;
             let after = row.apply(tx, actor, Action::Update, change).await?;
             WriteResponse::of(&after.object, after.version)
         })
@@ -157,7 +157,7 @@ pub(super) async fn delete<R: Resource>(
         let row = lock(tx, actor, sid, sql::lock_to_delete::<R>()).await?;
         let LockedRow::<R> { stored: before, now, if_match_required } =
             row.ok_or(ApiError::NoItem)?;
-        options.precondition.check(before.version, if_match_required)?;
+        options.preconditions.check(before.version, if_match_required)?;
         if let Some(referring) = R::REFERRED_BY {
             check_unreferenced(tx, referring, &before.object).await?;
         }
@@ -183,7 +183,7 @@ pub(super) async fn revert<R: Resource + DeserializeOwned>(
     run_write(connection, actor, options, async |tx| {
         let after = match lock(tx, actor, sid, sql::lock::<R>()).await? {
             Some(row) => {
-                options.precondition.check(row.stored.version, row.if_match_required)?;
+                options.preconditions.check(row.stored.version, row.if_match_required)?;
                 let past = history::object_at_version::<R>(tx, sid, version).await?;
                 let replace = |object: &mut R| {
                     *object = past;
@@ -213,7 +213,7 @@ async fn restore<R: Resource + DeserializeOwned>(
 ) -> Result<Stored<R>, ApiError> {
     // Less may be visible to the restorer than to the actor.
     let last = history::last_entry::<R>(tx, restorer, sid).await?.ok_or(ApiError::NoItem)?;
-    options.precondition.check_absent()?;
+    options.preconditions.check_absent()?;
     let object = history::object_at_version::<R>(tx, sid, version).await?;
     let new = object.snapshot()?;
     let changed_at = now(tx).await?.max(last.date);

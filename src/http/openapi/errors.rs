@@ -59,8 +59,9 @@ fn errors() -> [(ApiError, &'static str); 14] {
             "Members of the body are invalid: one entry for each.",
         ),
         (
-            ApiError::PreconditionFailed,
-            "The object's version is not one of `If-Match`. Nothing was changed.",
+            ApiError::PreconditionFailed { header: "If-Match" },
+            "The object's version is not one of `If-Match`, or is one of `If-None-Match`. Nothing \
+             was changed.",
         ),
         (
             ApiError::PreconditionRequired,

@@ -75,6 +75,12 @@ pub(super) fn if_none_match() -> Parameter {
     parameter("If-None-Match", description, Some(ENTITY_TAGS))
 }
 
+/// `If-None-Match` of a write.
+pub(super) fn unless_match() -> Parameter {
+    let description = "The versions that the request must not change: `*` or entity tags.";
+    parameter("If-None-Match", description, Some(ENTITY_TAGS))
+}
+
 pub(super) fn if_match() -> Parameter {
     let description = "The versions that the request can change: `*` or entity tags of `ETag`.";
     parameter("If-Match", description, Some(ENTITY_TAGS))
