@@ -24,6 +24,8 @@ use crate::error::{ApiError, FieldError};
 struct LockedRow<T> {
     #[sqlx(flatten)]
     stored: Stored<T>,
+    /// The place in the order of creation.
+    ordinal: i64,
     /// The database's clock, in milliseconds.
     now: OffsetDateTime,
     /// Whether the owner requires `If-Match`.
@@ -155,16 +157,12 @@ pub(super) async fn delete<R: Resource>(
 ) -> Result<WriteResponse, ApiError> {
     run_write(connection, actor, options, async |tx| {
         let row = lock(tx, actor, sid, sql::lock_to_delete::<R>()).await?;
-        let LockedRow::<R> { stored: before, now, if_match_required } =
-            row.ok_or(ApiError::NoItem)?;
-        options.preconditions.check(before.version, if_match_required)?;
+        let row: LockedRow<R> = row.ok_or(ApiError::NoItem)?;
+        options.preconditions.check(row.stored.version, row.if_match_required)?;
         if let Some(referring) = R::REFERRED_BY {
-            check_unreferenced(tx, referring, &before.object).await?;
+            check_unreferenced(tx, referring, &row.stored.object).await?;
         }
-        let old = before.object.snapshot()?;
-        let mut last = before.next(before.object.clone(), now);
-        let entry = last.record(actor, Action::Delete, &Changes::between(Some(&old), None)?)?;
-        execute(tx, Write::Delete, &[(last, entry)]).await?;
+        execute(tx, Write::Delete, &[row.delete(actor)?]).await?;
         Ok(WriteResponse::deleted())
     })
     .await
@@ -220,7 +218,8 @@ async fn restore<R: Resource + DeserializeOwned>(
     let mut row = Stored { object, version: last.version + 1, chain_hash: last.hash, changed_at };
     let entry = row.record(restorer, Action::Revert, &Changes::between(None, Some(&new))?)?;
     let restored = [(row, entry)];
-    execute(tx, Write::Insert, &restored).await?;
+    let write = if last.ordinal.is_some() { Write::Restore } else { Write::Insert };
+    execute(tx, write, &restored).await?;
     let [(row, _)] = restored;
     Ok(row)
 }
@@ -255,6 +254,15 @@ impl<R: Resource> LockedRow<R> {
         execute(tx, Write::Update, &written).await?;
         let [(after, _)] = written;
         Ok(after)
+    }
+
+    /// Returns the last version of the row with the entry of its deletion.
+    fn delete(self, actor: &Actor) -> Result<(Stored<R>, Entry), ApiError> {
+        let Self { stored, ordinal, now, .. } = self;
+        let old = stored.object.snapshot()?;
+        let mut last = stored.next(stored.object.clone(), now);
+        let entry = last.record(actor, Action::Delete, &Changes::deletion(&old, ordinal)?)?;
+        Ok((last, entry))
     }
 
     /// Applies a change to the row. Returns the next version with its entry, or `None` if nothing
