@@ -72,7 +72,7 @@ impl HistoryRequest {
     }
 
     fn parse(request: &HttpRequest) -> Result<Self, ApiError> {
-        let arguments = Arguments::of(request);
+        let arguments = Arguments::of(request)?;
         for name in ["after", "before", "filter", "order"] {
             if arguments.contains(name) {
                 let message = "does not apply to a history, whose entries are in order of version";

@@ -133,7 +133,7 @@ impl<R: Resource> ListRequest<R> {
     }
 
     fn parse(request: &HttpRequest) -> Result<Self, ApiError> {
-        let arguments = Arguments::of(request);
+        let arguments = Arguments::of(request)?;
         let page = arguments.read()?;
         let list: ListArguments = arguments.read()?;
         let view = ViewRequest::of(&arguments)?;

@@ -103,7 +103,7 @@ impl<R: Resource> ObjectRequest<R> {
     }
 
     fn parse(request: &HttpRequest) -> Result<Self, ApiError> {
-        let arguments = Arguments::of(request);
+        let arguments = Arguments::of(request)?;
         let ObjectArguments { at } = arguments.read()?;
         let known = conditional::if_none_match(request.headers())?;
         Ok(Self { view: ViewRequest::of(&arguments)?, at, known })

@@ -57,7 +57,7 @@ impl FromRequest for NoArguments {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Arguments::of(request).read_strictly())
+        ready(Arguments::of(request).and_then(|arguments| arguments.read_strictly()))
     }
 }
 
@@ -69,7 +69,7 @@ impl FromRequest for NoArguments {
 /// has none.
 pub(super) fn update_options(request: &HttpRequest) -> Result<(Nested, WriteOptions), ApiError> {
     let UpdateArguments { nested_objects, validate_only } =
-        Arguments::of(request).read_strictly()?;
+        Arguments::of(request)?.read_strictly()?;
     let nested = match nested_objects {
         Some(NestedObjects::Replace) => Nested::Replace,
         None => Nested::Merge,
@@ -83,7 +83,7 @@ impl FromRequest for WriteOptions {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let arguments = Arguments::of(request).read_strictly();
+        let arguments = Arguments::of(request).and_then(|arguments| arguments.read_strictly());
         ready(
             arguments.and_then(|WriteArguments { validate_only }| options(request, validate_only)),
         )
