@@ -153,6 +153,9 @@ pub enum ApiError {
         /// The supported media types.
         accepted: &'static str,
     },
+    /// 415: the body has a content coding.
+    #[error("unsupported media type")]
+    UnsupportedContentCoding,
     /// 422: members of the body are not valid. Contains an entry for each of them.
     #[error("object validation error")]
     Invalid(Vec<FieldError>),
@@ -242,6 +245,10 @@ impl ApiError {
             }
             Self::PayloadTooLarge => "the body is larger than 256 KiB".to_owned(),
             Self::UnsupportedMediaType { accepted } => format!("the body must be {accepted}"),
+            Self::UnsupportedContentCoding => {
+                let message = "must be absent or `identity`; send the body as it is";
+                return vec![FieldError::new("Content-Encoding", message)];
+            }
             Self::TooManyRequests { retry_after } => format!("try again in {retry_after} s"),
             Self::Unavailable(_) => "try again in a moment".to_owned(),
         };
@@ -263,7 +270,9 @@ impl ResponseError for ApiError {
             Self::PreconditionFailed { .. } => StatusCode::PRECONDITION_FAILED,
             Self::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType { .. } | Self::UnsupportedContentCoding => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -304,6 +313,10 @@ impl ApiError {
             }
             Self::UnsupportedMediaType { accepted } if accepted.contains("merge-patch") => {
                 response.insert_header(("Accept-Patch", *accepted));
+            }
+            // RFC 9110, section 12.5.3.
+            Self::UnsupportedContentCoding => {
+                response.insert_header((header::ACCEPT_ENCODING, "identity"));
             }
             Self::TooManyRequests { retry_after } => {
                 response.insert_header((header::RETRY_AFTER, *retry_after));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde_json::{Map, Value};
 
@@ -200,16 +201,30 @@ fn json(
     }
 }
 
-/// Reads the bytes of the body: 413 if there are too many, 408 if they do not arrive in time.
+/// Reads the bytes of the body: 415 if they have a content coding, 413 if there are too many, 408 if
+/// they do not arrive in time.
 pub(super) fn read(
     request: &HttpRequest,
     payload: &mut Payload,
 ) -> impl Future<Output = Result<web::Bytes, ApiError>> + use<> {
+    let is_plain = is_plain(request.headers());
     let bytes = web::Bytes::from_request(request, payload);
     async move {
+        if !is_plain {
+            return Err(ApiError::UnsupportedContentCoding);
+        }
         let read = tokio::time::timeout(BODY_TIMEOUT, bytes).await;
         read.map_err(|_| ApiError::Timeout)?.map_err(|error| unreadable(&error))
     }
+}
+
+/// Whether a body has no content coding (RFC 9110, section 8.4).
+fn is_plain(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING);
+    codings.all(|codings| {
+        let mut codings = codings.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
+    })
 }
 
 fn unreadable(error: &actix_web::Error) -> ApiError {

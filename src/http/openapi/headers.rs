@@ -11,7 +11,8 @@ pub(super) struct ResponseHeader {
     description: &'static str,
 }
 
-pub(super) const HEADERS: [ResponseHeader; 10] = [
+pub(super) const HEADERS: [ResponseHeader; 11] = [
+    header("Accept-Encoding", Type::String, "`identity`; only if the body has a content coding."),
     header("Accept-Patch", Type::String, "The media types of a PATCH (RFC 5789); only on a PATCH."),
     header("Allow", Type::String, "The methods of the path."),
     header("ETag", Type::String, "The object's version, for `If-Match` and `If-None-Match`."),

@@ -72,7 +72,9 @@ fn documented_errors_match_real_errors() {
             let documented = &document.0["components"]["responses"][name];
             let example = &documented["content"]["application/json"]["example"];
             let answer = Answer::to(request).await;
-            for header in names(&documented["headers"]) {
+            // Only for a body with a content coding.
+            let headers = names(&documented["headers"]).into_iter();
+            for header in headers.filter(|header| *header != "Accept-Encoding") {
                 assert!(answer.header(header).is_some(), "{name} {header}");
             }
             assert_eq!(
