@@ -126,8 +126,7 @@ impl Authenticator {
         let PartnerAncestry {
             scopes: partner_scopes, requires_if_match, depth, subtree_sid, ..
         } = ancestry;
-        let scopes =
-            presented.scopes.into_iter().filter(|scope| partner_scopes.contains(scope)).collect();
+        let scopes = Scope::common(&presented.scopes, &partner_scopes);
         let Presented { partner_sid, token_sid, expiry, .. } = presented;
         let principal =
             Principal { partner_sid, subtree_sid, token_sid, scopes, requires_if_match, depth };
@@ -145,7 +144,7 @@ impl Authenticator {
         };
         match self.row_of(&presented).await? {
             Some(row) => {
-                presented.scopes.retain(|scope| row.scopes.contains(scope));
+                presented.scopes = Scope::common(&presented.scopes, &row.scopes);
                 presented.expiry = presented.expiry.min(row.expiry);
                 Ok(Some(presented))
             }
@@ -243,7 +242,7 @@ impl PartnerAncestry {
         self.requires_if_match |= other.requires_if_match;
         // One row for each ancestor and for the partner itself.
         self.depth += other.depth;
-        self.scopes.retain(|scope| other.scopes.contains(scope));
+        self.scopes = Scope::common(&self.scopes, &other.scopes);
         self
     }
 }

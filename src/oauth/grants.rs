@@ -95,7 +95,8 @@ impl Grants {
         let client = self.credentials.client(&credentials, address_of(request)).await?;
         store::within_limit(async {
             let ancestry = self.active(client.partner_sid).await?.ok_or_else(no_client)?;
-            let scopes = token_request.scopes_within(&common(&client.scopes, &ancestry.scopes))?;
+            let scopes = token_request
+                .scopes_within(&Scope::common(&client.scopes.to_vec(), &ancestry.scopes))?;
             let actor = actor_of(request, client.partner_sid, ancestry.subtree_sid);
             let new = NewToken::of(client.partner_sid, Some(client), scopes, token_request);
             self.issue(&actor, new).await
@@ -123,7 +124,8 @@ impl Grants {
                 return Err(no_login());
             }
             let ancestry = self.active(partner_sid).await?.ok_or_else(no_login)?;
-            let scopes = token_request.scopes_within(&common(&client.scopes, &ancestry.scopes))?;
+            let scopes = token_request
+                .scopes_within(&Scope::common(&client.scopes.to_vec(), &ancestry.scopes))?;
             let actor = actor_of(request, partner_sid, ancestry.subtree_sid);
             let mut new = NewToken::of(partner_sid, Some(client), scopes, token_request);
             new.renewable = Renewable::NewFamily(login);
@@ -150,7 +152,7 @@ impl Grants {
             let token = self.renewable(secret, &client).await?.ok_or_else(invalid)?;
             let ancestry = self.active(token.partner_sid).await?.ok_or_else(invalid)?;
             let actor = actor_of(request, token.partner_sid, ancestry.subtree_sid);
-            let held = common(&client.scopes, &ancestry.scopes);
+            let held = Scope::common(&client.scopes.to_vec(), &ancestry.scopes);
 
             let mut lease = self.database.transactions().acquire(&actor).await?;
             let mut tx = lease.connection.begin().await?;
@@ -174,7 +176,8 @@ impl Grants {
             }
             let spent = spent?.object;
             // If the scopes are rejected, nothing is committed, and the refresh token stays valid.
-            let scopes = token_request.scopes_within(&common(&spent.scopes, &held))?;
+            let scopes =
+                token_request.scopes_within(&Scope::common(&spent.scopes.to_vec(), &held))?;
             let mut new = NewToken::of(spent.partner_sid, Some(client), scopes, token_request);
             new.name = new.name.or(spent.name);
             new.renewable = Renewable::Family(family_sid);
@@ -224,11 +227,10 @@ impl Grants {
             }
             let suspended = || invalid_grant("partner_sid", "the partner is suspended");
             let held = self.active(partner_sid).await?.ok_or_else(suspended)?.scopes;
-            let held = held.into_iter().filter(|scope| caller.scopes().contains(scope));
-            let held: Vec<_> = match &client {
-                Some(client) => held.filter(|scope| client.scopes.contains(*scope)).collect(),
-                None => held.collect(),
-            };
+            let mut held = Scope::common(caller.scopes(), &held);
+            if let Some(client) = &client {
+                held = Scope::common(&held, &client.scopes.to_vec());
+            }
             let scopes = token_request.scopes_within(&held)?;
             let new = NewToken::of(partner_sid, client, scopes, token_request);
             self.issue(caller, new).await
@@ -306,11 +308,6 @@ impl Grants {
 /// The address of the client that sent a request.
 pub(super) fn address_of(request: &HttpRequest) -> Option<IpAddr> {
     request.extensions().get::<ClientIp>().map(|client| client.0)
-}
-
-/// The scopes that both contain.
-fn common(scopes: &Scopes, held: &[Scope]) -> Vec<Scope> {
-    scopes.iter().filter(|scope| held.contains(scope)).collect()
 }
 
 /// A token to issue.

@@ -193,7 +193,7 @@ impl OauthToken {
         let TokenChanges { name, scopes } = changes;
         name.apply(&mut self.name);
         let Some(scopes) = scopes else { return Ok(()) };
-        if let Some(outside) = scopes.outside(&self.scopes.iter().collect::<Vec<_>>()) {
+        if let Some(outside) = scopes.outside(&self.scopes.to_vec()) {
             let message = format!("must be scopes of the token, which lacks {outside}");
             return Err(ApiError::invalid("scopes", message));
         }

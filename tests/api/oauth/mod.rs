@@ -1,5 +1,6 @@
 //! OAuth: grants, refresh tokens, revocation and the storage of secrets.
 
+mod coverage;
 mod grants;
 mod guessing;
 mod refresh_tokens;

@@ -204,6 +204,11 @@ fn a_token_cannot_have_a_scope_that_its_partner_lacks() {
             message.contains("does not have the scope phonenumber.manage; it has phonenumber.read"),
             "{message}"
         );
+        // A scope of the partner covers others.
+        let partner = json_of(database, &["partner", "create", "--name", "y"]);
+        let issue = ["token", "issue", "--scope", "phonenumber.read", "--partner"];
+        let issue = [&issue[..], &[sid(&partner["partner_sid"])]].concat();
+        assert_eq!(json_of(database, &issue)["scopes"], json!(["phonenumber.read"]));
     });
 }
 
