@@ -50,10 +50,18 @@ pub struct Authenticator {
 /// The result of looking up a token.
 #[derive(Clone)]
 struct Lookup {
-    /// The principal and its expiry in seconds since 1970. `None` if the token is not valid.
-    found: Option<(Arc<Principal>, i64)>,
+    /// The bearer. `None` if the token is not valid, whatever the time.
+    found: Option<Bearer>,
     /// The start of the lookup. The result is not older.
     started: Instant,
+}
+
+/// The bearer of a token, and when the token is valid, in seconds since 1970.
+#[derive(Clone)]
+struct Bearer {
+    principal: Arc<Principal>,
+    begin: i64,
+    expiry: i64,
 }
 
 impl Authenticator {
@@ -101,7 +109,8 @@ impl Authenticator {
             lookup = self.cache.try_get_with(key, self.look_up(token)).await?;
         }
         let now = OffsetDateTime::now_utc().unix_timestamp();
-        Ok(lookup.found.filter(|(_, expiry)| now < *expiry).map(|(principal, _)| principal))
+        let valid = lookup.found.filter(|bearer| (bearer.begin..bearer.expiry).contains(&now));
+        Ok(valid.map(|bearer| bearer.principal))
     }
 
     async fn look_up(&self, token: &str) -> Result<Lookup, sqlx::Error> {
@@ -111,8 +120,8 @@ impl Authenticator {
         Ok(Lookup { found: found.unwrap_or_else(|_| Err(hangs()))?, started })
     }
 
-    /// Finds the principal and its expiry in seconds since 1970.
-    async fn find(&self, token: &str) -> Result<Option<(Arc<Principal>, i64)>, sqlx::Error> {
+    /// Finds the bearer, also if the token is not valid yet.
+    async fn find(&self, token: &str) -> Result<Option<Bearer>, sqlx::Error> {
         let presented = if token.split('.').count() == 3 {
             self.verify_jwt(token).await?
         } else {
@@ -127,19 +136,20 @@ impl Authenticator {
             scopes: partner_scopes, requires_if_match, depth, subtree_sid, ..
         } = ancestry;
         let scopes = Scope::common(&presented.scopes, &partner_scopes);
-        let Presented { partner_sid, token_sid, expiry, .. } = presented;
+        let Presented { partner_sid, token_sid, begin, expiry, .. } = presented;
         let principal =
             Principal { partner_sid, subtree_sid, token_sid, scopes, requires_if_match, depth };
-        Ok(Some((Arc::new(principal), expiry)))
+        Ok(Some(Bearer { principal: Arc::new(principal), begin, expiry }))
     }
 
     /// Verifies a JWT. Its row, if there is one, can shorten its life and narrow its scopes.
     async fn verify_jwt(&self, token: &str) -> Result<Option<Presented>, sqlx::Error> {
-        let Some(claims) = self.keys.verify(token) else { return Ok(None) };
+        let Some(claims) = self.keys.verify_early(token) else { return Ok(None) };
         let mut presented = Presented {
             partner_sid: claims.sub,
             token_sid: claims.jti.as_deref().and_then(parse_sid),
             scopes: Scopes::from(claims.scope.clone()).iter().collect(),
+            begin: claims.begin(),
             expiry: claims.expiry(),
         };
         match self.row_of(&presented).await? {
@@ -252,6 +262,7 @@ struct Presented {
     partner_sid: Uuid,
     token_sid: Option<Uuid>,
     scopes: Vec<Scope>,
+    begin: i64,
     expiry: i64,
 }
 
@@ -272,6 +283,7 @@ impl TokenRow {
             partner_sid: self.partner_sid,
             token_sid: Some(self.sid),
             scopes: self.scopes.iter().collect(),
+            begin: i64::MIN,
             expiry: if self.is_revoked {
                 i64::MIN
             } else {
