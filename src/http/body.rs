@@ -80,7 +80,7 @@ impl<T> Validated<T> {
         let differing: Vec<_> = self
             .must_equal
             .iter()
-            .filter(|(name, sent)| !is_same(sent, &stored[*name]))
+            .filter(|(name, sent)| !is_same(sent, stored.get(*name).unwrap_or(&Value::Null)))
             .map(|(name, _)| {
                 FieldError::new(name.clone(), "is read only and differs from the stored value")
             })

@@ -299,9 +299,8 @@ impl Grants {
         if latest_end.is_some() {
             token.end(latest_end);
         }
-        let mut token = store::create_one(tx, actor, token).await?.object;
-        (token.access_token, token.refresh_token) = (Some(secret), refresh_token);
-        Ok(token)
+        let token = store::create_one(tx, actor, token).await?.object;
+        Ok(token.issued(secret, refresh_token))
     }
 }
 

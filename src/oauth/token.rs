@@ -51,6 +51,11 @@ pub struct OauthToken {
     #[serde(with = "date::option")]
     #[schema(required)]
     pub date_last_accessed: Option<OffsetDateTime>,
+    /// The lifetime of the token in seconds, in the response that issues it (RFC 6749).
+    #[sqlx(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = u64, required = false)]
+    pub expires_in: Option<i64>,
     /// The address of the client at the last use.
     #[schema(required)]
     pub ip_last_accessed: Option<String>,
@@ -63,6 +68,11 @@ pub struct OauthToken {
     #[sqlx(skip)]
     #[schema(required)]
     pub refresh_token: Option<String>,
+    /// The scopes, separated by spaces, in the response that issues the token (RFC 6749).
+    #[sqlx(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    pub scope: Option<String>,
     /// The scopes.
     pub scopes: Scopes,
     /// The sid of the token, which is the `jti` of a JWT.
@@ -146,10 +156,12 @@ impl OauthToken {
             date_expiration_access_token,
             date_expiration_refresh_token: None,
             date_last_accessed: None,
+            expires_in: None,
             ip_last_accessed: None,
             name: None,
             partner_sid,
             refresh_token: None,
+            scope: None,
             scopes,
             token_sid,
             token_type: TokenType::Bearer,
@@ -157,6 +169,18 @@ impl OauthToken {
             family_sid: None,
             refresh_hash: None,
             refresh_spent: false,
+        }
+    }
+
+    /// Adds what only the response that issues the token contains.
+    pub(super) fn issued(self, access_token: String, refresh_token: Option<String>) -> Self {
+        let lifetime = self.date_expiration_access_token - self.date_created;
+        Self {
+            access_token: Some(access_token),
+            expires_in: Some(lifetime.whole_seconds()),
+            refresh_token,
+            scope: Some(self.scopes.as_str().to_owned()),
+            ..self
         }
     }
 
