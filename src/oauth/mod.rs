@@ -8,6 +8,7 @@ mod grants;
 pub mod handlers;
 mod issuance;
 mod logins;
+mod refresh;
 mod revocation;
 mod token;
 
