@@ -82,17 +82,25 @@ impl Authenticator {
         &self.last_access
     }
 
-    /// Saves the last accesses of tokens and deletes the revocations of tokens that have expired.
+    /// Deletes the revocations of tokens that expired a day ago or earlier, in small batches. A day is
+    /// more than the clocks of instances differ.
     ///
     /// # Errors
-    /// As this module. The last accesses are lost then.
-    pub async fn maintain(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        self.last_access.save(connection).await?;
-        sqlx::query("delete from revoked_tokens where date_expiration < $1")
-            .bind(OffsetDateTime::now_utc())
-            .execute(connection)
-            .await?;
-        Ok(())
+    /// As this module.
+    pub async fn purge_revocations(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        const BATCH: i64 = 1_000;
+        let statement = "
+            delete from revoked_tokens
+            where hash = any(array(
+                select hash from revoked_tokens
+                where date_expiration < now() - interval '1 day' limit $1
+            ))";
+        loop {
+            let purged = sqlx::query(statement).bind(BATCH).execute(&mut *connection).await?;
+            if purged.rows_affected() < BATCH as u64 {
+                return Ok(());
+            }
+        }
     }
 
     /// Returns the bearer of `token`. `None` if the token is malformed, expired, revoked or

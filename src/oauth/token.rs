@@ -104,6 +104,10 @@ pub struct OauthToken {
     /// The token whose refresh token was used to issue this one.
     #[serde(skip)]
     refreshed_from: Option<Uuid>,
+    /// How long the row is needed even if the token is revoked: a JWT would be valid without it until
+    /// its own expiry, and a used refresh token is recognised by it.
+    #[serde(skip)]
+    retained_until: Option<OffsetDateTime>,
 }
 
 /// The result of using a refresh token.
@@ -159,10 +163,15 @@ impl OauthToken {
                 keys.sign(Claims::new(partner_sid, &scopes, Some(token_sid), iat, exp))?
             }
         };
-        Ok((Self::with_secret(token_sid, partner_sid, scopes, &secret, created, expires), secret))
+        let mut token =
+            Self::with_secret(token_sid, partner_sid, scopes, &secret, created, expires);
+        if format == TokenFormat::Jwt {
+            token.retained_until = Some(expires);
+        }
+        Ok((token, secret))
     }
 
-    /// Returns the token with that secret.
+    /// Returns the opaque token with that secret.
     pub(crate) fn with_secret(
         token_sid: Uuid,
         partner_sid: Uuid,
@@ -193,6 +202,7 @@ impl OauthToken {
             refresh_spent: false,
             date_refresh_spent: None,
             refreshed_from: None,
+            retained_until: Some(date_created),
         }
     }
 
@@ -213,7 +223,9 @@ impl OauthToken {
         let secret = Uuid::new_v4().to_string();
         self.family_sid = Some(self.token_sid);
         self.refresh_hash = Some(hash(&secret).to_vec());
-        self.date_expiration_refresh_token = Some(self.date_created + REFRESH_LIFETIME);
+        let expiry = self.date_created + REFRESH_LIFETIME;
+        self.date_expiration_refresh_token = Some(expiry);
+        self.retained_until = self.retained_until.max(Some(expiry));
         secret
     }
 
@@ -362,6 +374,9 @@ impl Resource for OauthToken {
         Column::hidden("refreshed_from", "uuid", |to, rows| {
             bind(to, rows, |token| token.refreshed_from)
         }),
+        Column::hidden("retained_until", "timestamptz", |to, rows| {
+            bind(to, rows, |token| token.retained_until)
+        }),
         Column::new("scopes", "text", |to, rows| bind(to, rows, |token| token.scopes.as_str())),
     ];
 
@@ -373,7 +388,7 @@ impl Resource for OauthToken {
         self.partner_sid
     }
 
-    /// Adds the hidden columns that releases before V12 of the schema do not know. They are no part
+    /// Adds the hidden columns that releases before V12 and V13 of the schema do not know. They are no part
     /// of [`Self::hidden`], whose digest by those releases would differ.
     fn snapshot(&self) -> Result<Box<RawValue>, ApiError> {
         #[derive(Serialize)]
@@ -384,9 +399,11 @@ impl Resource for OauthToken {
             date_refresh_spent: Option<OffsetDateTime>,
             #[serde(skip_serializing_if = "Option::is_none")]
             refreshed_from: Option<Uuid>,
+            #[serde(skip_serializing_if = "Option::is_none", with = "date::option")]
+            retained_until: Option<OffsetDateTime>,
         }
-        let Self { date_refresh_spent, refreshed_from, .. } = *self;
-        let snapshot = Snapshot { token: self, date_refresh_spent, refreshed_from };
+        let Self { date_refresh_spent, refreshed_from, retained_until, .. } = *self;
+        let snapshot = Snapshot { token: self, date_refresh_spent, refreshed_from, retained_until };
         to_raw_value(&snapshot).map_err(|error| ApiError::Internal(error.into()))
     }
 

@@ -36,6 +36,12 @@ pub fn lock_many<R: Resource>() -> String {
     locked_rows::<R>() + " and sid = any($4) order by sid for no key update"
 }
 
+/// Reads the visible rows of sids `$4` that are not locked, and locks them, also against new
+/// references.
+pub fn lock_many_to_delete<R: Resource>() -> String {
+    locked_rows::<R>() + " and sid = any($4) order by sid for update skip locked"
+}
+
 fn rows_to_change<R: Resource>() -> String {
     locked_rows::<R>() + " and sid = $4"
 }

@@ -168,6 +168,27 @@ pub(super) async fn delete<R: Resource>(
     .await
 }
 
+/// Deletes the objects of these sids in a transaction of its own, with one statement. Those that are
+/// not visible to the actor, and those that another transaction has locked, are left out. Returns the
+/// number of deleted ones. Their histories remain.
+///
+/// # Errors
+/// The errors of the table's constraints.
+pub async fn delete_many<R: Resource>(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    sids: &[Uuid],
+) -> Result<usize, ApiError> {
+    let mut tx = connection.begin().await?;
+    let rows: Vec<LockedRow<R>> =
+        visible_to(actor, sql::lock_many_to_delete::<R>()).bind(sids).fetch_all(&mut *tx).await?;
+    let deleted = rows.into_iter().map(|row| row.delete(actor));
+    let deleted: Vec<_> = deleted.collect::<Result<_, _>>()?;
+    execute(&mut tx, Write::Delete, &deleted).await?;
+    tx.commit().await?;
+    Ok(deleted.len())
+}
+
 /// Writes `version` of the object of that sid as a new version. `restorer` authorizes the actor to
 /// restore an object that was deleted.
 pub(super) async fn revert<R: Resource + DeserializeOwned>(
