@@ -135,7 +135,8 @@ pub enum ApiError {
     /// 409: another request with the same idempotency key is in progress.
     #[error("conflict")]
     InFlight(FieldError),
-    /// 412: the object has another version than `If-Match` names, or one that `If-None-Match` names.
+    /// 412: the object has another version than `If-Match` names, or one that `If-None-Match`
+    /// names.
     #[error("precondition failed")]
     PreconditionFailed {
         /// The header.

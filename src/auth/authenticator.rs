@@ -82,8 +82,8 @@ impl Authenticator {
         &self.last_access
     }
 
-    /// Deletes the revocations of tokens that expired a day ago or earlier, in small batches. A day is
-    /// more than the clocks of instances differ.
+    /// Deletes the revocations of tokens that expired a day ago or earlier, in small batches. A day
+    /// is more than the clocks of instances differ.
     ///
     /// # Errors
     /// As this module.

@@ -66,7 +66,8 @@ impl Claims {
         }
     }
 
-    /// Returns the expiry in whole seconds, rounded down. A number that no date has counts as expired.
+    /// Returns the expiry in whole seconds, rounded down. A number that no date has counts as
+    /// expired.
     pub fn expiry(&self) -> i64 {
         self.exp.as_f64().map_or(i64::MIN, |seconds| seconds.floor() as i64)
     }

@@ -135,8 +135,8 @@ impl Scope {
         held.iter().any(|scope| *scope == self || self.covered_by() == Some(*scope))
     }
 
-    /// Returns the scopes that both sets cover: those of each set that the other one covers. A scope
-    /// that another one of the result covers is left out, unless it is in the first set.
+    /// Returns the scopes that both sets cover: those of each set that the other one covers. A
+    /// scope that another one of the result covers is left out, unless it is in the first set.
     pub fn common(one: &[Self], other: &[Self]) -> Vec<Self> {
         let mut common: Vec<_> =
             one.iter().copied().filter(|scope| scope.is_covered(other)).collect();
@@ -212,8 +212,8 @@ impl Scopes {
         &self.0
     }
 
-    /// Returns the names of the scopes that `allowed` does not cover, for an error message. `None` if
-    /// it covers all.
+    /// Returns the names of the scopes that `allowed` does not cover, for an error message. `None`
+    /// if it covers all.
     pub fn outside(&self, allowed: &[Scope]) -> Option<String> {
         let outside: Vec<_> = self.iter().filter(|scope| !scope.is_covered(allowed)).collect();
         let names = || outside.iter().map(Scope::as_str).collect::<Vec<_>>().join(", ");

@@ -193,8 +193,8 @@ fn members(names: &[String], record: &csv::StringRecord) -> Object {
     members.collect()
 }
 
-/// Checks that cells are quoted as a whole or not at all. The parser would guess otherwise: it reads
-/// a quote that is never closed to the end of the file, and so loses lines.
+/// Checks that cells are quoted as a whole or not at all. The parser would guess otherwise: it
+/// reads a quote that is never closed to the end of the file, and so loses lines.
 ///
 /// # Errors
 /// A message with the number of the line.

@@ -201,8 +201,8 @@ fn json(
     }
 }
 
-/// Reads the bytes of the body: 415 if they have a content coding, 413 if there are too many, 408 if
-/// they do not arrive in time.
+/// Reads the bytes of the body: 415 if they have a content coding, 413 if there are too many, 408
+/// if they do not arrive in time.
 pub(super) fn read(
     request: &HttpRequest,
     payload: &mut Payload,

@@ -12,8 +12,8 @@ pub(super) fn entity_tag(version: i64) -> String {
     format!("\"{version}\"")
 }
 
-/// Returns the preconditions of a write. A weak tag is accepted in `If-Match`: proxies that compress
-/// mark tags as weak.
+/// Returns the preconditions of a write. A weak tag is accepted in `If-Match`: proxies that
+/// compress mark tags as weak.
 ///
 /// # Errors
 /// [`ApiError::BadRequest`] if a header is not a list of entity tags.

@@ -12,8 +12,8 @@ use crate::input::parse_sid;
 
 const NOT_UTF_8_PATH: &str = "the path must be UTF-8, percent-encoded";
 
-/// The sid in the path, its only parameter. A malformed sid names no object. A path that is not UTF-8
-/// is a 400: the router would replace its bytes.
+/// The sid in the path, its only parameter. A malformed sid names no object. A path that is not
+/// UTF-8 is a 400: the router would replace its bytes.
 pub struct Sid(pub Uuid);
 
 impl FromRequest for Sid {

@@ -15,13 +15,13 @@ const BATCH: i64 = 500;
 /// The most batches of one run: maintenance has other work.
 const MAX_BATCHES: usize = 20;
 
-/// Returns the sids after `$1`, at most `$2`, each with whether the token ended a day ago or earlier
-/// and its row is not needed any more. A day is more than clocks differ, and leaves time to look at
-/// the last access.
+/// Returns the sids after `$1`, at most `$2`, each with whether the token ended a day ago or
+/// earlier and its row is not needed any more. A day is more than clocks differ, and leaves time to
+/// look at the last access.
 ///
-/// A token of a release that did not store how long its row is needed may be a JWT, whose own expiry
-/// is that of its first history entry. The statement reads no other index than the primary key, whose
-/// order is roughly that of creation.
+/// A token of a release that did not store how long its row is needed may be a JWT, whose own
+/// expiry is that of its first history entry. The statement reads no other index than the primary
+/// key, whose order is roughly that of creation.
 const PAGE: &str = "
     select sid,
         greatest(

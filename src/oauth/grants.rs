@@ -307,8 +307,8 @@ impl NewToken {
     }
 }
 
-/// The refresh token of a new token: none, the first of a family for a login, or the next one after a
-/// token whose refresh token was used.
+/// The refresh token of a new token: none, the first of a family for a login, or the next one after
+/// a token whose refresh token was used.
 pub(super) enum Renewable {
     Not,
     NewFamily(Verified<PartnerLogin>),

@@ -95,8 +95,8 @@ pub(super) async fn end_tokens(
     end: Option<OffsetDateTime>,
 ) -> Result<(), ApiError> {
     let (condition, sid) = grantor.condition();
-    // Those that have expired by every clock need no end. A refresh token expires when it is used; if
-    // that was a moment ago, it could still be used again.
+    // Those that have expired by every clock need no end. A refresh token expires when it is used;
+    // if that was a moment ago, it could still be used again.
     let statement = format!(
         "select sid
          from oauth_tokens,

@@ -1,9 +1,9 @@
 //! The grant of a refresh token (RFC 6749, section 6), which its client can use once.
 //!
-//! A refresh token that is used again may have been stolen, so its whole family is revoked (RFC 9700,
-//! section 4.14.2). There is one exception: two tabs of a browser, or a client that did not get the
-//! response, may use it twice within seconds. The second use then gets a sibling of the first
-//! successor, see [`OauthToken::refresh`].
+//! A refresh token that is used again may have been stolen, so its whole family is revoked (RFC
+//! 9700, section 4.14.2). There is one exception: two tabs of a browser, or a client that did not
+//! get the response, may use it twice within seconds. The second use then gets a sibling of the
+//! first successor, see [`OauthToken::refresh`].
 
 use actix_web::HttpRequest;
 use sqlx::{Connection, PgConnection};
@@ -103,7 +103,8 @@ async fn spend(
         .bind(token_sid)
         .execute(&mut *tx)
         .await?;
-    // A statement of its own, which sees the successors that were committed before the row was free.
+    // A statement of its own, which sees the successors that were committed before the row was
+    // free.
     let successors: Successors = sqlx::query_as(
         "select date_trunc('milliseconds', clock_timestamp()) as now, count(*) as count,
              coalesce(bool_or(refresh_spent), false) as is_refreshed

@@ -104,8 +104,8 @@ pub struct OauthToken {
     /// The token whose refresh token was used to issue this one.
     #[serde(skip)]
     refreshed_from: Option<Uuid>,
-    /// How long the row is needed even if the token is revoked: a JWT would be valid without it until
-    /// its own expiry, and a used refresh token is recognised by it.
+    /// How long the row is needed even if the token is revoked: a JWT would be valid without it
+    /// until its own expiry, and a used refresh token is recognised by it.
     #[serde(skip)]
     retained_until: Option<OffsetDateTime>,
 }
@@ -241,8 +241,9 @@ impl OauthToken {
     /// Uses the refresh token, as that client.
     ///
     /// The first use spends it. Within [`REUSE_PERIOD`], its client gets siblings of the first
-    /// successor, at most [`MAX_SIBLINGS`]: two tabs may refresh at once, and a response may be lost.
-    /// That ends when a successor is refreshed, since by then the client has received a response.
+    /// successor, at most [`MAX_SIBLINGS`]: two tabs may refresh at once, and a response may be
+    /// lost. That ends when a successor is refreshed, since by then the client has received a
+    /// response.
     pub(super) fn refresh(&mut self, client_id: &str, successors: &Successors) -> Refresh {
         let Successors { now, count, is_refreshed } = *successors;
         let is_own = self.client_id.as_deref() == Some(client_id);
@@ -388,8 +389,8 @@ impl Resource for OauthToken {
         self.partner_sid
     }
 
-    /// Adds the hidden columns that releases before V12 and V13 of the schema do not know. They are no part
-    /// of [`Self::hidden`], whose digest by those releases would differ.
+    /// Adds the hidden columns that releases before V12 and V13 of the schema do not know. They are
+    /// no part of [`Self::hidden`], whose digest by those releases would differ.
     fn snapshot(&self) -> Result<Box<RawValue>, ApiError> {
         #[derive(Serialize)]
         struct Snapshot<'a> {

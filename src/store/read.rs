@@ -142,7 +142,7 @@ fn too_large(fitting: usize) -> ApiError {
 fn no_such_row(argument: &'static str) -> ApiError {
     ApiError::bad_argument(
         argument,
-        "must be the sid of a visible object, or of a deleted one whose history still has its place",
+        "must be the sid of a visible object, or of a deleted one that the history still contains",
     )
 }
 

@@ -168,9 +168,9 @@ pub(super) async fn delete<R: Resource>(
     .await
 }
 
-/// Deletes the objects of these sids in a transaction of its own, with one statement. Those that are
-/// not visible to the actor, and those that another transaction has locked, are left out. Returns the
-/// number of deleted ones. Their histories remain.
+/// Deletes the objects of these sids in a transaction of its own, with one statement. Those that
+/// are not visible to the actor, and those that another transaction has locked, are left out.
+/// Returns the number of deleted ones. Their histories remain.
 ///
 /// # Errors
 /// The errors of the table's constraints.

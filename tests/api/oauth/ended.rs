@@ -110,7 +110,8 @@ fn a_revoked_jwt_is_not_forgotten_before_its_own_expiry() {
         assert_eq!(revoke(app, &app.token, &fields).await.status, 204);
         let both = "update oauth_tokens
                     set date_created = date_created - interval '3 days',
-                        date_expiration_access_token = date_expiration_access_token - interval '3 days'
+                        date_expiration_access_token =
+                            date_expiration_access_token - interval '3 days'
                     where date_expiration_access_token <= date_created";
         sqlx::query(both).execute(&mut app.connection().await).await.unwrap();
         assert_eq!(purge(app).await, 0);
@@ -123,7 +124,8 @@ fn a_revoked_jwt_is_not_forgotten_before_its_own_expiry() {
         server.stop(false).await;
         let back = "update oauth_tokens
                     set date_created = date_created + interval '3 days',
-                        date_expiration_access_token = date_expiration_access_token + interval '3 days'
+                        date_expiration_access_token =
+                            date_expiration_access_token + interval '3 days'
                     where date_expiration_access_token <= date_created";
         sqlx::query(back).execute(&mut app.connection().await).await.unwrap();
     });

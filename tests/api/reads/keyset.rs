@@ -7,7 +7,8 @@ use shortline::auth::Scope;
 use super::{numbers, numbers_of, rejected};
 use crate::support::{Answer, App, CODES, GROUPS, check, code_path, group_path};
 
-/// Adds three short codes of the partner, and returns the sids of all four in the order of creation.
+/// Adds three short codes of the partner, and returns the sids of all four in the order of
+/// creation.
 async fn four_codes(app: &App) -> Vec<String> {
     let codes = ["20001", "20002", "20003"].map(|number| json!({"short_code": number}));
     app.partner.add_codes(app, &codes).await;

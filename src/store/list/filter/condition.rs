@@ -155,8 +155,8 @@ fn push_value(sql: &mut QueryBuilder<Postgres>, value: &Value) {
 
 /// A pattern has two special characters, `%` and `_`. A backslash is an ordinary character.
 ///
-/// The collation is always `C`, under which `ilike` folds the ASCII letters. Otherwise members inside
-/// nested objects would follow the locale of the database, and other members their column.
+/// The collation is always `C`, under which `ilike` folds the ASCII letters. Otherwise members
+/// inside nested objects would follow the locale of the database, and other members their column.
 fn push_like(sql: &mut QueryBuilder<Postgres>, target: &Target, pattern: &str, ignore_case: bool) {
     let like = if ignore_case { " ilike " } else { " like " };
     if target.kind == Kind::Json {
