@@ -135,9 +135,13 @@ pub enum ApiError {
     /// 409: another request with the same idempotency key is in progress.
     #[error("conflict")]
     InFlight(FieldError),
-    /// 412: the object has another version than the precondition names.
+    /// 412: the object has another version than `If-Match` names, or one that `If-None-Match`
+    /// names.
     #[error("precondition failed")]
-    PreconditionFailed,
+    PreconditionFailed {
+        /// The header.
+        header: &'static str,
+    },
     /// 428: the partner requires `If-Match`, and the request has none.
     #[error("precondition required")]
     PreconditionRequired,
@@ -150,6 +154,9 @@ pub enum ApiError {
         /// The supported media types.
         accepted: &'static str,
     },
+    /// 415: the body has a content coding.
+    #[error("unsupported media type")]
+    UnsupportedContentCoding,
     /// 422: members of the body are not valid. Contains an entry for each of them.
     #[error("object validation error")]
     Invalid(Vec<FieldError>),
@@ -228,7 +235,10 @@ impl ApiError {
             Self::NotFound => "the path does not exist".to_owned(),
             Self::MethodNotAllowed { allow } => format!("the path supports {}", allow.join(", ")),
             Self::Timeout => "the body was not received in time".to_owned(),
-            Self::PreconditionFailed => {
+            Self::PreconditionFailed { header: "If-None-Match" } => {
+                "If-None-Match names the version of the object; nothing was changed".to_owned()
+            }
+            Self::PreconditionFailed { .. } => {
                 "the object has another version than If-Match names; read it again".to_owned()
             }
             Self::PreconditionRequired => {
@@ -236,6 +246,10 @@ impl ApiError {
             }
             Self::PayloadTooLarge => "the body is larger than 256 KiB".to_owned(),
             Self::UnsupportedMediaType { accepted } => format!("the body must be {accepted}"),
+            Self::UnsupportedContentCoding => {
+                let message = "must be absent or `identity`; send the body as it is";
+                return vec![FieldError::new("Content-Encoding", message)];
+            }
             Self::TooManyRequests { retry_after } => format!("try again in {retry_after} s"),
             Self::Unavailable(_) => "try again in a moment".to_owned(),
         };
@@ -254,10 +268,12 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) | Self::InFlight(_) => StatusCode::CONFLICT,
-            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::PreconditionFailed { .. } => StatusCode::PRECONDITION_FAILED,
             Self::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType { .. } | Self::UnsupportedContentCoding => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -298,6 +314,10 @@ impl ApiError {
             }
             Self::UnsupportedMediaType { accepted } if accepted.contains("merge-patch") => {
                 response.insert_header(("Accept-Patch", *accepted));
+            }
+            // RFC 9110, section 12.5.3.
+            Self::UnsupportedContentCoding => {
+                response.insert_header((header::ACCEPT_ENCODING, "identity"));
             }
             Self::TooManyRequests { retry_after } => {
                 response.insert_header((header::RETRY_AFTER, *retry_after));

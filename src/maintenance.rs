@@ -7,6 +7,7 @@ use actix_web::web::Data;
 use sqlx::{Connection, PgConnection};
 
 use crate::auth::{Authenticator, RateLimit};
+use crate::oauth::EndedTokens;
 use crate::store::{self, Database};
 
 /// The interval. The last access of a token is written this late at most.
@@ -21,17 +22,31 @@ const PRUNE_BATCH: i64 = 1_000;
 /// What maintenance works on.
 pub struct Maintenance {
     /// Holds the last accesses of tokens.
-    pub authenticator: Data<Authenticator>,
+    authenticator: Data<Authenticator>,
+    /// Deletes tokens that have ended.
+    ended_tokens: EndedTokens,
     /// Holds the buckets of partners.
-    pub rate_limit: Data<RateLimit>,
+    rate_limit: Data<RateLimit>,
     /// How long history entries are retained, in months; without a limit if `None`.
-    pub history_months: Option<u32>,
+    history_months: Option<u32>,
     /// The database. Maintenance does not use the pools, whose connections belong to the threads
     /// that serve and end with them.
-    pub database: Database,
+    database: Database,
 }
 
 impl Maintenance {
+    /// Returns the maintenance of a service. History entries are retained for `history_months`, or
+    /// without a limit.
+    pub fn new(
+        database: &Database,
+        authenticator: Data<Authenticator>,
+        rate_limit: Data<RateLimit>,
+        history_months: Option<u32>,
+    ) -> Self {
+        let (database, ended_tokens) = (database.clone(), EndedTokens::default());
+        Self { authenticator, ended_tokens, rate_limit, history_months, database }
+    }
+
     /// Runs once a minute until it is dropped.
     pub async fn run(&self) {
         loop {
@@ -54,7 +69,7 @@ impl Maintenance {
     pub async fn write_deferred(&self) {
         let write = async {
             let mut connection = self.database.maintenance_connection().await?;
-            self.authenticator.maintain(&mut connection).await?;
+            self.authenticator.last_access().save(&mut connection).await?;
             Ok(connection.close().await?)
         };
         let outcome = tokio::time::timeout(LAST_WRITE_TIMEOUT, write).await;
@@ -66,11 +81,13 @@ impl Maintenance {
 
     async fn work(&self) -> anyhow::Result<()> {
         let mut connection = self.database.maintenance_connection().await?;
-        self.authenticator.maintain(&mut connection).await?;
+        self.authenticator.last_access().save(&mut connection).await?;
+        Authenticator::purge_revocations(&mut connection).await?;
         store::purge_expired(&mut connection).await?;
         if let Some(months) = self.history_months {
             prune_history(&mut connection, months).await?;
         }
+        self.ended_tokens.purge(&mut connection).await?;
         Ok(connection.close().await?)
     }
 }

@@ -139,9 +139,8 @@ impl Application {
         let listener = TcpListener::from(socket);
         let address = listener.local_addr()?;
         let server = serve(listener.try_clone()?, state, threads)?;
-        let history_months = settings.history_months;
-        let maintenance =
-            Maintenance { authenticator, rate_limit, history_months, database: database.clone() };
+        let months = settings.history_months;
+        let maintenance = Maintenance::new(&database, authenticator, rate_limit, months);
         Ok(Self {
             server,
             listener,

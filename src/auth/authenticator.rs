@@ -50,10 +50,18 @@ pub struct Authenticator {
 /// The result of looking up a token.
 #[derive(Clone)]
 struct Lookup {
-    /// The principal and its expiry in seconds since 1970. `None` if the token is not valid.
-    found: Option<(Arc<Principal>, i64)>,
+    /// The bearer. `None` if the token is not valid, whatever the time.
+    found: Option<Bearer>,
     /// The start of the lookup. The result is not older.
     started: Instant,
+}
+
+/// The bearer of a token, and when the token is valid, in seconds since 1970.
+#[derive(Clone)]
+struct Bearer {
+    principal: Arc<Principal>,
+    begin: i64,
+    expiry: i64,
 }
 
 impl Authenticator {
@@ -74,17 +82,25 @@ impl Authenticator {
         &self.last_access
     }
 
-    /// Saves the last accesses of tokens and deletes the revocations of tokens that have expired.
+    /// Deletes the revocations of tokens that expired a day ago or earlier, in small batches. A day
+    /// is more than the clocks of instances differ.
     ///
     /// # Errors
-    /// As this module. The last accesses are lost then.
-    pub async fn maintain(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        self.last_access.save(connection).await?;
-        sqlx::query("delete from revoked_tokens where date_expiration < $1")
-            .bind(OffsetDateTime::now_utc())
-            .execute(connection)
-            .await?;
-        Ok(())
+    /// As this module.
+    pub async fn purge_revocations(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        const BATCH: i64 = 1_000;
+        let statement = "
+            delete from revoked_tokens
+            where hash = any(array(
+                select hash from revoked_tokens
+                where date_expiration < now() - interval '1 day' limit $1
+            ))";
+        loop {
+            let purged = sqlx::query(statement).bind(BATCH).execute(&mut *connection).await?;
+            if purged.rows_affected() < BATCH as u64 {
+                return Ok(());
+            }
+        }
     }
 
     /// Returns the bearer of `token`. `None` if the token is malformed, expired, revoked or
@@ -101,7 +117,8 @@ impl Authenticator {
             lookup = self.cache.try_get_with(key, self.look_up(token)).await?;
         }
         let now = OffsetDateTime::now_utc().unix_timestamp();
-        Ok(lookup.found.filter(|(_, expiry)| now < *expiry).map(|(principal, _)| principal))
+        let valid = lookup.found.filter(|bearer| (bearer.begin..bearer.expiry).contains(&now));
+        Ok(valid.map(|bearer| bearer.principal))
     }
 
     async fn look_up(&self, token: &str) -> Result<Lookup, sqlx::Error> {
@@ -111,8 +128,8 @@ impl Authenticator {
         Ok(Lookup { found: found.unwrap_or_else(|_| Err(hangs()))?, started })
     }
 
-    /// Finds the principal and its expiry in seconds since 1970, with one statement.
-    async fn find(&self, token: &str) -> Result<Option<(Arc<Principal>, i64)>, sqlx::Error> {
+    /// Finds the bearer with one statement, also if the token is not valid yet.
+    async fn find(&self, token: &str) -> Result<Option<Bearer>, sqlx::Error> {
         if token.split('.').count() == 3 {
             self.find_jwt(token).await
         } else {
@@ -122,8 +139,8 @@ impl Authenticator {
 
     /// Verifies a JWT. Its row, if there is one, can shorten its life and narrow its scopes. A JWT
     /// of another system that signs with the same keys has no row.
-    async fn find_jwt(&self, token: &str) -> Result<Option<(Arc<Principal>, i64)>, sqlx::Error> {
-        let Some(claims) = self.keys.verify(token) else { return Ok(None) };
+    async fn find_jwt(&self, token: &str) -> Result<Option<Bearer>, sqlx::Error> {
+        let Some(claims) = self.keys.verify_early(token) else { return Ok(None) };
         let token_sid = claims.jti.as_deref().and_then(parse_sid);
         let statement = format!(
             "select {ANCESTOR}, {TOKEN},
@@ -142,14 +159,15 @@ impl Authenticator {
         let mut scopes: Vec<_> = Scopes::from(claims.scope.clone()).iter().collect();
         let mut expiry = claims.expiry();
         if let Some(stored) = rows.first().and_then(TokenRow::token) {
-            scopes.retain(|scope| stored.scopes.contains(scope));
+            scopes = Scope::common(&scopes, &stored.scopes);
             expiry = expiry.min(stored.expiry);
         }
-        Ok(principal(Token { sid: token_sid, partner_sid: claims.sub, scopes, expiry }, rows))
+        let (partner_sid, begin) = (claims.sub, claims.begin());
+        Ok(bearer(Token { sid: token_sid, partner_sid, scopes, begin, expiry }, rows))
     }
 
     /// Finds an opaque token.
-    async fn find_opaque(&self, token: &str) -> Result<Option<(Arc<Principal>, i64)>, sqlx::Error> {
+    async fn find_opaque(&self, token: &str) -> Result<Option<Bearer>, sqlx::Error> {
         let Some(token) = parse_sid(token) else { return Ok(None) };
         let statement = format!(
             "select {ANCESTOR}, {TOKEN},
@@ -162,24 +180,24 @@ impl Authenticator {
             .fetch_all(&self.db)
             .await?;
         let token = rows.first().and_then(TokenRow::token);
-        Ok(token.and_then(|token| principal(token, rows)))
+        Ok(token.and_then(|token| bearer(token, rows)))
     }
 }
 
-/// Returns the principal of a token, and its expiry. `None` if the token was revoked, or its partner
-/// is unknown or suspended.
-fn principal(token: Token, rows: Vec<TokenRow>) -> Option<(Arc<Principal>, i64)> {
+/// Returns the bearer of a token. `None` if the token was revoked, or its partner is unknown or
+/// suspended.
+fn bearer(token: Token, rows: Vec<TokenRow>) -> Option<Bearer> {
     if rows.iter().any(|row| row.is_revoked) {
         return None;
     }
     let ancestry = PartnerAncestry::from_rows(rows.into_iter().map(|row| row.ancestor))?;
     let PartnerAncestry { active, scopes: partner_scopes, requires_if_match, depth, subtree_sid } =
         ancestry;
-    let Token { sid: token_sid, partner_sid, mut scopes, expiry } = token;
-    scopes.retain(|scope| partner_scopes.contains(scope));
+    let Token { sid: token_sid, partner_sid, scopes, begin, expiry } = token;
+    let scopes = Scope::common(&scopes, &partner_scopes);
     let principal =
         Principal { partner_sid, subtree_sid, token_sid, scopes, requires_if_match, depth };
-    active.then(|| (Arc::new(principal), expiry))
+    active.then(|| Bearer { principal: Arc::new(principal), begin, expiry })
 }
 
 /// The properties that a partner shares with all its ancestors.
@@ -230,7 +248,7 @@ impl PartnerAncestry {
         self.requires_if_match |= other.requires_if_match;
         // One row for each ancestor and for the partner itself.
         self.depth += other.depth;
-        self.scopes.retain(|scope| other.scopes.contains(scope));
+        self.scopes = Scope::common(&self.scopes, &other.scopes);
         self
     }
 }
@@ -277,6 +295,7 @@ impl TokenRow {
             sid: self.token_sid,
             partner_sid: self.partner_sid?,
             scopes: self.scopes.as_ref()?.iter().collect(),
+            begin: i64::MIN,
             expiry: self.date_expiration_access_token?.unix_timestamp(),
         })
     }
@@ -287,5 +306,6 @@ struct Token {
     sid: Option<Uuid>,
     partner_sid: Uuid,
     scopes: Vec<Scope>,
+    begin: i64,
     expiry: i64,
 }

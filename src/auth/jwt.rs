@@ -1,19 +1,18 @@
 //! Keys that sign and verify JSON Web Tokens.
 //!
-//! Signatures are verified by jsonwebtoken, claims here: the library cannot read a date with a
-//! fraction.
+//! Signatures are verified by jsonwebtoken, headers and claims here: the library does not know the
+//! algorithm name `Ed25519`, and cannot read a date with a fraction.
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
-use jsonwebtoken::jwk::{
-    AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, KeyOperations, PublicKeyUse,
-};
+use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use pem::Pem;
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
-use serde_json::Number;
+use serde_json::{Number, Value, to_value};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -67,9 +66,17 @@ impl Claims {
         }
     }
 
-    /// Returns the expiry in whole seconds.
+    /// Returns the expiry in whole seconds, rounded down. A number that no date has counts as
+    /// expired.
     pub fn expiry(&self) -> i64 {
-        seconds(&self.exp)
+        self.exp.as_f64().map_or(i64::MIN, |seconds| seconds.floor() as i64)
+    }
+
+    /// Returns the second at which the token becomes valid, rounded up.
+    pub fn begin(&self) -> i64 {
+        let Some(date) = &self.nbf else { return i64::MIN };
+        let never = if date.as_str().starts_with('-') { i64::MIN } else { i64::MAX };
+        date.as_f64().map_or(never, |seconds| seconds.ceil() as i64)
     }
 
     fn has_issuer(&self, issuer: &str) -> bool {
@@ -85,8 +92,25 @@ impl Claims {
     }
 }
 
-fn seconds(date: &Number) -> i64 {
-    date.as_f64().map_or(i64::MIN, |seconds| seconds as i64)
+/// The header of a token, as far as it is read.
+#[derive(Deserialize)]
+struct TokenHeader {
+    alg: String,
+    kid: Option<String>,
+    crit: Option<IgnoredAny>,
+}
+
+/// Parses one part of a token.
+fn part<T: DeserializeOwned>(encoded: &str) -> Option<T> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
+}
+
+/// Whether `name` is a name of the algorithm. Ed25519 has two: RFC 8037 and RFC 9864.
+fn is_named(algorithm: Algorithm, name: &str) -> bool {
+    match algorithm {
+        Algorithm::EdDSA => matches!(name, "EdDSA" | "Ed25519"),
+        _ => name.parse().is_ok_and(|named: Algorithm| named == algorithm),
+    }
 }
 
 /// A key that verifies tokens. Its algorithm is fixed and never taken from a token's header.
@@ -144,8 +168,8 @@ impl Keys {
         if self.signing.is_none() {
             return Ok(());
         }
-        let now = OffsetDateTime::now_utc().unix_timestamp();
-        let probe = self.sign(Claims::new(Uuid::nil(), &Scopes::default(), None, now, now + 60))?;
+        let (iat, exp) = (now(), now() + 60);
+        let probe = self.sign(Claims::new(Uuid::nil(), &Scopes::default(), None, iat, exp))?;
         ensure!(
             self.verify(&probe).is_some(),
             "SHORTLINE_JWT_KEYS contains no public key for SHORTLINE_JWT_SIGNING_KEY; add it, so \
@@ -195,37 +219,39 @@ impl Keys {
 
     /// Verifies a token and returns its claims. `None` if it is not valid now.
     pub fn verify(&self, token: &str) -> Option<Claims> {
-        let header = jsonwebtoken::decode_header(token).ok()?;
+        self.verify_early(token).filter(|claims| claims.begin() <= now())
+    }
+
+    /// Verifies a token like [`Self::verify`], but also one that becomes valid only later.
+    pub fn verify_early(&self, token: &str) -> Option<Claims> {
+        let (signed, signature) = token.rsplit_once('.')?;
+        let (header, claims) = signed.split_once('.')?;
+        let header: TokenHeader = part(header)?;
         // RFC 7515, section 4.1.11: a token with an extension that is not supported must be
         // rejected.
         if header.crit.is_some() {
             return None;
         }
-        let (signed, signature) = token.rsplit_once('.')?;
         let is_genuine = self.candidates(&header).any(|VerifyingKey { algorithm, key, .. }| {
             jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, *algorithm)
                 .unwrap_or(false)
         });
-        let claims = is_genuine.then(|| signed.split_once('.'))?;
-        let claims: Claims =
-            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims?.1).ok()?).ok()?;
+        let claims: Claims = is_genuine.then(|| part(claims))??;
         self.accepts(&claims).then_some(claims)
     }
 
     /// Returns the keys with which a token of this header can be signed.
-    fn candidates(&self, header: &Header) -> impl Iterator<Item = &VerifyingKey> {
+    fn candidates(&self, header: &TokenHeader) -> impl Iterator<Item = &VerifyingKey> {
         self.verifying.iter().filter(|key| {
             let kid_matches = header.kid.is_none() || key.kid.is_none() || key.kid == header.kid;
-            key.algorithm == header.alg && kid_matches
+            is_named(key.algorithm, &header.alg) && kid_matches
         })
     }
 
-    /// Returns whether the claims are valid now, to the second, for the configured issuer and
-    /// audience.
+    /// Returns whether the token has not expired, to the second, and is for the configured issuer
+    /// and audience.
     fn accepts(&self, claims: &Claims) -> bool {
-        let now = OffsetDateTime::now_utc().unix_timestamp();
-        now < claims.expiry()
-            && claims.nbf.as_ref().is_none_or(|begins| seconds(begins) <= now)
+        now() < claims.expiry()
             && self.issuer.as_ref().is_none_or(|issuer| claims.has_issuer(issuer))
             && self.audience.as_ref().is_none_or(|audience| claims.has_audience(audience))
     }
@@ -245,11 +271,24 @@ impl Keys {
     }
 }
 
+/// Returns the current time in seconds since 1970.
+fn now() -> i64 {
+    OffsetDateTime::now_utc().unix_timestamp()
+}
+
+/// A JWK set (RFC 7517, section 5), its keys not parsed yet: a set can contain keys of types that
+/// the library does not know.
+#[derive(Deserialize)]
+struct KeySet {
+    keys: Vec<Value>,
+}
+
 /// Parses the public keys of a PEM file or a JWK set.
 fn public_keys(text: &str) -> anyhow::Result<Vec<VerifyingKey>> {
     let keys = if text.trim_start().starts_with('{') {
-        let set: JwkSet = serde_json::from_str(text).context("is not a valid JWK set")?;
-        set.keys.iter().filter_map(verifying_jwk).collect::<anyhow::Result<Vec<_>>>()?
+        let set: KeySet = serde_json::from_str(text).context("is not a valid JWK set")?;
+        let keys = set.keys.into_iter().filter_map(|key| verifying_jwk(key).transpose());
+        keys.collect::<anyhow::Result<Vec<_>>>()?
     } else {
         pem_blocks(text)?.iter().map(public_key).collect::<anyhow::Result<_>>()?
     };
@@ -271,27 +310,32 @@ fn pem_blocks(text: &str) -> anyhow::Result<Vec<Pem>> {
 
 /// Converts a key of a JWK set. `None` if it is for another use or algorithm: a set can contain
 /// keys for encryption too.
-fn verifying_jwk(jwk: &Jwk) -> Option<anyhow::Result<VerifyingKey>> {
-    let (algorithm, name) = match &jwk.algorithm {
-        AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
-            (Algorithm::ES256, KeyAlgorithm::ES256)
-        }
-        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
-            (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
-        }
-        _ => return None,
+fn verifying_jwk(mut jwk: Value) -> anyhow::Result<Option<VerifyingKey>> {
+    let text = |name: &str| jwk.get(name).and_then(Value::as_str);
+    let algorithm = match (text("kty"), text("crv")) {
+        (Some("RSA"), _) => Algorithm::RS256,
+        (Some("EC"), Some("P-256")) => Algorithm::ES256,
+        (Some("OKP"), Some("Ed25519")) => Algorithm::EdDSA,
+        (Some(_), _) => return Ok(None),
+        (None, _) => bail!("contains a JWK without `kty`"),
     };
+    if let Some(name) = text("alg") {
+        if !is_named(algorithm, name) {
+            return Ok(None);
+        }
+        // The library does not know every name.
+        jwk["alg"] = to_value(algorithm)?;
+    }
+    let jwk: Jwk = serde_json::from_value(jwk).context("contains a JWK that is not valid")?;
     let signs = |key_use: &PublicKeyUse| *key_use == PublicKeyUse::Signature;
     let verifies = |operations: &Vec<KeyOperations>| operations.contains(&KeyOperations::Verify);
     let fits = jwk.common.public_key_use.as_ref().is_none_or(signs)
-        && jwk.common.key_operations.as_ref().is_none_or(verifies)
-        && jwk.common.key_algorithm.is_none_or(|algorithm| algorithm == name);
-    let kid = jwk.common.key_id.clone();
-    fits.then(|| {
-        let key = DecodingKey::from_jwk(jwk).context("contains a JWK that is not valid")?;
-        Ok(VerifyingKey { kid, algorithm, key })
-    })
+        && jwk.common.key_operations.as_ref().is_none_or(verifies);
+    if !fits {
+        return Ok(None);
+    }
+    let key = DecodingKey::from_jwk(&jwk).context("contains a JWK that is not valid")?;
+    Ok(Some(VerifyingKey { kid: jwk.common.key_id, algorithm, key }))
 }
 
 /// Converts a PEM block. The library has one function for each kind of key, which rejects the

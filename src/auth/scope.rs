@@ -108,6 +108,46 @@ impl Scope {
         }
     }
 
+    /// Returns the scope that permits all that this one permits, if there is one.
+    fn covered_by(self) -> Option<Self> {
+        match self {
+            Self::PhonenumberRead
+            | Self::PhonenumberCreate
+            | Self::PhonenumberUpdate
+            | Self::PhonenumberDelete => Some(Self::PhonenumberManage),
+            Self::PhonenumberReadDescendant => Some(Self::PhonenumberManageDescendant),
+            Self::AdminCreate | Self::AdminDelete => Some(Self::AdminManage),
+            Self::PartnersRead | Self::PartnersCreate | Self::PartnersUpdate => {
+                Some(Self::PartnersManage)
+            }
+            Self::OauthCreate | Self::OauthRead | Self::OauthUpdate => Some(Self::OauthManage),
+            Self::PhonenumberManage
+            | Self::PhonenumberManageDescendant
+            | Self::AdminManage
+            | Self::PartnersManage
+            | Self::OauthManageAllTokens
+            | Self::OauthManage => None,
+        }
+    }
+
+    /// Returns whether one of `held` is this scope or covers it.
+    pub fn is_covered(self, held: &[Self]) -> bool {
+        held.iter().any(|scope| *scope == self || self.covered_by() == Some(*scope))
+    }
+
+    /// Returns the scopes that both sets cover: those of each set that the other one covers. A
+    /// scope that another one of the result covers is left out, unless it is in the first set.
+    pub fn common(one: &[Self], other: &[Self]) -> Vec<Self> {
+        let mut common: Vec<_> =
+            one.iter().copied().filter(|scope| scope.is_covered(other)).collect();
+        for scope in other {
+            if scope.is_covered(one) && !scope.is_covered(&common) {
+                common.push(*scope);
+            }
+        }
+        common
+    }
+
     /// Returns the scope of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.as_str() == name)
@@ -157,9 +197,14 @@ impl Scopes {
         self.0.split(' ').filter_map(Scope::named)
     }
 
-    /// Returns whether `scope` is in the set.
-    pub fn contains(&self, scope: Scope) -> bool {
-        self.iter().any(|other| other == scope)
+    /// Returns whether the set contains `scope` or one that covers it.
+    pub fn covers(&self, scope: Scope) -> bool {
+        scope.is_covered(&self.to_vec())
+    }
+
+    /// Returns the scopes. Names of other systems are ignored.
+    pub fn to_vec(&self) -> Vec<Scope> {
+        self.iter().collect()
     }
 
     /// Returns the names, separated by spaces.
@@ -167,10 +212,10 @@ impl Scopes {
         &self.0
     }
 
-    /// Returns the names of the scopes that `allowed` does not contain, for an error message.
-    /// `None` if it contains all.
+    /// Returns the names of the scopes that `allowed` does not cover, for an error message. `None`
+    /// if it covers all.
     pub fn outside(&self, allowed: &[Scope]) -> Option<String> {
-        let outside: Vec<_> = self.iter().filter(|scope| !allowed.contains(scope)).collect();
+        let outside: Vec<_> = self.iter().filter(|scope| !scope.is_covered(allowed)).collect();
         let names = || outside.iter().map(Scope::as_str).collect::<Vec<_>>().join(", ");
         (!outside.is_empty()).then(names)
     }
@@ -336,4 +381,24 @@ pub struct OauthRevoke;
 impl Permission for OauthRevoke {
     const ANY_OF: &'static [Scope] = &[Scope::OauthManageAllTokens, Scope::OauthManage];
     const DESCENDANTS: Descendants = Descendants::Always;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn common_scopes_are_those_that_both_sets_cover() {
+        use Scope::{PartnersRead, PhonenumberManage as Manage, PhonenumberRead as Read};
+        for (one, other, expected) in [
+            (&[Manage][..], &[Read][..], &[Read][..]),
+            (&[Read], &[Manage], &[Read]),
+            (&[Manage], &[Read, Manage], &[Manage]),
+            (&[Manage, Read], &[Manage], &[Manage, Read]),
+            (&[Manage], &[PartnersRead], &[]),
+            (&[], &[Manage], &[]),
+        ] {
+            assert_eq!(Scope::common(one, other), expected, "{one:?}, {other:?}");
+        }
+    }
 }

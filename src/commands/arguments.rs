@@ -42,7 +42,7 @@ pub(super) fn scopes(partner: &Partner, requested: Vec<Scope>) -> anyhow::Result
     }
     for scope in &requested {
         ensure!(
-            partner.available_scopes.contains(*scope),
+            partner.available_scopes.covers(*scope),
             "the partner does not have the scope {}; it has {}",
             scope.as_str(),
             partner.available_scopes.as_str()

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
 use sqlx::{Connection, PgConnection};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::output::{cli_error, one_line};
 use crate::auth::Actor;
-use crate::error::ApiError;
+use crate::error::{ApiError, FieldError};
 use crate::input::json::parse_object;
 use crate::input::{Completeness, FromMember, Members};
 use crate::short_codes::{NewShortCode, ShortCode};
@@ -36,9 +36,8 @@ pub async fn run(
     file: &Path,
     partner: Option<Uuid>,
 ) -> anyhow::Result<usize> {
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let text = text.trim_start_matches('\u{feff}');
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = utf8(&bytes)?.trim_start_matches('\u{feff}');
     let lines = match text.trim_start().chars().next() {
         Some('{') => ndjson(text),
         Some('[') => bail!(
@@ -61,6 +60,18 @@ pub async fn run(
     tx.commit().await?;
     progress.finish_and_clear();
     Ok(codes.len())
+}
+
+/// Returns the text of a file.
+///
+/// # Errors
+/// A message with the first line that is not UTF-8.
+fn utf8(bytes: &[u8]) -> anyhow::Result<&str> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        let valid = &bytes[..error.valid_up_to()];
+        let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+        anyhow!("nothing was imported\nline {line}: contains bytes that are not UTF-8")
+    })
 }
 
 /// Creates a chunk. If that fails, creates its short codes one by one to find the invalid line.
@@ -122,32 +133,105 @@ fn ndjson(text: &str) -> Vec<Line<Object>> {
     lines.map(|(number, line)| (number, parse_object(line.as_bytes()))).collect()
 }
 
-/// Parses CSV. The first line names the members. The member of an empty cell is absent.
+/// Parses CSV (RFC 4180). The first line names the members. The member of an empty cell is absent.
 /// `attributes` are JSON, other members are text.
+///
+/// Spreadsheets write empty columns behind the last one with a name; they are ignored.
 fn csv(text: &str) -> anyhow::Result<Vec<Line<Object>>> {
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let names = reader.headers()?.clone();
-    let is_repeated =
-        |(index, name): &(usize, &str)| names.iter().take(*index).any(|other| other == *name);
-    if let Some((_, name)) = names.iter().enumerate().find(is_repeated) {
-        bail!("nothing was imported: the file has several columns `{name}`; expected one");
-    }
+    check_quotes(text)?;
+    // The number of cells is checked below: empty ones are not an error.
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
+    let names = column_names(reader.headers()?)?;
     let mut lines = Vec::new();
     let mut number = LineNumber::new(text);
     for record in reader.records() {
         let record = record.context("nothing was imported")?;
         let start = record.position().map_or(0, csv::Position::byte);
-        let cells = names.iter().zip(&record).filter(|(_, cell)| !cell.is_empty());
-        let members = cells.map(|(name, cell)| {
-            let value = match name {
-                "attributes" => parse_object(cell.as_bytes()).map(Value::Object)?,
-                _ => Value::from(cell),
-            };
-            Ok((name.to_owned(), value))
-        });
-        lines.push((number.at(start as usize), members.collect()));
+        let line = number.at(start as usize);
+        lines.push((line, members(&names, &record)));
     }
     Ok(lines)
+}
+
+/// Returns the names of the columns, without empty ones at the end.
+fn column_names(header: &csv::StringRecord) -> anyhow::Result<Vec<String>> {
+    let mut names: Vec<_> = header.iter().map(str::to_owned).collect();
+    while names.pop_if(|name| name.is_empty()).is_some() {}
+    for (index, name) in names.iter().enumerate() {
+        ensure!(
+            !name.is_empty(),
+            "nothing was imported: column {} has no name; expected the name of a member",
+            index + 1
+        );
+        ensure!(
+            !names[..index].contains(name),
+            "nothing was imported: the file has several columns `{name}`; expected one"
+        );
+    }
+    Ok(names)
+}
+
+/// Returns the members in the cells of a line.
+fn members(names: &[String], record: &csv::StringRecord) -> Object {
+    let is_surplus = record.iter().skip(names.len()).any(|cell| !cell.is_empty());
+    if record.len() < names.len() || is_surplus {
+        let message = format!("has {} cells; expected {}", record.len(), names.len());
+        return Err(ApiError::BadRequest(FieldError::general(message)));
+    }
+    let cells = names.iter().zip(record).filter(|(_, cell)| !cell.is_empty());
+    let members = cells.map(|(name, cell)| {
+        if cell.contains('\0') {
+            let message = r"must not contain the character \u0000";
+            return Err(ApiError::invalid(name.clone(), message));
+        }
+        let value = match &**name {
+            "attributes" => parse_object(cell.as_bytes()).map(Value::Object)?,
+            _ => Value::from(cell),
+        };
+        Ok((name.clone(), value))
+    });
+    members.collect()
+}
+
+/// Checks that cells are quoted as a whole or not at all. The parser would guess otherwise: it
+/// reads a quote that is never closed to the end of the file, and so loses lines.
+///
+/// # Errors
+/// A message with the number of the line.
+fn check_quotes(text: &str) -> anyhow::Result<()> {
+    /// The place of the next character.
+    enum Place {
+        Start,
+        Unquoted,
+        /// In the quoted cell that starts on that line.
+        Quoted(u64),
+        /// Behind a quote that ends the cell, unless another one follows.
+        Closed(u64),
+    }
+    let (mut place, mut line) = (Place::Start, 1);
+    for character in text.chars() {
+        place = match (place, character) {
+            (Place::Start, '"') => Place::Quoted(line),
+            (Place::Quoted(start), '"') => Place::Closed(start),
+            (Place::Closed(start), '"') => Place::Quoted(start),
+            (Place::Quoted(start), _) => Place::Quoted(start),
+            (_, ',' | '\r' | '\n') => Place::Start,
+            (Place::Closed(_), _) => bail!(
+                "nothing was imported\nline {line}: text follows a closing quote; expected a comma \
+                 or the end of the line"
+            ),
+            (Place::Unquoted, '"') => bail!(
+                "nothing was imported\nline {line}: a quote is inside a cell that does not start \
+                 with one; expected a quoted cell with the quote doubled"
+            ),
+            (Place::Start | Place::Unquoted, _) => Place::Unquoted,
+        };
+        line += u64::from(character == '\n');
+    }
+    if let Place::Quoted(start) = place {
+        bail!("nothing was imported\nline {start}: a quote is not closed before the file ends");
+    }
+    Ok(())
 }
 
 /// Counts the lines of a text.

@@ -5,8 +5,11 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::future::{Ready, ready};
 
-use actix_web::HttpRequest;
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest};
+use percent_encoding::percent_decode;
 use serde::de::value::MapDeserializer;
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer};
 use time::OffsetDateTime;
@@ -15,13 +18,19 @@ use url::form_urlencoded;
 use crate::error::ApiError;
 use crate::input::{FromMember, date, unknown};
 
+/// A name and a value.
+type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// The arguments of a query string, in the order in which they were sent.
-pub(super) struct Arguments<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub(super) struct Arguments<'a>(Vec<Pair<'a>>);
 
 impl<'a> Arguments<'a> {
     /// Returns the arguments of a request.
-    pub fn of(request: &'a HttpRequest) -> Self {
-        Self(form_urlencoded::parse(request.query_string().as_bytes()).collect())
+    ///
+    /// # Errors
+    /// [`ApiError::BadRequest`] if one of them is not UTF-8.
+    pub fn of(request: &'a HttpRequest) -> Result<Self, ApiError> {
+        pairs(request.query_string().as_bytes()).map(Self)
     }
 
     /// All arguments, including those without a value.
@@ -54,6 +63,37 @@ impl<'a> Arguments<'a> {
     /// a misspelt argument would change what is written.
     pub fn read_strictly<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         read(self.pairs())
+    }
+}
+
+/// Returns the pairs of a name and a value in a query string or a form.
+///
+/// # Errors
+/// [`ApiError::BadRequest`] with the name of the first pair that is not UTF-8. The parser would
+/// replace such bytes, so that the argument is another one than the client has sent.
+pub(super) fn pairs(encoded: &[u8]) -> Result<Vec<Pair<'_>>, ApiError> {
+    let is_invalid = |pair: &&[u8]| percent_decode(pair).decode_utf8().is_err();
+    match encoded.split(|byte| *byte == b'&').find(is_invalid) {
+        None => Ok(form_urlencoded::parse(encoded).collect()),
+        Some(pair) => {
+            let name = form_urlencoded::parse(pair).next().map(|(name, _)| name.into_owned());
+            Err(ApiError::bad_argument(name.unwrap_or_default(), NOT_UTF_8))
+        }
+    }
+}
+
+/// The error message for bytes that are not UTF-8.
+pub(super) const NOT_UTF_8: &str = "must be UTF-8, percent-encoded";
+
+/// The arguments of a read that takes none: they have no effect.
+pub struct IgnoredArguments;
+
+impl FromRequest for IgnoredArguments {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Arguments::of(request).map(|_| Self))
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
-use actix_web::http::{Method, header};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
@@ -83,7 +84,7 @@ impl<T> Validated<T> {
         let differing: Vec<_> = self
             .must_equal
             .iter()
-            .filter(|(name, sent)| !is_same(sent, &stored[*name]))
+            .filter(|(name, sent)| !is_same(sent, stored.get(*name).unwrap_or(&Value::Null)))
             .map(|(name, _)| {
                 FieldError::new(name.clone(), "is read only and differs from the stored value")
             })
@@ -212,22 +213,35 @@ fn json(
     }
 }
 
-/// Reads the bytes of the body: 413 if there are too many, 408 if they do not arrive in time, 429 or
-/// 503 if there is no memory for them.
+/// Reads the bytes of the body: 415 if they have a content coding, 413 if there are too many, 408
+/// if they do not arrive in time, 429 or 503 if there is no memory for them.
 pub(super) fn read(
     request: &HttpRequest,
     payload: &mut Payload,
 ) -> impl Future<Output = Result<web::Bytes, ApiError>> + use<> {
+    let is_plain = is_plain(request.headers());
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     let largest = length.unwrap_or(u64::MAX).min(BODY_LIMIT as u64);
     let reservation = MemoryBudget::reserve(request, largest);
     let bytes = web::Bytes::from_request(request, payload);
     async move {
+        if !is_plain {
+            return Err(ApiError::UnsupportedContentCoding);
+        }
         let _reservation = reservation?;
         let read = tokio::time::timeout(BODY_TIMEOUT, bytes).await;
         read.map_err(|_| ApiError::Timeout)?.map_err(|error| unreadable(&error))
     }
+}
+
+/// Whether a body has no content coding (RFC 9110, section 8.4).
+fn is_plain(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING);
+    codings.all(|codings| {
+        let mut codings = codings.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
+    })
 }
 
 fn unreadable(error: &actix_web::Error) -> ApiError {

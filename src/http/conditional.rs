@@ -5,27 +5,28 @@
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 
 use crate::error::ApiError;
-use crate::store::Precondition;
+use crate::store::{EntityTags, Preconditions};
 
 /// The entity tag of that version: a strong tag, since it changes whenever the response can change.
 pub(super) fn entity_tag(version: i64) -> String {
     format!("\"{version}\"")
 }
 
-/// Returns the versions of `If-Match`. A weak tag is accepted: proxies that compress mark tags as
-/// weak.
+/// Returns the preconditions of a write. A weak tag is accepted in `If-Match`: proxies that
+/// compress mark tags as weak.
 ///
 /// # Errors
-/// [`ApiError::BadRequest`] if it is not a list of entity tags.
-pub(super) fn if_match(headers: &HeaderMap) -> Result<Precondition, ApiError> {
-    versions(headers, header::IF_MATCH, "If-Match")
+/// [`ApiError::BadRequest`] if a header is not a list of entity tags.
+pub(super) fn preconditions(headers: &HeaderMap) -> Result<Preconditions, ApiError> {
+    let if_match = versions(headers, header::IF_MATCH, "If-Match")?;
+    Ok(Preconditions { if_match, if_none_match: if_none_match(headers)? })
 }
 
-/// Returns the versions of `If-None-Match`: those that the client already has.
+/// Returns the versions of `If-None-Match`: those that the client of a GET already has.
 ///
 /// # Errors
 /// [`ApiError::BadRequest`] if it is not a list of entity tags.
-pub(super) fn if_none_match(headers: &HeaderMap) -> Result<Precondition, ApiError> {
+pub(super) fn if_none_match(headers: &HeaderMap) -> Result<EntityTags, ApiError> {
     versions(headers, header::IF_NONE_MATCH, "If-None-Match")
 }
 
@@ -33,7 +34,7 @@ fn versions(
     headers: &HeaderMap,
     header: HeaderName,
     name: &'static str,
-) -> Result<Precondition, ApiError> {
+) -> Result<EntityTags, ApiError> {
     let invalid = || ApiError::bad_argument(name, "must be `*` or a list of entity tags in quotes");
     let mut lines = Vec::new();
     for line in headers.get_all(header) {
@@ -41,9 +42,9 @@ fn versions(
     }
     let text = lines.join(",");
     match text.trim() {
-        _ if lines.is_empty() => Ok(Precondition::None),
-        "*" => Ok(Precondition::Exists),
-        text => tags(text).map(Precondition::OneOf).ok_or_else(invalid),
+        _ if lines.is_empty() => Ok(EntityTags::None),
+        "*" => Ok(EntityTags::Exists),
+        text => tags(text).map(EntityTags::OneOf).ok_or_else(invalid),
     }
 }
 

@@ -7,7 +7,6 @@ use std::pin::Pin;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use serde::de::DeserializeOwned;
-use url::form_urlencoded;
 
 use super::arguments;
 use super::body::read;
@@ -23,7 +22,7 @@ pub struct Form<T>(pub T);
 impl<T: DeserializeOwned> Form<T> {
     fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut fields = BTreeMap::new();
-        for (name, value) in form_urlencoded::parse(body) {
+        for (name, value) in arguments::pairs(body)? {
             if value.contains('\0') {
                 let message = r"must not contain the character \u0000";
                 return Err(ApiError::bad_argument(name.into_owned(), message));

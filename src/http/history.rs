@@ -23,6 +23,7 @@ use crate::store::{HistoryEntry, HistoryPage, Resource, Store};
 pub struct HistoryRequest {
     limit: i64,
     offset: i64,
+    counts: bool,
     selection: Selection,
     links: Links,
 }
@@ -45,7 +46,7 @@ impl HistoryRequest {
         actor: &Actor,
         sid: Uuid,
     ) -> Result<Json<List<HistoryEntry>>, ApiError> {
-        let Self { limit, offset, selection, links } = self;
+        let Self { limit, offset, counts, selection, links } = self;
         let HistoryPage { entries, total } = store.history(actor, sid, limit, offset).await?;
         let has_more = offset.saturating_add(entries.len() as i64) < total && !entries.is_empty();
         let mut items = Vec::with_capacity(entries.len());
@@ -66,24 +67,25 @@ impl HistoryRequest {
             limit,
             offset,
             pagination: links.by_offset(limit, offset, has_more.then_some(next)),
-            total,
+            total: counts.then_some(total),
         })))
     }
 
     fn parse(request: &HttpRequest) -> Result<Self, ApiError> {
-        let arguments = Arguments::of(request);
+        let arguments = Arguments::of(request)?;
         for name in ["after", "before", "filter", "order"] {
             if arguments.contains(name) {
                 let message = "does not apply to a history, whose entries are in order of version";
                 return Err(ApiError::bad_argument(name, message));
             }
         }
-        let PageArguments { limit, offset } = arguments.read()?;
+        let PageArguments { limit, offset, total } = arguments.read()?;
         let is_known =
             |name: &str| HistoryEntry::MEMBERS.contains(&name) || name.starts_with("changes.");
         Ok(Self {
             limit: limit.0,
             offset: offset.0,
+            counts: total.0,
             selection: arguments.read::<FieldArguments>()?.selection(is_known)?,
             links: Links::of(request, &arguments),
         })

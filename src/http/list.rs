@@ -32,10 +32,12 @@ struct ListArguments {
     #[serde(deserialize_with = "some")]
     #[param(example = "name like \"new%\"")]
     filter: Option<String>,
-    /// The sid of the object after which the page begins, in the order of creation.
+    /// The sid of the object after which the page begins, in the order of creation. If it was
+    /// deleted, the page begins at its former place.
     #[serde(deserialize_with = "member")]
     after: Option<Uuid>,
-    /// The sid of the object before which the page ends, in the order of creation.
+    /// The sid of the object before which the page ends, in the order of creation. If it was
+    /// deleted, the page ends at its former place.
     #[serde(deserialize_with = "member")]
     before: Option<Uuid>,
 }
@@ -48,7 +50,7 @@ impl ListArguments {
         omitted: Vec<&'static str>,
     ) -> Result<Query, ApiError> {
         let Self { order, filter, after, before } = self;
-        let PageArguments { limit, offset } = page;
+        let PageArguments { limit, offset, total } = page;
         let order = order.map_or(Ok(Order::default()), |text| {
             Order::parse::<R>(&text).map_err(|message| ApiError::bad_argument("order", message))
         })?;
@@ -68,7 +70,7 @@ impl ListArguments {
             (None, Some(sid)) => Start::Before(sid),
             (None, None) => Start::Offset(offset.0),
         };
-        Ok(Query { filter, order, start, limit: limit.0, omitted })
+        Ok(Query { filter, order, start, limit: limit.0, counts: total.0, omitted })
     }
 }
 
@@ -131,7 +133,7 @@ impl<R: Resource> ListRequest<R> {
     }
 
     fn parse(request: &HttpRequest) -> Result<Self, ApiError> {
-        let arguments = Arguments::of(request);
+        let arguments = Arguments::of(request)?;
         let page = arguments.read()?;
         let list: ListArguments = arguments.read()?;
         let view = ViewRequest::of(&arguments)?;

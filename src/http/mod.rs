@@ -25,6 +25,7 @@ mod view;
 mod write;
 
 pub use allowed_sites::AllowedSites;
+pub use arguments::IgnoredArguments;
 pub(crate) use arguments::{member, some};
 pub use auth::{Caller, authenticate};
 pub(crate) use auth::{actor_of, authorization, bearer};

@@ -17,7 +17,7 @@ use super::conditional::{self, entity_tag};
 use super::view::ViewRequest;
 use crate::auth::Actor;
 use crate::error::ApiError;
-use crate::store::{Precondition, Resource, Store, Stored, WriteResponse};
+use crate::store::{EntityTags, Resource, Store, Stored, WriteResponse};
 
 /// Returns the committed object.
 impl Responder for WriteResponse {
@@ -59,7 +59,7 @@ pub struct ObjectRequest<R> {
     /// The date of the version to return; `None` for the current version.
     at: Option<OffsetDateTime>,
     /// The versions that the client already has.
-    known: Precondition,
+    known: EntityTags,
 }
 
 impl<R> IntoParams for ObjectRequest<R> {
@@ -103,7 +103,7 @@ impl<R: Resource> ObjectRequest<R> {
     }
 
     fn parse(request: &HttpRequest) -> Result<Self, ApiError> {
-        let arguments = Arguments::of(request);
+        let arguments = Arguments::of(request)?;
         let ObjectArguments { at } = arguments.read()?;
         let known = conditional::if_none_match(request.headers())?;
         Ok(Self { view: ViewRequest::of(&arguments)?, at, known })

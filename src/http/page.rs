@@ -23,6 +23,9 @@ pub(super) struct PageArguments {
     /// The number of items to skip.
     #[param(value_type = i64, minimum = 0, maximum = 9_223_372_036_854_775_807_i64)]
     pub offset: Offset,
+    /// `false`: the items of all pages are not counted, and `total` is `null`.
+    #[param(value_type = bool, default = true)]
+    pub total: Total,
 }
 
 /// The most items of a page.
@@ -60,6 +63,25 @@ impl TryFrom<String> for Offset {
     }
 }
 
+/// Whether the items of all pages are counted.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Total(pub bool);
+
+impl Default for Total {
+    fn default() -> Self {
+        Self(true)
+    }
+}
+
+impl TryFrom<String> for Total {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        text.parse().map(Self).map_err(|_| "must be `true` or `false`")
+    }
+}
+
 fn number(text: &str, max: i64) -> Result<i64, String> {
     let number = text.parse().ok().filter(|number| (0..=max).contains(number));
     number.ok_or_else(|| format!("must be a number from 0 to {max}"))
@@ -83,9 +105,9 @@ pub(super) struct Envelope<T> {
     pub offset: i64,
     /// Links to the pages around this one.
     pub pagination: Pagination,
-    /// The number of items of all pages.
-    #[schema(minimum = 0)]
-    pub total: i64,
+    /// The number of items of all pages. `null` with `total=false`.
+    #[schema(minimum = 0, required)]
+    pub total: Option<i64>,
 }
 
 /// A page of objects of type `T`, in the OpenAPI document `TList`.

@@ -14,7 +14,7 @@ use super::auth::requires_if_match;
 use super::conditional;
 use crate::error::ApiError;
 use crate::input::types::Nested;
-use crate::store::{IdempotencyKey, Precondition, WriteOptions};
+use crate::store::{EntityTags, IdempotencyKey, WriteOptions};
 
 /// The arguments of a PATCH or a PUT.
 #[derive(Default, Deserialize, IntoParams)]
@@ -57,7 +57,7 @@ impl FromRequest for NoArguments {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Arguments::of(request).read_strictly())
+        ready(Arguments::of(request).and_then(|arguments| arguments.read_strictly()))
     }
 }
 
@@ -69,7 +69,7 @@ impl FromRequest for NoArguments {
 /// has none.
 pub(super) fn update_options(request: &HttpRequest) -> Result<(Nested, WriteOptions), ApiError> {
     let UpdateArguments { nested_objects, validate_only } =
-        Arguments::of(request).read_strictly()?;
+        Arguments::of(request)?.read_strictly()?;
     let nested = match nested_objects {
         Some(NestedObjects::Replace) => Nested::Replace,
         None => Nested::Merge,
@@ -83,7 +83,7 @@ impl FromRequest for WriteOptions {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let arguments = Arguments::of(request).read_strictly();
+        let arguments = Arguments::of(request).and_then(|arguments| arguments.read_strictly());
         ready(
             arguments.and_then(|WriteArguments { validate_only }| options(request, validate_only)),
         )
@@ -91,15 +91,16 @@ impl FromRequest for WriteOptions {
 }
 
 fn options(request: &HttpRequest, validate_only: bool) -> Result<WriteOptions, ApiError> {
-    let precondition = conditional::if_match(request.headers())?;
+    let preconditions = conditional::preconditions(request.headers())?;
     let key = idempotency_key(request)?;
     // A POST creates an object, which has no version yet, or restores one, which may be deleted.
     // The store checks the partner's requirement for the rest.
     let is_conditional = request.method() != Method::POST;
-    if is_conditional && precondition == Precondition::None && requires_if_match(request) {
+    let names_none = preconditions.if_match == EntityTags::None;
+    if is_conditional && names_none && requires_if_match(request) {
         return Err(ApiError::PreconditionRequired);
     }
-    Ok(WriteOptions { precondition, key, validate_only })
+    Ok(WriteOptions { preconditions, key, validate_only })
 }
 
 /// The `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header), bound to method, path and

@@ -44,7 +44,11 @@ impl FromMember for Name {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]
 // The part of the rules that a regular expression can check.
-#[schema(format = "uri", max_length = 2048, pattern = r"^https?://[^\s@/?#\\]+([/?#\\]\S*)?$")]
+#[schema(
+    format = "uri",
+    max_length = 2048,
+    pattern = r#"^https?://[!"$&-.0-;=A-Z\[\]_`a-{}~]+([/?#]\S*)?$"#
+)]
 pub struct CallbackUrl(String);
 
 /// The schema of a callback URL in a request, where `null` and `""` clear it.
@@ -68,7 +72,14 @@ impl ToSchema for ClearableUrl {
 impl FromMember for CallbackUrl {
     fn from_member(value: Value) -> Result<Self, ValidationError> {
         match value {
-            Value::String(text) if is_callback_url(&text) => Ok(Self(text)),
+            Value::String(text) if is_callback_url(&text) => match rewritten_host(&text) {
+                None => Ok(Self(text)),
+                Some((sent, host)) => {
+                    Err(format!("readers of URLs disagree on the host `{sent}`; write `{host}`")
+                        .as_str()
+                        .into())
+                }
+            },
             _ => {
                 Err("must be an absolute URL of at most 2048 characters that starts with http:// \
                       or https://, with a host, without user info, blanks or control characters"
@@ -95,6 +106,18 @@ fn is_callback_url(text: &str) -> bool {
         && !text.chars().any(|c| c.is_whitespace() || c.is_control())
         && text.chars().count() <= 2048
         && Url::parse(text).is_ok_and(|url| url.has_host())
+}
+
+/// The host of a callback URL, and what the URL parser of the WHATWG makes of it, if they differ in
+/// more than the case of letters. Other parsers would find another host, or none: `0177.0.0.1` is
+/// 127.0.0.1 or 177.0.0.1.
+fn rewritten_host(text: &str) -> Option<(String, String)> {
+    let authority = text.split("://").nth(1)?.split(['/', '?', '#']).next()?;
+    let port = authority.rfind(':').filter(|at| !authority[*at..].contains(']'));
+    let sent = &authority[..port.unwrap_or(authority.len())];
+    let url = Url::parse(text).ok()?;
+    let host = url.host_str()?;
+    (!sent.eq_ignore_ascii_case(host)).then(|| (sent.to_owned(), host.to_owned()))
 }
 
 /// A key that the client chooses: at most 255 characters.
@@ -284,9 +307,34 @@ mod tests {
             "http://a",
             "https://example.com:8443/x?y=1#z",
             "http://[::1]:80/",
-            "https://münchen.example/ü",
+            "https://xn--mnchen-3ya.example/ü",
+            "https://EXAMPLE.com.:8443?x",
+            "http://127.0.0.1:80#x",
+            "http://a:",
+            "http://[2001:DB8::1]",
+            "http://a_b-c.example",
         ] {
             assert!(is_callback_url(valid), "{valid}");
+            assert_eq!(rewritten_host(valid), None, "{valid}");
+        }
+        for (ambiguous, host) in [
+            ("https://0177.0.0.1/", "127.0.0.1"),
+            ("https://0x7f.1", "127.0.0.1"),
+            ("https://2130706433:80/", "127.0.0.1"),
+            ("https://127.1?x", "127.0.0.1"),
+            ("https://127.0.0.1./", "127.0.0.1"),
+            ("https://%65xample.com/", "example.com"),
+            ("https://１.1.1.1/", "1.1.1.1"),
+            ("https://münchen.example/ü", "xn--mnchen-3ya.example"),
+            ("https://ﬀ.example:1/", "ff.example"),
+            ("https://a\u{ad}b.example/", "ab.example"),
+            ("https://[0:0::1]/", "[::1]"),
+            ("https://[::127.0.0.1]:80/", "[::7f00:1]"),
+        ] {
+            let rewritten = rewritten_host(ambiguous).map(|(_, host)| host);
+            assert_eq!(rewritten.as_deref(), Some(host), "{ambiguous}");
+            let error = CallbackUrl::from_member(Value::from(ambiguous)).unwrap_err();
+            assert!(error.message.contains(&format!("write `{host}`")), "{}", error.message);
         }
         for invalid in [
             "ftp://a",

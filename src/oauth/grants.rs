@@ -14,23 +14,21 @@ use uuid::Uuid;
 
 use super::clients::OauthClient;
 use super::credentials::{ClientCredentials, Credentials, Verified, no_client, no_login};
-use super::family::{is_in_subtree, revoke_family};
+use super::family::is_in_subtree;
 use super::forms::{Grant, SubPartnerTokenForm, TokenForm, TokenRequest, required};
 use super::issuance::{self, Grantor};
 use super::logins::PartnerLogin;
-use super::token::{OauthToken, Refresh};
-use crate::auth::{
-    Actor, Authenticator, ClientIp, OauthCreate, PartnerAncestry, Scope, Scopes, hash,
-};
+use super::token::OauthToken;
+use crate::auth::{Actor, Authenticator, ClientIp, OauthCreate, PartnerAncestry, Scope, Scopes};
 use crate::error::{ApiError, OauthError};
 use crate::http::{Caller, actor_of};
+use crate::input::date;
 use crate::input::types::Name;
-use crate::input::{date, parse_sid};
 use crate::partners::Partner;
 use crate::settings::TokenFormat;
 use crate::store::{self, Database};
 
-fn invalid_grant(field: &'static str, message: &'static str) -> ApiError {
+pub(super) fn invalid_grant(field: &'static str, message: &'static str) -> ApiError {
     ApiError::bad_argument(field, message).with_oauth_code(OauthError::InvalidGrant)
 }
 
@@ -95,7 +93,8 @@ impl Grants {
         let client = self.credentials.client(&credentials, address_of(request)).await?;
         store::within_limit(async {
             let ancestry = self.active(client.partner_sid).await?.ok_or_else(no_client)?;
-            let scopes = token_request.scopes_within(&common(&client.scopes, &ancestry.scopes))?;
+            let scopes = token_request
+                .scopes_within(&Scope::common(&client.scopes.to_vec(), &ancestry.scopes))?;
             let actor = actor_of(request, client.partner_sid, ancestry.subtree_sid);
             let new = NewToken::of(client.partner_sid, Some(client), scopes, token_request);
             self.issue(&actor, new).await
@@ -123,84 +122,14 @@ impl Grants {
                 return Err(no_login());
             }
             let ancestry = self.active(partner_sid).await?.ok_or_else(no_login)?;
-            let scopes = token_request.scopes_within(&common(&client.scopes, &ancestry.scopes))?;
+            let scopes = token_request
+                .scopes_within(&Scope::common(&client.scopes.to_vec(), &ancestry.scopes))?;
             let actor = actor_of(request, partner_sid, ancestry.subtree_sid);
             let mut new = NewToken::of(partner_sid, Some(client), scopes, token_request);
             new.renewable = Renewable::NewFamily(login);
             self.issue(&actor, new).await
         })
         .await
-    }
-
-    /// RFC 6749, section 6: a token for a refresh token, which its client can use once.
-    ///
-    /// A refresh token that is used again may have been stolen, so its whole family is revoked (RFC
-    /// 9700, section 4.14.2).
-    async fn refresh(
-        &self,
-        request: &HttpRequest,
-        form: &TokenForm,
-        credentials: ClientCredentials,
-        token_request: TokenRequest,
-    ) -> Result<OauthToken, ApiError> {
-        let invalid = || invalid_grant("refresh_token", "is unknown, used or expired");
-        let secret = required("refresh_token", form.refresh_token.as_ref())?;
-        let client = self.credentials.client(&credentials, address_of(request)).await?;
-        store::within_limit(async {
-            let token = self.renewable(secret, &client).await?.ok_or_else(invalid)?;
-            let ancestry = self.active(token.partner_sid).await?.ok_or_else(invalid)?;
-            let actor = actor_of(request, token.partner_sid, ancestry.subtree_sid);
-            let held = common(&client.scopes, &ancestry.scopes);
-
-            let mut lease = self.database.transactions().acquire(&actor).await?;
-            let mut tx = lease.connection.begin().await?;
-            let family_sid = token.family_sid.ok_or_else(invalid)?;
-            let grantors = [
-                Grantor::Client(client.client_id),
-                Grantor::Login(token.partner_sid),
-                Grantor::Family(family_sid),
-            ];
-            issuance::hold(&mut tx, &grantors).await?;
-            let mut outcome = Refresh::Expired;
-            let spend = |token: &mut OauthToken| {
-                outcome = token.spend();
-                if outcome == Refresh::Granted { Ok(()) } else { Err(invalid()) }
-            };
-            let spent = store::update_within(&mut tx, &actor, token.token_sid, spend).await;
-            if outcome == Refresh::Reused {
-                tx.rollback().await?;
-                revoke_family(&mut lease.connection, &actor, family_sid).await?;
-                return Err(invalid());
-            }
-            let spent = spent?.object;
-            // If the scopes are rejected, nothing is committed, and the refresh token stays valid.
-            let scopes = token_request.scopes_within(&common(&spent.scopes, &held))?;
-            let mut new = NewToken::of(spent.partner_sid, Some(client), scopes, token_request);
-            new.name = new.name.or(spent.name);
-            new.renewable = Renewable::Family(family_sid);
-            let token = self.issue_within(&mut tx, &actor, new).await?;
-            tx.commit().await?;
-            Ok(token)
-        })
-        .await
-    }
-
-    /// Returns the token of a refresh token, if it was issued to that client.
-    async fn renewable(
-        &self,
-        secret: &str,
-        client: &OauthClient,
-    ) -> Result<Option<OauthToken>, ApiError> {
-        let Some(secret) = parse_sid(secret) else { return Ok(None) };
-        let sid: Option<Uuid> = sqlx::query_scalar(
-            "select sid from oauth_tokens where refresh_hash = $1 and client_id = $2",
-        )
-        .bind(hash(&secret.to_string()))
-        .bind(client.client_id.to_string())
-        .fetch_optional(self.lookups())
-        .await?;
-        let Some(sid) = sid else { return Ok(None) };
-        Ok(Some(store::get(self.lookups(), &Actor::operator(), sid).await?.object))
     }
 
     /// Issues a token of a sub-partner. Its scopes are held by the caller and by the sub-partner.
@@ -224,11 +153,10 @@ impl Grants {
             }
             let suspended = || invalid_grant("partner_sid", "the partner is suspended");
             let held = self.active(partner_sid).await?.ok_or_else(suspended)?.scopes;
-            let held = held.into_iter().filter(|scope| caller.scopes().contains(scope));
-            let held: Vec<_> = match &client {
-                Some(client) => held.filter(|scope| client.scopes.contains(*scope)).collect(),
-                None => held.collect(),
-            };
+            let mut held = Scope::common(caller.scopes(), &held);
+            if let Some(client) = &client {
+                held = Scope::common(&held, &client.scopes.to_vec());
+            }
             let scopes = token_request.scopes_within(&held)?;
             let new = NewToken::of(partner_sid, client, scopes, token_request);
             self.issue(caller, new).await
@@ -272,7 +200,7 @@ impl Grants {
     }
 
     /// Issues a token within a transaction that holds its grantors.
-    async fn issue_within(
+    pub(super) async fn issue_within(
         &self,
         tx: &mut PgConnection,
         actor: &Actor,
@@ -291,15 +219,14 @@ impl Grants {
         (token.client_id, token.name) = (client.map(|client| client.client_id.to_string()), name);
         let refresh_token = match renewable {
             Renewable::Not => None,
-            Renewable::NewFamily(_) => Some(token.make_renewable(None)),
-            Renewable::Family(family_sid) => Some(token.make_renewable(Some(family_sid))),
+            Renewable::NewFamily(_) => Some(token.make_renewable()),
+            Renewable::Successor(spent) => Some(token.succeed(&spent)),
         };
         if latest_end.is_some() {
             token.end(latest_end);
         }
-        let mut token = store::create_one(tx, actor, token).await?.object;
-        (token.access_token, token.refresh_token) = (Some(secret), refresh_token);
-        Ok(token)
+        let token = store::create_one(tx, actor, token).await?.object;
+        Ok(token.issued(secret, refresh_token))
     }
 }
 
@@ -308,23 +235,18 @@ pub(super) fn address_of(request: &HttpRequest) -> Option<IpAddr> {
     request.extensions().get::<ClientIp>().map(|client| client.0)
 }
 
-/// The scopes that both contain.
-fn common(scopes: &Scopes, held: &[Scope]) -> Vec<Scope> {
-    scopes.iter().filter(|scope| held.contains(scope)).collect()
-}
-
 /// A token to issue.
-struct NewToken {
+pub(super) struct NewToken {
     partner_sid: Uuid,
     client: Option<Verified<OauthClient>>,
     scopes: Scopes,
-    name: Option<Name>,
+    pub name: Option<Name>,
     expires_in: Duration,
-    renewable: Renewable,
+    pub renewable: Renewable,
 }
 
 impl NewToken {
-    fn of(
+    pub fn of(
         partner_sid: Uuid,
         client: Option<Verified<OauthClient>>,
         scopes: Scopes,
@@ -344,7 +266,7 @@ impl NewToken {
         let client = self.client.as_ref().map(|client| Grantor::Client(client.client_id));
         let login = match &self.renewable {
             Renewable::NewFamily(login) => Some(Grantor::Login(login.partner_sid)),
-            Renewable::Not | Renewable::Family(_) => None,
+            Renewable::Not | Renewable::Successor(_) => None,
         };
         client.into_iter().chain(login).collect()
     }
@@ -385,10 +307,10 @@ impl NewToken {
     }
 }
 
-/// The refresh token of a new token: none, the first of a family for a login, or the next one of a
-/// family.
-enum Renewable {
+/// The refresh token of a new token: none, the first of a family for a login, or the next one after
+/// a token whose refresh token was used.
+pub(super) enum Renewable {
     Not,
     NewFamily(Verified<PartnerLogin>),
-    Family(Uuid),
+    Successor(Box<OauthToken>),
 }

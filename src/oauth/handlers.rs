@@ -14,8 +14,8 @@ use crate::auth::{AnyToken, OauthCreate, OauthRead, OauthUpdate, Scopes};
 use crate::error::ApiError;
 use crate::http::openapi::BadCredentials;
 use crate::http::{
-    Caller, Form, List, ListRequest, MergePatch, NoArguments, ObjectRequest, Sid, UpdateArguments,
-    View,
+    Caller, Form, IgnoredArguments, List, ListRequest, MergePatch, NoArguments, ObjectRequest, Sid,
+    UpdateArguments, View,
 };
 use crate::partners::Partner;
 use crate::store::{Store, WriteOptions, WriteResponse};
@@ -208,6 +208,7 @@ impl Whoami {
 #[get("/whoami")]
 pub async fn get_whoami(
     caller: Caller<AnyToken>,
+    _: IgnoredArguments,
     partners: web::Data<Store<Partner>>,
     tokens: web::Data<Store<OauthToken>>,
 ) -> Result<Json<Whoami>, ApiError> {

@@ -95,15 +95,15 @@ pub(super) async fn end_tokens(
     end: Option<OffsetDateTime>,
 ) -> Result<(), ApiError> {
     let (condition, sid) = grantor.condition();
-    // Those that have expired by every clock need no end.
+    // Those that have expired by every clock need no end. A refresh token expires when it is used;
+    // if that was a moment ago, it could still be used again.
     let statement = format!(
         "select sid
          from oauth_tokens,
              (select clock_timestamp() - interval '5 minutes' as expired) as clock
          where {condition}
            and (date_expiration_access_token > greatest(date_created, $2, expired)
-                or (date_expiration_refresh_token > greatest(date_created, $2, expired)
-                    and not refresh_spent))
+                or date_expiration_refresh_token > greatest(date_created, $2, expired))
          order by ordinal"
     );
     for _ in 0..MAX_ROUNDS {

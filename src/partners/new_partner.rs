@@ -70,9 +70,10 @@ impl NewPartner {
         let parent = parent(connection, caller, parent_sid).await?;
         limit.check(connection, parent.partner_sid).await?;
         let ancestry = PartnerAncestry::of(&mut *connection, parent.partner_sid).await?;
-        let mut scopes = ancestry.map(|ancestry| ancestry.scopes).unwrap_or_default();
-        scopes.retain(|scope| caller.scopes().contains(scope));
-        let default = Scope::DEFAULT.into_iter().filter(|scope| scopes.contains(scope)).collect();
+        let held = ancestry.map(|ancestry| ancestry.scopes).unwrap_or_default();
+        let scopes = Scope::common(caller.scopes(), &held);
+        let default =
+            Scope::DEFAULT.into_iter().filter(|scope| scope.is_covered(&scopes)).collect();
         let (sid, name) = (Uuid::now_v7(), Name::default());
         let mut new = Partner::new(connection, sid, parent_sid, name, default).await?;
         new.subtree_sid = parent.subtree_sid;

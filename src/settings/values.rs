@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 /// Parses a rate in requests per second.
@@ -31,7 +31,8 @@ pub(super) fn public_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// Returns the secret, from the setting itself or from its file.
+/// Returns the secret, from the setting itself or from its file. Whitespace at the end, such as the
+/// newline that a shell or an editor adds, is no part of it.
 pub(super) fn secret(
     name: &str,
     value: &Option<SecretString>,
@@ -41,10 +42,14 @@ pub(super) fn secret(
         (Some(_), Some(_)) => {
             bail!("`{name}` and `{name}_FILE` are both set; unset one")
         }
-        (Some(value), None) => Ok(Some(value.clone())),
-        (None, Some(file)) => Ok(Some(read(file)?.trim_end().to_owned().into())),
+        (Some(value), None) => Ok(Some(trimmed(value.expose_secret()))),
+        (None, Some(file)) => Ok(Some(trimmed(&read(file)?))),
         (None, None) => Ok(None),
     }
+}
+
+fn trimmed(secret: &str) -> SecretString {
+    secret.trim_end().into()
 }
 
 /// Reads a file.

@@ -47,6 +47,8 @@ struct RawChange<'a> {
 pub(super) struct Changes<'a> {
     members: BTreeMap<&'a str, RawChange<'a>>,
     object: &'a RawValue,
+    /// The place in the order of creation of an object that is deleted.
+    ordinal: Option<i64>,
 }
 
 impl<'a> Changes<'a> {
@@ -64,7 +66,17 @@ impl<'a> Changes<'a> {
             |name| (name, RawChange { after: value(&after, name), before: value(&before, name) });
         let differs = |(_, change): &(_, RawChange<'_>)| change.after.get() != change.before.get();
         let members = before.keys().chain(after.keys()).copied().map(change).filter(differs);
-        Ok(Self { members: members.collect(), object: new.or(old).unwrap_or(RawValue::NULL) })
+        let object = new.or(old).unwrap_or(RawValue::NULL);
+        Ok(Self { members: members.collect(), object, ordinal: None })
+    }
+
+    /// The deletion of an object at that place in the order of creation. Lists can still start
+    /// there, and a restored object returns to it.
+    ///
+    /// # Errors
+    /// As [`Self::between`].
+    pub fn deletion(old: &'a RawValue, ordinal: i64) -> Result<Self, ApiError> {
+        Ok(Self { ordinal: Some(ordinal), ..Self::between(Some(old), None)? })
     }
 
     /// Whether the member of that name differs.
@@ -96,6 +108,9 @@ struct Text<'a> {
     kind: &'static str,
     /// The object after the change, or before its deletion.
     object: &'a RawValue,
+    /// The place in the order of creation, in the entry of a deletion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ordinal: Option<i64>,
     /// The partner of the token that made the change.
     partner_sid: Option<Uuid>,
     request_id: Option<&'a str>,
@@ -129,6 +144,7 @@ impl<R: Resource> Stored<R> {
             ip: actor.ip(),
             kind: R::KIND,
             object: changes.object,
+            ordinal: changes.ordinal,
             partner_sid: actor.partner_sid(),
             request_id: actor.request_id(),
             sid: self.object.sid(),
@@ -203,6 +219,9 @@ pub(super) struct LastEntry {
     pub version: i64,
     pub date: OffsetDateTime,
     pub hash: Vec<u8>,
+    /// The place in the order of creation. `None` unless the entry is that of a deletion, and if a
+    /// release that did not record the place has deleted the object.
+    pub ordinal: Option<i64>,
 }
 
 /// Returns the newest entry of the object of that sid, if its owner is visible to the actor.

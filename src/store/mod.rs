@@ -36,11 +36,11 @@ pub use database::{Database, connect, within_limit};
 pub use history::{Action, HistoryEntry, HistoryPage, prune, retention_limit};
 pub use idempotency::purge_expired;
 pub use integrity::{IntegrityReport, Violation, settled_date, verify_chains, verify_objects};
-pub use options::{IdempotencyKey, Precondition, WriteOptions, WriteResponse};
+pub use options::{EntityTags, IdempotencyKey, Preconditions, WriteOptions, WriteResponse};
 pub use read::{all, get, get_many};
 pub use resource::{Column, Kind, Listed, Reference, Representation, Resource, Stored, bind};
 pub use staleness::Staleness;
-pub use write::{create_all, create_one, update_many_within, update_within};
+pub use write::{create_all, create_one, delete_many, update_many_within, update_within};
 
 use crate::auth::Actor;
 use crate::error::ApiError;

@@ -11,17 +11,54 @@ use crate::error::ApiError;
 #[derive(Clone, Debug, Default)]
 pub struct WriteOptions {
     /// The versions that it can change.
-    pub precondition: Precondition,
+    pub preconditions: Preconditions,
     /// The key under which a successful response is stored.
     pub key: Option<IdempotencyKey>,
     /// Whether every check runs and nothing is stored: a dry run.
     pub validate_only: bool,
 }
 
-/// Versions of an object: the versions that a write can change (`If-Match`; RFC 9110, section
-/// 13.1.1), or that a client already has (`If-None-Match`, section 13.1.2).
+/// The conditions under which a write happens (RFC 9110, section 13.1).
+#[derive(Clone, Debug, Default)]
+pub struct Preconditions {
+    /// The versions that it can change.
+    pub if_match: EntityTags,
+    /// The versions that it must not change.
+    pub if_none_match: EntityTags,
+}
+
+impl Preconditions {
+    /// Checks an object of that version. If `is_required`, there must be an `If-Match`.
+    ///
+    /// # Errors
+    /// [`ApiError::PreconditionFailed`] or [`ApiError::PreconditionRequired`].
+    pub(super) fn check(&self, version: i64, is_required: bool) -> Result<(), ApiError> {
+        let Self { if_match, if_none_match } = self;
+        match if_match {
+            EntityTags::None if is_required => return Err(ApiError::PreconditionRequired),
+            EntityTags::None => {}
+            tags if tags.names(version) => {}
+            _ => return Err(ApiError::PreconditionFailed { header: "If-Match" }),
+        }
+        if if_none_match.names(version) {
+            return Err(ApiError::PreconditionFailed { header: "If-None-Match" });
+        }
+        Ok(())
+    }
+
+    /// Checks an object that does not exist. `If-None-Match` then holds.
+    pub(super) fn check_absent(&self) -> Result<(), ApiError> {
+        if self.if_match == EntityTags::None {
+            Ok(())
+        } else {
+            Err(ApiError::PreconditionFailed { header: "If-Match" })
+        }
+    }
+}
+
+/// The versions that an `If-Match` or `If-None-Match` names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Precondition {
+pub enum EntityTags {
     /// The header is absent.
     #[default]
     None,
@@ -31,7 +68,7 @@ pub enum Precondition {
     OneOf(Vec<String>),
 }
 
-impl Precondition {
+impl EntityTags {
     /// Whether the header names that version.
     pub fn names(&self, version: i64) -> bool {
         match self {
@@ -39,25 +76,6 @@ impl Precondition {
             Self::Exists => true,
             Self::OneOf(tags) => tags.contains(&version.to_string()),
         }
-    }
-
-    /// Checks an object of that version.
-    ///
-    /// # Errors
-    /// [`ApiError::PreconditionFailed`] if the header does not name the version;
-    /// [`ApiError::PreconditionRequired`] if it is absent and `is_required`.
-    pub(super) fn check(&self, version: i64, is_required: bool) -> Result<(), ApiError> {
-        match self {
-            Self::None if is_required => Err(ApiError::PreconditionRequired),
-            Self::None => Ok(()),
-            named if named.names(version) => Ok(()),
-            _ => Err(ApiError::PreconditionFailed),
-        }
-    }
-
-    /// Checks an object that does not exist.
-    pub(super) fn check_absent(&self) -> Result<(), ApiError> {
-        if *self == Self::None { Ok(()) } else { Err(ApiError::PreconditionFailed) }
     }
 }
 

@@ -95,8 +95,10 @@ async fn read_page<R: Resource>(
     query: &Query,
 ) -> Result<Page<Listed>, ApiError> {
     let visibility = actor.visibility();
-    let (total, anchor, beyond): (i64, Option<i64>, bool) =
-        query.around::<R>(visibility).build_query_as().fetch_one(&mut *connection).await?;
+    let (total, anchor, beyond): (Option<i64>, Option<i64>, bool) = match query.start {
+        Start::Offset(skipped) if !query.counts => (None, None, skipped > 0),
+        _ => query.around::<R>(visibility).build_query_as().fetch_one(&mut *connection).await?,
+    };
     match query.start {
         Start::After(_) if anchor.is_none() => return Err(no_such_row("after")),
         Start::Before(_) if anchor.is_none() => return Err(no_such_row("before")),
@@ -127,7 +129,10 @@ async fn read_page<R: Resource>(
 }
 
 fn no_such_row(argument: &'static str) -> ApiError {
-    ApiError::bad_argument(argument, "must be the sid of an object in the list")
+    ApiError::bad_argument(
+        argument,
+        "must be the sid of a visible object, or of a deleted one that the history still contains",
+    )
 }
 
 /// A statement over the objects that are visible to the actor, which are its first three arguments.

@@ -36,6 +36,12 @@ pub fn lock_many<R: Resource>() -> String {
     locked_rows::<R>() + " and sid = any($4) order by sid for no key update"
 }
 
+/// Reads the visible rows of sids `$4` that are not locked, and locks them, also against new
+/// references.
+pub fn lock_many_to_delete<R: Resource>() -> String {
+    locked_rows::<R>() + " and sid = any($4) order by sid for update skip locked"
+}
+
 fn rows_to_change<R: Resource>() -> String {
     locked_rows::<R>() + " and sid = $4"
 }
@@ -43,7 +49,7 @@ fn rows_to_change<R: Resource>() -> String {
 fn locked_rows<R: Resource>() -> String {
     let (table, owner) = (R::TABLE, R::OWNER);
     let more = format!(
-        ", date_trunc('milliseconds', clock_timestamp()) as now,
+        ", ordinal, date_trunc('milliseconds', clock_timestamp()) as now,
          (select requires_if_match from partners as owner where owner.sid = {table}.{owner}) as if_match_required"
     );
     visible_rows::<R>(&more)
@@ -70,7 +76,8 @@ pub fn entry_at<R: Resource>() -> String {
 
 /// Reads the newest entry of the object of sid `$4`.
 pub fn last_entry<R: Resource>() -> String {
-    visible_entries::<R>("version, date, hash") + " order by version desc limit 1"
+    visible_entries::<R>(&format!("version, date, hash, {ORDINAL} as ordinal"))
+        + " order by version desc limit 1"
 }
 
 /// Reads the versions of the oldest and of the newest entry of the object of sid `$4`, and whether
@@ -96,6 +103,9 @@ pub fn entries<R: Resource>() -> String {
          where before < $7 order by version"
     )
 }
+
+/// The place in the order of creation that the entry of a deletion records; otherwise null.
+pub const ORDINAL: &str = "(entry::json ->> 'ordinal')::bigint";
 
 fn visible_entries<R: Resource>(what: &str) -> String {
     let (kind, visible) = (R::KIND, visible("partner_sid"));

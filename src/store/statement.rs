@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::history::Entry;
 use super::options::{IdempotencyKey, WriteResponse};
 use super::resource::{Resource, Stored, bind};
-use super::sql::{columns, names};
+use super::sql::{ORDINAL, columns, names};
 
 /// How concurrent changes to a row are serialized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,9 @@ pub(super) fn load<R: Resource>(mode: Mode) -> String {
 pub(super) enum Write {
     /// Inserts them.
     Insert,
+    /// Inserts them at the places in the order of creation that the entries of their deletions
+    /// record.
+    Restore,
     /// Updates those that are still at the version that was read.
     Update,
     /// Deletes those that are still at the version that was read.
@@ -120,7 +123,14 @@ pub(super) fn write<R: Resource>(write: Write, with_responses: bool) -> String {
         .collect();
     let columns = names::<R>(|name| format!(", {name}"));
     let written = match write {
-        Write::Insert => insert::<R>(&columns),
+        Write::Insert => insert::<R>(&columns, "", ""),
+        Write::Restore => {
+            let ordinal = format!(
+                ", (select {ORDINAL} from history
+                    where history.sid = new.sid and history.version = new.read_version)"
+            );
+            insert::<R>(&columns, ", ordinal", &ordinal)
+        }
         Write::Update => {
             let set = names::<R>(|name| format!(", {name} = new.{name}"));
             format!(
@@ -145,7 +155,7 @@ pub(super) fn write<R: Resource>(write: Write, with_responses: bool) -> String {
                  where history_anchors.sid = new.sid and new.version = 1
              )"
         }
-        Write::Update | Write::Delete => "",
+        Write::Restore | Write::Update | Write::Delete => "",
     };
     let responses = if with_responses { store_responses::<R>() } else { String::new() };
     format!(
@@ -169,12 +179,14 @@ pub(super) fn write<R: Resource>(write: Write, with_responses: bool) -> String {
 /// The number of the parameter of the first column.
 const FIRST_COLUMN: usize = 12;
 
-fn insert<R: Resource>(columns: &str) -> String {
+/// Inserts the new rows, with one more column of that value.
+fn insert<R: Resource>(columns: &str, more: &str, value_of_more: &str) -> String {
     let table = R::TABLE;
     let (column, value) = if R::is_owned() { (", partner_sid", ", owner") } else { ("", "") };
     format!(
-        "insert into {table} (sid, version, changed_at, head {column} {columns})
-         select sid, version, date, hash {value} {columns} from new
+        "insert into {table} (sid, version, changed_at, head {column} {columns} {more})
+         overriding system value
+         select sid, version, date, hash {value} {columns} {value_of_more} from new
          returning sid, {} as owner",
         R::OWNER
     )

@@ -24,6 +24,8 @@ use crate::error::{ApiError, FieldError};
 struct LockedRow<T> {
     #[sqlx(flatten)]
     stored: Stored<T>,
+    /// The place in the order of creation.
+    ordinal: i64,
     /// The database's clock, in milliseconds.
     now: OffsetDateTime,
     /// Whether the owner requires `If-Match`.
@@ -45,7 +47,7 @@ pub(super) async fn update_individually<R: Resource>(
         let mut lease = database.transactions().acquire(actor).await?;
         run_write(&mut lease.connection, actor, options, async |tx| {
             let row = lock(tx, actor, sid, sql::lock::<R>()).await?.ok_or(ApiError::NoItem)?;
-            options.precondition.check(row.stored.version, row.if_match_required)?;
+            options.preconditions.check(row.stored.version, row.if_match_required)?;
             let after = row.apply(tx, actor, Action::Update, change).await?;
             WriteResponse::of(&after.object, after.version)
         })
@@ -155,19 +157,36 @@ pub(super) async fn delete<R: Resource>(
 ) -> Result<WriteResponse, ApiError> {
     run_write(connection, actor, options, async |tx| {
         let row = lock(tx, actor, sid, sql::lock_to_delete::<R>()).await?;
-        let LockedRow::<R> { stored: before, now, if_match_required } =
-            row.ok_or(ApiError::NoItem)?;
-        options.precondition.check(before.version, if_match_required)?;
+        let row: LockedRow<R> = row.ok_or(ApiError::NoItem)?;
+        options.preconditions.check(row.stored.version, row.if_match_required)?;
         if let Some(referring) = R::REFERRED_BY {
-            check_unreferenced(tx, referring, &before.object).await?;
+            check_unreferenced(tx, referring, &row.stored.object).await?;
         }
-        let old = before.object.snapshot()?;
-        let mut last = before.next(before.object.clone(), now);
-        let entry = last.record(actor, Action::Delete, &Changes::between(Some(&old), None)?)?;
-        execute(tx, Write::Delete, &[(last, entry)]).await?;
+        execute(tx, Write::Delete, &[row.delete(actor)?]).await?;
         Ok(WriteResponse::deleted())
     })
     .await
+}
+
+/// Deletes the objects of these sids in a transaction of its own, with one statement. Those that
+/// are not visible to the actor, and those that another transaction has locked, are left out.
+/// Returns the number of deleted ones. Their histories remain.
+///
+/// # Errors
+/// The errors of the table's constraints.
+pub async fn delete_many<R: Resource>(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    sids: &[Uuid],
+) -> Result<usize, ApiError> {
+    let mut tx = connection.begin().await?;
+    let rows: Vec<LockedRow<R>> =
+        visible_to(actor, sql::lock_many_to_delete::<R>()).bind(sids).fetch_all(&mut *tx).await?;
+    let deleted = rows.into_iter().map(|row| row.delete(actor));
+    let deleted: Vec<_> = deleted.collect::<Result<_, _>>()?;
+    execute(&mut tx, Write::Delete, &deleted).await?;
+    tx.commit().await?;
+    Ok(deleted.len())
 }
 
 /// Writes `version` of the object of that sid as a new version. `restorer` authorizes the actor to
@@ -183,7 +202,7 @@ pub(super) async fn revert<R: Resource + DeserializeOwned>(
     run_write(connection, actor, options, async |tx| {
         let after = match lock(tx, actor, sid, sql::lock::<R>()).await? {
             Some(row) => {
-                options.precondition.check(row.stored.version, row.if_match_required)?;
+                options.preconditions.check(row.stored.version, row.if_match_required)?;
                 let past = history::object_at_version::<R>(tx, sid, version).await?;
                 let replace = |object: &mut R| {
                     *object = past;
@@ -213,14 +232,15 @@ async fn restore<R: Resource + DeserializeOwned>(
 ) -> Result<Stored<R>, ApiError> {
     // Less may be visible to the restorer than to the actor.
     let last = history::last_entry::<R>(tx, restorer, sid).await?.ok_or(ApiError::NoItem)?;
-    options.precondition.check_absent()?;
+    options.preconditions.check_absent()?;
     let object = history::object_at_version::<R>(tx, sid, version).await?;
     let new = object.snapshot()?;
     let changed_at = now(tx).await?.max(last.date);
     let mut row = Stored { object, version: last.version + 1, chain_hash: last.hash, changed_at };
     let entry = row.record(restorer, Action::Revert, &Changes::between(None, Some(&new))?)?;
     let restored = [(row, entry)];
-    execute(tx, Write::Insert, &restored).await?;
+    let write = if last.ordinal.is_some() { Write::Restore } else { Write::Insert };
+    execute(tx, write, &restored).await?;
     let [(row, _)] = restored;
     Ok(row)
 }
@@ -255,6 +275,15 @@ impl<R: Resource> LockedRow<R> {
         execute(tx, Write::Update, &written).await?;
         let [(after, _)] = written;
         Ok(after)
+    }
+
+    /// Returns the last version of the row with the entry of its deletion.
+    fn delete(self, actor: &Actor) -> Result<(Stored<R>, Entry), ApiError> {
+        let Self { stored, ordinal, now, .. } = self;
+        let old = stored.object.snapshot()?;
+        let mut last = stored.next(stored.object.clone(), now);
+        let entry = last.record(actor, Action::Delete, &Changes::deletion(&old, ordinal)?)?;
+        Ok((last, entry))
     }
 
     /// Applies a change to the row. Returns the next version with its entry, or `None` if nothing

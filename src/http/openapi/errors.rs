@@ -53,14 +53,18 @@ fn errors() -> [(ApiError, &'static str); 14] {
         (ApiError::Timeout, "The body did not arrive in time."),
         (in_use, "Another object prevents the change. Nothing was changed."),
         (ApiError::PayloadTooLarge, "The body is larger than 256 KiB."),
-        (ApiError::UnsupportedMediaType { accepted }, "The body has another media type."),
+        (
+            ApiError::UnsupportedMediaType { accepted },
+            "The body has another media type, or a content coding.",
+        ),
         (
             ApiError::invalid("name", "cannot be null"),
             "Members of the body are invalid: one entry for each.",
         ),
         (
-            ApiError::PreconditionFailed,
-            "The object's version is not one of `If-Match`. Nothing was changed.",
+            ApiError::PreconditionFailed { header: "If-Match" },
+            "The object's version is not one of `If-Match`, or is one of `If-None-Match`. Nothing \
+             was changed.",
         ),
         (
             ApiError::PreconditionRequired,
@@ -94,10 +98,12 @@ fn response(error: &ApiError, description: &str) -> Response {
         .content("application/problem+json", problem.build())
         .build();
     let sent = error.error_response();
+    let is_media_type = sent.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE;
     let is_counted = matches!(error, ApiError::TooManyRequests { .. });
     let is_sent = |header: &&ResponseHeader| {
         header.name == "X-Request-Id"
             || sent.headers().contains_key(header.name)
+            || (is_media_type && header.name == "Accept-Encoding")
             || (is_counted && RATE_HEADERS.contains(&header.name))
     };
     response.headers.extend(HEADERS.iter().filter(is_sent).map(|header| header_ref(header.name)));

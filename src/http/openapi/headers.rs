@@ -11,7 +11,8 @@ pub(super) struct ResponseHeader {
     description: &'static str,
 }
 
-pub(super) const HEADERS: [ResponseHeader; 10] = [
+pub(super) const HEADERS: [ResponseHeader; 11] = [
+    header("Accept-Encoding", Type::String, "`identity`; only if the body has a content coding."),
     header("Accept-Patch", Type::String, "The media types of a PATCH (RFC 5789); only on a PATCH."),
     header("Allow", Type::String, "The methods of the path."),
     header("ETag", Type::String, "The object's version, for `If-Match` and `If-None-Match`."),
@@ -72,6 +73,12 @@ const ENTITY_TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"([ \t]*,[ \t]*(W/)?"[!#-~]*")*)$
 
 pub(super) fn if_none_match() -> Parameter {
     let description = "The versions that the client already has: `*` or entity tags.";
+    parameter("If-None-Match", description, Some(ENTITY_TAGS))
+}
+
+/// `If-None-Match` of a write.
+pub(super) fn unless_match() -> Parameter {
+    let description = "The versions that the request must not change: `*` or entity tags.";
     parameter("If-None-Match", description, Some(ENTITY_TAGS))
 }
 

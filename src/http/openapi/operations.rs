@@ -112,6 +112,7 @@ impl Traits {
             (self.has_json, headers::prefer),
             (self.is_object && !self.is_oauth, headers::if_none_match),
             (self.is_write && self.has_sid, headers::if_match),
+            (self.is_write && self.has_sid, headers::unless_match),
             (self.is_write && !self.is_oauth, headers::idempotency_key),
         ]
         .into_iter()

@@ -132,7 +132,7 @@ impl<R: Resource> PlannedRow<R> {
         if self.defers {
             return Ok(Applied::Deferred);
         }
-        request.options.precondition.check(self.stored.version, if_match_required)?;
+        request.options.preconditions.check(self.stored.version, if_match_required)?;
         let mut object = self.stored.object.clone();
         (request.change)(&mut object)?;
         let snapshot = object.snapshot()?;

@@ -7,7 +7,7 @@ use super::filter::Filter;
 use super::order::Order;
 use crate::auth::Visibility;
 use crate::store::resource::Resource;
-use crate::store::sql::columns_without;
+use crate::store::sql::{ORDINAL, columns_without};
 
 /// The position of a page in its list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Query {
     pub start: Start,
     /// The most rows of the page.
     pub limit: i64,
+    /// Whether the rows of all pages are counted.
+    pub counts: bool,
     /// The nested members that are not shown and therefore not read.
     pub omitted: Vec<&'static str>,
 }
@@ -44,8 +46,8 @@ pub struct Page<T> {
     pub has_previous: bool,
     /// Whether rows follow the page.
     pub has_next: bool,
-    /// The number of rows of all pages.
-    pub total: i64,
+    /// The number of rows of all pages, if they are counted.
+    pub total: Option<i64>,
 }
 
 impl Query {
@@ -111,9 +113,9 @@ impl Query {
         sql
     }
 
-    /// The statement that reads the position of the page: the number of rows of all pages; the
-    /// ordinal of the row that the page starts at, if it is visible; and whether rows precede that
-    /// row, in the direction of the page.
+    /// The statement that reads the position of the page: the number of rows of all pages, if they
+    /// are counted; the ordinal of the row that the page starts at, if it is or was visible; and
+    /// whether rows precede that row, in the direction of the page.
     pub(crate) fn around<R: Resource>(&self, visibility: Visibility) -> QueryBuilder<Postgres> {
         let mut sql = QueryBuilder::new("");
         let (sid, side) = match self.start {
@@ -145,6 +147,10 @@ impl Query {
     }
 
     fn push_count<R: Resource>(&self, sql: &mut QueryBuilder<Postgres>, visibility: Visibility) {
+        if !self.counts {
+            sql.push("null::bigint");
+            return;
+        }
         if let Visibility::Subtree(_) = visibility {
             sql.push("select coalesce(sum(rows.count), 0)::bigint")
                 .push(" from partner_tree cross join lateral (");
@@ -185,17 +191,31 @@ impl Query {
     }
 }
 
-/// Appends the query for the ordinal of the row of that sid, if it is visible.
+/// Appends the query for the ordinal of the row of that sid, if it is visible. If the row was
+/// deleted, the entry of the deletion records the ordinal; otherwise it is null.
 fn push_ordinal<R: Resource>(sql: &mut QueryBuilder<Postgres>, visibility: Visibility, sid: Uuid) {
-    sql.push(format_args!("select ordinal from {} where sid = ", R::TABLE)).push_bind(sid);
+    sql.push(format_args!("select coalesce((select ordinal from {} where sid = ", R::TABLE))
+        .push_bind(sid);
+    push_visible(sql, visibility, R::OWNER);
+    sql.push(format_args!(
+        "), (select {ORDINAL} from history where kind = '{}' and sid = ",
+        R::KIND
+    ))
+    .push_bind(sid);
+    push_visible(sql, visibility, "partner_sid");
+    sql.push(" order by version desc limit 1)) as ordinal");
+}
+
+/// Appends the condition that the partner in that column is visible.
+fn push_visible(sql: &mut QueryBuilder<Postgres>, visibility: Visibility, owner: &str) {
     match visibility {
         Visibility::Own(partner_sid) => {
-            sql.push(format_args!(" and {} = ", R::OWNER)).push_bind(partner_sid);
+            sql.push(format_args!(" and {owner} = ")).push_bind(partner_sid);
         }
         Visibility::Subtree(partner_sid) => {
             sql.push(" and exists (select from partner_tree where ancestor_sid = ")
                 .push_bind(partner_sid)
-                .push(format_args!(" and descendant_sid = {})", R::OWNER));
+                .push(format_args!(" and descendant_sid = {owner})"));
         }
         Visibility::All => {}
     }

@@ -1,5 +1,6 @@
 //! Access: bearer tokens, scopes, tenancy, partners, the rate limit.
 
+mod jwts;
 mod members;
 mod partners;
 mod rate_limit;

@@ -91,6 +91,13 @@ fn another_content_type_is_415_as_documented() {
 }
 
 #[test]
+fn a_content_coding_is_415_as_documented() {
+    check(async |app| {
+        provoke(app, 415, 14, |_, request| Some(request.header("content-encoding", "gzip"))).await;
+    });
+}
+
+#[test]
 fn an_invalid_body_is_422_as_documented() {
     check(async |app| {
         provoke(app, 422, 12, |operation, request| {

@@ -8,4 +8,5 @@ mod inventory;
 mod openapi;
 mod raw_http;
 mod samples;
+mod utf8;
 mod walk;

@@ -72,7 +72,9 @@ fn documented_errors_match_real_errors() {
             let documented = &document.0["components"]["responses"][name];
             let example = &documented["content"]["application/json"]["example"];
             let answer = Answer::to(request).await;
-            for header in names(&documented["headers"]) {
+            // Only for a body with a content coding.
+            let headers = names(&documented["headers"]).into_iter();
+            for header in headers.filter(|header| *header != "Accept-Encoding") {
                 assert!(answer.header(header).is_some(), "{name} {header}");
             }
             assert_eq!(
@@ -117,6 +119,9 @@ fn schemas_have_the_members_of_real_responses() {
             let mut members = names(&schema["properties"]);
             // Only the token endpoints have it.
             members.retain(|member| (name, *member) != ("ErrorBody", "error"));
+            // Only the response that issues a token has them.
+            members
+                .retain(|member| name != "OauthToken" || !["expires_in", "scope"].contains(member));
             assert_eq!(members, names(answer), "{name}");
             assert_eq!(required, names(answer), "{name} leaves nothing out");
         }

@@ -28,10 +28,12 @@ fn a_client_exchanges_its_secret_for_a_token() {
           "date_expiration_access_token": "[date]",
           "date_expiration_refresh_token": null,
           "date_last_accessed": null,
+          "expires_in": 3600,
           "ip_last_accessed": null,
           "name": "nightly",
           "partner_sid": "0000000a-0000-4000-8000-000000000001",
           "refresh_token": null,
+          "scope": "oauth.manage partners.manage phonenumber.manage",
           "scopes": ["oauth.manage", "partners.manage", "phonenumber.manage"],
           "token_sid": "[sid]",
           "token_type": "bearer"
@@ -204,7 +206,14 @@ fn a_token_lives_as_long_as_requested() {
         let century = [CLIENT_CREDENTIALS, ("access_token_expires_in", "3153600000")];
         let century = grant(app, &client, &century).await.expect(200);
         assert!(century["date_expiration_access_token"].as_str() > Some("2120"));
-        whoami(app, access_token(&century)).await.expect(200);
+        assert_eq!(century["expires_in"], 3_153_600_000_i64);
+        assert_eq!(
+            (&short["expires_in"], &short["scope"]),
+            (&json!(1), &json!("oauth.manage partners.manage phonenumber.manage"))
+        );
+        // Only the response that issues the token has these members.
+        let me = whoami(app, access_token(&century)).await.expect(200);
+        assert_eq!((me["token"].get("expires_in"), me["token"].get("scope")), (None, None));
         wait_until_rejected(app, access_token(&short)).await;
     });
 }

@@ -1,5 +1,7 @@
 //! OAuth: grants, refresh tokens, revocation and the storage of secrets.
 
+mod coverage;
+mod ended;
 mod grants;
 mod guessing;
 mod refresh_tokens;

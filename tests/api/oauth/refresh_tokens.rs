@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 use shortline::auth::Scope;
+use shortline::oauth::Password;
 
 use super::{
     BY_PASSWORD, access_token, client, error, expect_revoked, grant, login, oauth_error, refresh,
-    whoami,
+    revoke, whoami,
 };
-use crate::support::check;
+use crate::support::{App, check, wait_until};
 
 #[test]
 fn reusing_a_refresh_token_revokes_its_family() {
@@ -35,22 +36,117 @@ fn reusing_a_refresh_token_revokes_its_family() {
     });
 }
 
+/// Checks that a refresh token is rejected, and that these tokens of its family are revoked then.
+async fn expect_reuse(app: &App, client: &(String, String), token: &Value, family: &[&Value]) {
+    let reused = refresh(app, client, token).await;
+    assert_eq!(oauth_error(reused), error(400, "invalid_grant", "refresh_token"));
+    expect_revoked(app, family).await;
+    for token in family {
+        let ended = refresh(app, client, token).await;
+        assert_eq!(oauth_error(ended), error(400, "invalid_grant", "refresh_token"));
+    }
+}
+
 #[test]
-fn at_most_one_of_two_concurrent_refreshes_succeeds() {
+fn two_tabs_that_refresh_at_once_both_continue() {
     check(async |app| {
         let client = client(app, &app.partner, &Scope::DEFAULT).await;
         login(app, &app.partner, "ann").await;
         let token = grant(app, &client, &BY_PASSWORD).await.expect(200);
-        let both = futures_util::future::join(
-            refresh(app, &client, &token),
-            refresh(app, &client, &token),
-        );
-        let (one, two) = both.await;
-        let mut statuses = [one.status, two.status];
-        statuses.sort_unstable();
-        assert_eq!(statuses, [200, 400]);
-        let fresh = if one.status == 200 { one } else { two }.expect(200);
-        expect_revoked(app, &[&fresh]).await;
+        let both =
+            futures_util::join!(refresh(app, &client, &token), refresh(app, &client, &token));
+        let (one, other) = (both.0.expect(200), both.1.expect(200));
+        assert_ne!(one["token_sid"], other["token_sid"]);
+        for token in [&one, &other] {
+            whoami(app, access_token(token)).await.expect(200);
+        }
+        let next = refresh(app, &client, &one).await.expect(200);
+        let next_of_other = refresh(app, &client, &other).await.expect(200);
+        // A successor was refreshed, so the token is not used by a tab that waits for a response.
+        expect_reuse(app, &client, &token, &[&one, &other, &next, &next_of_other]).await;
+    });
+}
+
+#[test]
+fn at_most_five_siblings_are_issued() {
+    check(async |app| {
+        let client = client(app, &app.partner, &Scope::DEFAULT).await;
+        login(app, &app.partner, "ann").await;
+        let token = grant(app, &client, &BY_PASSWORD).await.expect(200);
+        let uses = (0..12).map(|_| refresh(app, &client, &token));
+        let answers = futures_util::future::join_all(uses).await;
+        let granted = answers.iter().filter(|answer| answer.status == 200).count();
+        assert!((1..=6).contains(&granted), "{granted}");
+
+        let token = grant(app, &client, &BY_PASSWORD).await.expect(200);
+        let mut family = Vec::new();
+        for _ in 0..6 {
+            family.push(refresh(app, &client, &token).await.expect(200));
+        }
+        expect_reuse(app, &client, &token, &family.iter().collect::<Vec<_>>()).await;
+    });
+}
+
+#[test]
+fn a_refresh_token_that_is_reused_later_revokes_its_family() {
+    check(async |app| {
+        let client = client(app, &app.partner, &Scope::DEFAULT).await;
+        login(app, &app.partner, "ann").await;
+        let token = grant(app, &client, &BY_PASSWORD).await.expect(200);
+        let next = refresh(app, &client, &token).await.expect(200);
+        let earlier = "update oauth_tokens
+                       set date_refresh_spent = date_refresh_spent - interval '11 seconds'
+                       where sid = $1::uuid";
+        let connection = &mut app.connection().await;
+        let earlier = sqlx::query(earlier).bind(token["token_sid"].as_str().unwrap());
+        earlier.execute(connection).await.unwrap();
+        expect_reuse(app, &client, &token, &[&next]).await;
+    });
+}
+
+#[test]
+fn a_used_refresh_token_of_another_client_revokes_its_family() {
+    check(async |app| {
+        let client = client(app, &app.partner, &Scope::DEFAULT).await;
+        let other = self::client(app, &app.unrelated, &Scope::DEFAULT).await;
+        login(app, &app.partner, "ann").await;
+        let token = grant(app, &client, &BY_PASSWORD).await.expect(200);
+        // A token that was not used is not affected.
+        let rejected = refresh(app, &other, &token).await;
+        assert_eq!(oauth_error(rejected), error(400, "invalid_grant", "refresh_token"));
+        let next = refresh(app, &client, &token).await.expect(200);
+        expect_reuse(app, &other, &token, &[&next]).await;
+    });
+}
+
+#[test]
+fn what_ends_a_family_ends_the_second_use_of_its_refresh_tokens() {
+    check(async |app| {
+        let client = client(app, &app.partner, &Scope::DEFAULT).await;
+        login(app, &app.partner, "ann").await;
+        let short = [&BY_PASSWORD[..], &[("access_token_expires_in", "1")]].concat();
+        let used = async || {
+            let token = grant(app, &client, &short).await.expect(200);
+            let next = refresh(app, &client, &token).await.expect(200);
+            (token, next)
+        };
+        let ((by_password, _), (by_revocation, next)) = (used().await, used().await);
+        let secret = next["refresh_token"].as_str().unwrap();
+        assert_eq!(revoke(app, &app.token, &[("token", secret)]).await.status, 204);
+        wait_until("the access tokens have expired", async || {
+            whoami(app, access_token(&by_password)).await.status == 401
+                && whoami(app, access_token(&by_revocation)).await.status == 401
+        })
+        .await;
+        let statement = "select sid from partner_logins";
+        let connection = &mut app.connection().await;
+        let sid = sqlx::query_scalar(statement).fetch_one(&mut *connection).await.unwrap();
+        let password = Password::new("another long password").unwrap();
+        shortline::oauth::set_password(connection, sid, &password).await.unwrap();
+        for token in [by_password, by_revocation] {
+            let answer = refresh(app, &client, &token).await;
+            assert_eq!(oauth_error(answer), error(400, "invalid_grant", "refresh_token"));
+        }
     });
 }
 

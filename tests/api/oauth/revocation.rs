@@ -13,7 +13,7 @@ use super::{
     BY_PASSWORD, CLIENT_CREDENTIALS, REVOKE, access_token, client, error, expect_revoked, form,
     grant, login, oauth_error, refresh, revoke, wait_until_rejected, whoami,
 };
-use crate::support::{Answer, SECRET, check};
+use crate::support::{Answer, SECRET, check, wait_until};
 
 #[test]
 fn a_token_is_revoked_only_by_callers_that_can_see_it() {
@@ -128,6 +128,16 @@ fn a_jwt_of_another_system_stays_revoked_until_it_expires() {
             .await
             .unwrap();
         assert_eq!(stored, 3);
+        // A token can be revoked before it becomes valid.
+        let begin = now + 2;
+        let claims = json!({
+            "sub": app.child.sid, "scope": "", "iat": now, "exp": now + 600, "nbf": begin
+        });
+        let early = encode(&Header::default(), &claims, &key).unwrap();
+        assert_eq!(revoke(app, &app.token, &[("token", &early)]).await.status, 204);
+        let is_valid = async || OffsetDateTime::now_utc().unix_timestamp() > begin;
+        wait_until("the token would be valid", is_valid).await;
+        assert_eq!(whoami(app, &early).await.status, 401);
         let its_own: OauthToken =
             store::get(&mut app.connection().await, &Actor::operator(), app.unrelated.token_sid)
                 .await

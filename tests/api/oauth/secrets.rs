@@ -98,11 +98,16 @@ impl Session<'_> {
         let get = reqwest::Client::new().get(format!("{}/core/v2/oauth/whoami", self.base));
         Answer::to(get.bearer_auth(&access)).await.expect(200);
         if let Some(refresh) = text("refresh_token") {
+            let mut newest = refresh.clone();
+            for _ in 0..2 {
+                let fields = [("grant_type", "refresh_token"), ("refresh_token", &*newest)];
+                let renewed = self.post(TOKEN, None, &fields).await.expect(200);
+                let secret = |member: &str| renewed[member].as_str().unwrap().to_owned();
+                self.secrets.extend([secret("access_token"), secret("refresh_token")]);
+                newest = secret("refresh_token");
+            }
+            // Using the first one again revokes the family.
             let fields = [("grant_type", "refresh_token"), ("refresh_token", &*refresh)];
-            let renewed = self.post(TOKEN, None, &fields).await.expect(200);
-            let renewed = ["access_token", "refresh_token"].map(|member| &renewed[member]);
-            self.secrets.extend(renewed.map(|secret| secret.as_str().unwrap().to_owned()));
-            // Using it again revokes the family.
             assert_eq!(self.post(TOKEN, None, &fields).await.status, 400);
             self.secrets.push(refresh);
         }

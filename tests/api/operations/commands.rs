@@ -6,7 +6,6 @@ use std::process::{Command, Output, Stdio};
 use reqwest::Method;
 use serde_json::{Value, json};
 use shortline::auth::Scope;
-use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::support::{
@@ -24,7 +23,7 @@ fn shortline(database: &PgConnectOptions, arguments: &[&str]) -> Output {
 
 /// Runs a command that succeeds and returns its JSON.
 #[track_caller]
-fn json_of(database: &PgConnectOptions, arguments: &[&str]) -> Value {
+pub(super) fn json_of(database: &PgConnectOptions, arguments: &[&str]) -> Value {
     let output = shortline(database, &[arguments, &["--json"]].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
@@ -43,7 +42,7 @@ fn shortline_reading(database: &PgConnectOptions, arguments: &[&str], input: &st
 
 /// Runs a command that fails and returns its error message.
 #[track_caller]
-fn error_of(database: &PgConnectOptions, arguments: &[&str]) -> String {
+pub(super) fn error_of(database: &PgConnectOptions, arguments: &[&str]) -> String {
     let output = shortline(database, arguments);
     assert!(!output.status.success());
     assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
@@ -205,125 +204,11 @@ fn a_token_cannot_have_a_scope_that_its_partner_lacks() {
             message.contains("does not have the scope phonenumber.manage; it has phonenumber.read"),
             "{message}"
         );
-    });
-}
-
-fn file(text: &str) -> tempfile::NamedTempFile {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(text.as_bytes()).unwrap();
-    file
-}
-
-async fn short_codes(database: &PgConnectOptions) -> i64 {
-    let mut connection = database.connect().await.unwrap();
-    sqlx::query_scalar("select count(*) from short_codes").fetch_one(&mut connection).await.unwrap()
-}
-
-#[test]
-fn csv_and_ndjson_are_imported() {
-    check(async |app: &App| {
-        let (database, partner) = (&app.database, app.partner.sid.to_string());
-        let csv = file(&format!(
-            "short_code,name,attributes,did_group_sid\r\n\
-             20001,\"One, \"\"two\"\"\",\"{{\"\"a\"\": 1e2}}\",{}\r\n\
-             20002,,,\r\n",
-            app.partner.group_sid
-        ));
-        let path = csv.path().to_str().unwrap();
-        assert_eq!(
-            json_of(database, &["short-code", "import", path, "--partner", &partner]),
-            json!({"created": 2})
-        );
-        let ndjson = file(&format!(
-            "{{\"short_code\":\"20003\",\"attributes\":{{\"b\":[1]}}}}\n\n\
-             {{\"short_code\":\"20003\",\"country_code\":\"CAN\",\"partner_sid\":\"{}\"}}\n",
-            app.unrelated.sid
-        ));
-        let path = ndjson.path().to_str().unwrap();
-        assert_eq!(
-            json_of(database, &["short-code", "import", path, "--partner", &partner]),
-            json!({"created": 2})
-        );
-
-        let imported: Vec<(String, String, String, String)> = sqlx::query_as(
-            "select short_code, country_code, name, attributes::text from short_codes
-             where short_code >= '2' order by ordinal",
-        )
-        .fetch_all(&mut app.connection().await)
-        .await
-        .unwrap();
-        let row = |code: &str, country: &str, name: &str, attributes: &str| {
-            (code.to_owned(), country.to_owned(), name.to_owned(), attributes.to_owned())
-        };
-        let expected = [
-            row("20001", "USA", "One, \"two\"", r#"{"a": 100}"#),
-            row("20002", "USA", "N/A", "{}"),
-            row("20003", "USA", "N/A", r#"{"b": [1]}"#),
-            row("20003", "CAN", "N/A", "{}"),
-        ];
-        assert_eq!(imported, expected);
-    });
-}
-
-#[test]
-fn a_failed_import_changes_nothing_and_names_the_line() {
-    check(async |app: &App| {
-        let (database, partner) = (&app.database, app.partner.sid.to_string());
-        let before = short_codes(database).await;
-        let good: String = (20_000..22_000).map(|number| format!("{number},\n")).collect();
-        for (line, expected) in [
-            ("12,", "line 2002: short_code: must be a string of 3 to 8 digits"),
-            ("10003,", "line 2002: short_code: 10003 is taken in USA"),
-            ("20000,", "line 2002: short_code: 20000 is taken in USA"),
-            (
-                "23000,unrelated",
-                "line 2002: did_group_sid: must be a DID group of the short code's owner",
-            ),
-            ("23000,x", "line 2002: did_group_sid: must be a sid"),
-            ("23000,a,b", "line: 2002"),
-        ] {
-            let line = line.replace("unrelated", &app.unrelated.group_sid.to_string());
-            let csv = file(&format!("short_code,did_group_sid\n{good}{line}\n"));
-            let path = csv.path().to_str().unwrap();
-            let message =
-                error_of(database, &["short-code", "import", path, "--partner", &partner]);
-            assert!(message.contains(expected), "{message}");
-            assert_eq!(short_codes(database).await, before);
-        }
-        for (text, expected) in [
-            (
-                "short_code,name\r\n20000,a\r\n\r\n20001,b\r\n12,c\r\n",
-                "line 5: short_code: must be a string of 3",
-            ),
-            (
-                "short_code,short_code\n20000,20001\n",
-                "the file has several columns `short_code`; expected one",
-            ),
-            (
-                "[{\"short_code\":\"20000\"}]",
-                "contains a JSON array; expected CSV or one JSON object per line (NDJSON)",
-            ),
-            ("short_code\n", "contains no short codes"),
-            ("", "contains no short codes"),
-            (
-                "{\"short_code\":\"20000\"}\n{\"short_code\":}\n",
-                "line 2: no JSON object could be decoded",
-            ),
-        ] {
-            let path = file(text);
-            let message = error_of(
-                database,
-                &["short-code", "import", path.path().to_str().unwrap(), "--partner", &partner],
-            );
-            assert!(message.contains(expected), "{text}: {message}");
-            assert_eq!(short_codes(database).await, before);
-        }
-        let csv = file("short_code,colour\n20000,red\n");
-        let message = error_of(
-            database,
-            &["short-code", "import", csv.path().to_str().unwrap(), "--partner", &partner],
-        );
-        assert!(message.contains("line 2: colour: unknown member"), "{message}");
+        // A scope of the partner covers others.
+        let partner = json_of(database, &["partner", "create", "--name", "y"]);
+        let issue = ["token", "issue", "--scope", "phonenumber.read", "--partner"];
+        let issue = [&issue[..], &[sid(&partner["partner_sid"])]].concat();
+        assert_eq!(json_of(database, &issue)["scopes"], json!(["phonenumber.read"]));
     });
 }
 

@@ -3,6 +3,7 @@
 mod commands;
 pub mod dev;
 mod faults;
+mod imports;
 pub mod lifecycle;
 pub mod log;
 mod memory;

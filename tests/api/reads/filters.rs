@@ -1,9 +1,12 @@
 //! Filters: operators, types and syntax errors.
 
+use reqwest::Method;
 use serde_json::json;
+use shortline::auth::Scope;
+use sqlx::{AssertSqlSafe, ConnectOptions};
 
-use super::{numbers, rejected};
-use crate::support::{App, check};
+use super::{numbers, numbers_of, rejected};
+use crate::support::{Answer, App, CODES, check, create_tenants};
 
 /// Creates three short codes that differ in every member that a filter can name.
 async fn add_varied(app: &App) {
@@ -95,6 +98,42 @@ fn filter_operators_compare_attributes_by_type() {
         for (filter, expected) in cases {
             assert_eq!(numbers(app, &[("filter", filter)]).await, *expected, "{filter}");
         }
+    });
+}
+
+#[test]
+fn ilike_folds_ascii_letters_whatever_the_locale_of_the_database() {
+    check(async |app| {
+        // Under the locale of the other tests, `C`, `ilike` folds no other letters.
+        let name = format!("{}_utf8", app.database.get_database().unwrap());
+        let execute = async |statement: String| {
+            let mut connection = app.connection().await;
+            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+        };
+        execute(format!("create database {name} template template0 locale 'C.UTF-8'")).await;
+        let database = app.database.clone().database(&name);
+        let (base, server) = app.instance_with(&database, &[]).await;
+        create_tenants(&mut database.connect().await.unwrap()).await;
+        let token = app.token(app.partner.sid, &[Scope::PhonenumberManage]);
+        let (path, url) = (app.partner.code_path(), format!("{base}{CODES}"));
+        let patch = app.request_to(Method::PATCH, &format!("{base}{path}")).bearer_auth(&token);
+        let members = json!({"name": "Éclair", "attributes": {"t": "Éclair", "nul": "xIX"}});
+        Answer::to(patch.json(&members)).await.expect(200);
+        for (filter, matches) in [
+            ("name ilike 'ÉCLAIR'", true),
+            ("attributes.t ilike 'ÉCLAIR'", true),
+            ("name ilike 'éclair'", false),
+            ("attributes.t ilike 'éclair'", false),
+            ("name like 'ÉCLAIR'", false),
+            ("attributes.t like 'ÉCLAIR'", false),
+            ("attributes.nul ilike 'XiX'", true),
+        ] {
+            let list = app.request_to(Method::GET, &url).bearer_auth(&token);
+            let page = Answer::to(list.query(&[("filter", filter)])).await.expect(200);
+            assert_eq!(numbers_of(&page) == ["10001"], matches, "{filter}");
+        }
+        server.stop(false).await;
+        execute(format!("drop database {name} with (force)")).await;
     });
 }
 

@@ -411,6 +411,7 @@ fn an_object_that_was_changed_without_its_history_is_detected() {
             ("short_codes", "attributes", "'{\"a\": 1}'", code),
             ("oauth_tokens", "scopes", "'admin.manage'", token),
             ("oauth_tokens", "access_hash", "sha256('mine')", token),
+            ("oauth_tokens", "retained_until", "now()", token),
             ("partners", "requires_if_match", "true", app.partner.sid),
         ] {
             let intact = format!("create table intact as select * from {table}");

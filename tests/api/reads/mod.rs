@@ -2,6 +2,7 @@
 
 mod filters;
 mod history;
+mod keyset;
 mod lists;
 mod page_size;
 mod time_limit;

@@ -23,7 +23,7 @@ pub use answer::{Answer, send_raw};
 pub use app::App;
 pub use cluster::{Contents, place_files_in_memory};
 pub use snapshot::{indented, snapshot};
-pub use tenants::{CHILD, PARTNER, Tenant, UNRELATED, code_path, group_path};
+pub use tenants::{CHILD, PARTNER, Tenant, UNRELATED, code_path, create_tenants, group_path};
 pub use timer::start_timer;
 
 /// The list of short codes.

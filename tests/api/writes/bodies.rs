@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Answer, App, JSON, check, send_raw};
+use crate::support::{Answer, App, GROUPS, JSON, check, send_raw};
 
 async fn expect_unchanged(app: &App) {
     assert_eq!(app.version(app.partner.code_sid).await, 1);
@@ -84,6 +84,46 @@ fn a_json_content_type_is_required() {
         Answer::to(put).await.expect_error(415, "unsupported media type");
         let get = app.request(Method::GET, &path).header("content-type", "application/json");
         Answer::to(get).await.expect(200);
+    });
+}
+
+#[test]
+fn a_body_with_a_content_coding_is_415() {
+    check(async |app| {
+        let (path, group) = (app.partner.code_path(), app.partner.group_path());
+        let (code_revert, token) = (format!("{path}/revert"), "/core/v2/oauth/token".to_owned());
+        let (revoke, groups) = ("/core/v2/oauth/revoke".to_owned(), GROUPS.to_owned());
+        let form = "application/x-www-form-urlencoded";
+        for coding in ["gzip", "br", "x-unknown", "identity, gzip", "gzip,identity", "é"] {
+            for (method, path, content_type) in [
+                (Method::PATCH, &path, JSON.1),
+                (Method::PATCH, &path, "application/merge-patch+json"),
+                (Method::PUT, &group, JSON.1),
+                (Method::POST, &groups, JSON.1),
+                (Method::POST, &code_revert, JSON.1),
+                (Method::POST, &token, form),
+                (Method::POST, &revoke, form),
+            ] {
+                let request = app.request(method, path).header("content-type", content_type);
+                let request = request.header("content-encoding", coding.as_bytes()).body("{}");
+                let answer = Answer::to(request).await;
+                assert_eq!(answer.header("accept-encoding"), Some("identity"), "{path} {coding}");
+                let body = answer.expect(415);
+                assert_eq!(body["message"], "unsupported media type");
+                assert_eq!(body["errors"][0]["field"], "Content-Encoding");
+            }
+        }
+        // The scope and the headers are checked first, the size afterwards.
+        let large = app.request(Method::PATCH, &path).header("content-encoding", "gzip");
+        let large = large.header("content-type", JSON.1).body("x".repeat(300 * 1024));
+        Answer::to(large).await.expect(415);
+        expect_unchanged(app).await;
+        for coding in ["identity", "Identity", "", "identity, ,identity"] {
+            let headers = [JSON, ("content-encoding", coding)];
+            app.patch_text(&path, r#"{"name":"x"}"#, &headers).await.expect(200);
+        }
+        let read = app.request(Method::GET, &path).header("content-encoding", "gzip");
+        Answer::to(read).await.expect(200);
     });
 }
 

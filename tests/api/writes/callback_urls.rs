@@ -59,6 +59,13 @@ fn ambiguous_callback_urls_are_rejected() {
             "http://example.com:99999/",
             "http://[::1/",
             "http://\u{202e}/\u{0}",
+            // The host is another one to some parsers.
+            "https://0177.0.0.1/",
+            "https://127.1/",
+            "https://0x7f000001/",
+            "https://%65xample.com/",
+            "https://[0:0:0:0:0:0:0:1]/",
+            "https://münchen.example/",
         ] {
             for path in [app.partner.code_path(), app.partner.group_path()] {
                 let answer = app.patch(&path, &json!({"callback_url": url})).await;

@@ -108,6 +108,74 @@ fn a_matching_if_none_match_is_304() {
 }
 
 #[test]
+fn a_matching_if_none_match_prevents_a_write() {
+    check(async |app| {
+        let (path, group) = (app.partner.code_path(), app.partner.group_path());
+        let whole = app.get(&path).await.expect(200);
+        let child = format!("/core/v2/partners/{}", app.child.sid);
+        let whole_child = app.get(&child).await.expect(200);
+        let revert = format!("{path}/revert");
+        let token = format!("/core/v2/oauth/tokens/{}", app.partner.token_sid);
+        let change = json!({"name": "x"});
+        for tag in ["*", "\"1\"", "W/\"1\"", "\"7\", \"1\""] {
+            for (method, path, body) in [
+                (Method::PATCH, &path, &change),
+                (Method::PUT, &path, &whole),
+                (Method::DELETE, &path, &json!({})),
+                (Method::POST, &revert, &json!({"version": 1})),
+                (Method::PATCH, &group, &change),
+                (Method::DELETE, &group, &json!({})),
+                (Method::PATCH, &child, &change),
+                (Method::PUT, &child, &whole_child),
+                (Method::PATCH, &token, &change),
+            ] {
+                for path in [path, &format!("{path}?validate_only=true")] {
+                    let request = app.request(method.clone(), path).header("If-None-Match", tag);
+                    let rejected = Answer::to(request.json(body)).await.expect(412);
+                    let message = rejected["errors"][0]["message"].as_str().unwrap();
+                    assert!(
+                        message.starts_with("If-None-Match names"),
+                        "{method} {path}: {message}"
+                    );
+                }
+            }
+        }
+        assert_eq!(app.version(app.partner.code_sid).await, 1);
+        // Another version does not match, and `If-Match` is checked first.
+        let patch = |tags: [(&'static str, &'static str); 2]| {
+            let [(name, tag), (other_name, other_tag)] = tags;
+            let request = app.request(Method::PATCH, &path).header(name, tag);
+            Answer::to(request.header(other_name, other_tag).json(&change))
+        };
+        let stale = patch([("If-Match", "\"2\""), ("If-None-Match", "*")]).await.expect(412);
+        let message = stale["errors"][0]["message"].as_str().unwrap();
+        assert!(message.contains("If-Match"), "{message}");
+        patch([("If-Match", "\"1\""), ("If-None-Match", "\"2\"")]).await.expect(200);
+        let malformed = app.request(Method::DELETE, &path).header("If-None-Match", "2");
+        assert_eq!(Answer::to(malformed).await.expect(400)["errors"][0]["field"], "If-None-Match");
+    });
+}
+
+#[test]
+fn if_none_match_holds_for_a_deleted_object_and_after_a_replay() {
+    check(async |app| {
+        let sid = app.post(GROUPS, &json!({})).await.expect(200)["did_group_sid"].clone();
+        let path = group_path(sid.as_str().unwrap());
+        let patch = |tag: &'static str| {
+            let request = app.request(Method::PATCH, &path).header("Idempotency-Key", "key");
+            Answer::to(request.header("If-None-Match", tag).json(&json!({"name": "x"})))
+        };
+        patch("\"2\"").await.expect(200);
+        // The headers are no part of the request that a key stands for.
+        assert_eq!(patch("*").await.header("idempotency-replayed"), Some("true"));
+        assert_eq!(app.delete(&path).await.status, 204);
+        let revert = app.request(Method::POST, &format!("{path}/revert"));
+        let revert = revert.header("If-None-Match", "*").json(&json!({"version": 1}));
+        Answer::to(revert).await.expect(200);
+    });
+}
+
+#[test]
 fn one_of_two_concurrent_conditional_writes_wins() {
     check(async |app| {
         let path = app.partner.code_path();

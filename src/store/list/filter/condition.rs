@@ -60,6 +60,9 @@ pub(super) enum Value {
     Boolean(bool),
 }
 
+/// The collation of text inside nested objects, and of patterns.
+const COLLATION: &str = r#" collate "C""#;
+
 impl Condition {
     /// Whether an index on one of these columns, or on sids, finds the rows of the condition.
     pub fn is_indexed(&self, indexed: &[&str]) -> bool {
@@ -128,7 +131,7 @@ fn push_nested_comparison(
     let (json_type, sql_type) = match value {
         Value::Number(_) => ("number", "::numeric"),
         Value::Boolean(_) => ("boolean", "::boolean"),
-        _ => ("string", r#" collate "C""#),
+        _ => ("string", COLLATION),
     };
     // The case prevents a cast of values of another type.
     sql.push("case when jsonb_typeof(");
@@ -151,6 +154,9 @@ fn push_value(sql: &mut QueryBuilder<Postgres>, value: &Value) {
 }
 
 /// A pattern has two special characters, `%` and `_`. A backslash is an ordinary character.
+///
+/// The collation is always `C`, under which `ilike` folds the ASCII letters. Otherwise members
+/// inside nested objects would follow the locale of the database, and other members their column.
 fn push_like(sql: &mut QueryBuilder<Postgres>, target: &Target, pattern: &str, ignore_case: bool) {
     let like = if ignore_case { " ilike " } else { " like " };
     if target.kind == Kind::Json {
@@ -158,13 +164,12 @@ fn push_like(sql: &mut QueryBuilder<Postgres>, target: &Target, pattern: &str, i
         push_nested(sql, target);
         sql.push(") = 'string' then (");
         push_nested(sql, target);
-        sql.push(" #>> '{}')")
-            .push(like)
-            .push_bind(pattern.to_owned())
-            .push(" escape '' else false end");
+        sql.push(" #>> '{}')").push(COLLATION).push(like);
+        sql.push_bind(pattern.to_owned()).push(" escape '' else false end");
     } else {
         sql.push(target.column)
             .push("::text")
+            .push(COLLATION)
             .push(like)
             .push_bind(pattern.to_owned())
             .push(" escape ''");

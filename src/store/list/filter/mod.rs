@@ -79,7 +79,7 @@ mod tests {
             ("name eq \"null\"", " and name = $1"),
             (
                 "  name  like  \"a%\"  AND  name ge 5 ",
-                " and name::text like $1 escape '' and name >= $2",
+                r#" and name::text collate "C" like $1 escape '' and name >= $2"#,
             ),
             ("name in (a, 'b', \"c\")", " and (name = $1 or name = $2 or name = $3)"),
             ("sid eq nonsense", " and false"),
