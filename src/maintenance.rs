@@ -84,10 +84,11 @@ impl Maintenance {
         self.authenticator.last_access().save(&mut connection).await?;
         Authenticator::purge_revocations(&mut connection).await?;
         store::purge_expired(&mut connection).await?;
+        self.ended_tokens.purge(&mut connection).await?;
+        // Last, since a backlog takes the rest of the time.
         if let Some(months) = self.history_months {
             prune_history(&mut connection, months).await?;
         }
-        self.ended_tokens.purge(&mut connection).await?;
         Ok(connection.close().await?)
     }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use actix_web::http::{Method, header};
+use actix_web::http::Method;
+use actix_web::http::header::{self, ContentType};
 use actix_web::middleware::{DefaultHeaders, from_fn};
-use actix_web::web::Json;
 use actix_web::{App, HttpRequest, HttpResponse, get};
 use utoipa::openapi::{Info, License, OpenApi, OpenApiBuilder};
 use utoipa_actix_web::AppExt;
@@ -12,7 +12,7 @@ use utoipa_actix_web::scope::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::error::ApiError;
-use crate::http::{authenticate, health, openapi, private};
+use crate::http::{authenticate, health, in_pieces, limit_memory, openapi, private};
 use crate::{did_groups, oauth, partners, short_codes};
 
 /// Every endpoint.
@@ -52,6 +52,7 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
                     .service(oauth::handlers::get_whoami)
                     .wrap(no_store()),
             )
+            .wrap(from_fn(limit_memory))
             .wrap(from_fn(authenticate))
             .wrap(from_fn(private)),
     );
@@ -82,8 +83,11 @@ pub fn openapi() -> &'static OpenApi {
     responses((status = OK, description = "OpenAPI 3.1", body = BTreeMap<String, Value>)),
 )]
 #[get("/openapi.json")]
-async fn openapi_json() -> Json<&'static OpenApi> {
-    Json(openapi())
+async fn openapi_json() -> Result<HttpResponse, ApiError> {
+    static TEXT: LazyLock<serde_json::Result<String>> =
+        LazyLock::new(|| serde_json::to_string(openapi()));
+    let text = TEXT.as_deref().map_err(|error| ApiError::Internal(anyhow::anyhow!("{error}")))?;
+    Ok(HttpResponse::Ok().insert_header(ContentType::json()).body(in_pieces(text)))
 }
 
 /// The headers of responses with secrets, which must not be stored (RFC 6749, section 5.1).

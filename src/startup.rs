@@ -22,8 +22,7 @@ use crate::auth::{Authenticator, Keys, RateLimit};
 use crate::did_groups::DidGroup;
 use crate::http::openapi::page;
 use crate::http::{
-    AllowedSites, BODY_LIMIT, MemoryBudget, PublicUrl, TrustedProxies, cors, limit_memory,
-    request_middleware,
+    AllowedSites, BODY_LIMIT, MemoryBudget, PublicUrl, TrustedProxies, cors, request_middleware,
 };
 use crate::maintenance::Maintenance;
 use crate::oauth::{Grants, OauthToken};
@@ -49,6 +48,9 @@ const ACCEPT_TIME: Duration = Duration::from_millis(200);
 /// and the last write of maintenance it must be shorter than the time after which an orchestrator
 /// kills the process: 25 s in the compose stack.
 const IN_FLIGHT: Duration = Duration::from_secs(10);
+/// How long a client may not read its response. The connections inherit it from the listener.
+#[cfg(target_os = "linux")]
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many connections the kernel completes before they are accepted.
 const BACKLOG: i32 = 1_024;
 
@@ -67,6 +69,8 @@ fn keys(settings: &Settings) -> anyhow::Result<Keys> {
 fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNREAD_TIMEOUT))?;
     socket.bind(&address.into())?;
     Ok(socket)
 }
@@ -302,7 +306,6 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
             .into_app()
             .configure(page::configure)
             .default_service(web::to(routes::unmatched))
-            .wrap(from_fn(limit_memory))
             .wrap(cors())
             .wrap(from_fn(request_middleware))
     });

@@ -2,8 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::LazyLock;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -12,9 +10,8 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 
-use super::memory::MemoryBudget;
+use super::memory::{MemoryBudget, Reservation};
 use super::prefer::Handling;
 use super::write::update_options;
 use crate::error::{ApiError, FieldError};
@@ -25,8 +22,6 @@ use crate::store::{IdempotencyKey, Resource, WriteOptions};
 
 /// The size of the largest body that is read, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
-/// The size above which a body is parsed off the serving threads: it takes milliseconds.
-const LARGE_BODY: usize = 16 * 1024;
 /// The longest time that a body takes to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -158,48 +153,52 @@ impl JsonBody<()> {
     fn of(
         request: &HttpRequest,
         payload: &mut Payload,
-    ) -> JsonBody<impl Future<Output = Result<web::Bytes, ApiError>> + use<>> {
+    ) -> JsonBody<impl Future<Output = Result<Body, ApiError>> + use<>> {
         JsonBody { bytes: json(request, payload), handling: Handling::preferred(request.headers()) }
     }
 }
 
-impl<B: Future<Output = Result<web::Bytes, ApiError>>> JsonBody<B> {
+impl<B: Future<Output = Result<Body, ApiError>>> JsonBody<B> {
     /// Reads the body as a `T`, and binds the idempotency key to it.
     async fn read<T: Input + Send + 'static>(
         self,
         completeness: Completeness,
         key: Option<&mut IdempotencyKey>,
     ) -> Result<Validated<T>, ApiError> {
-        let body = self.bytes.await?;
+        let (body, memory) = self.bytes.await?;
         if let Some(key) = key {
             key.add(&body);
         }
-        let (length, lenient) = (body.len(), self.handling == Some(Handling::Lenient));
+        let lenient = self.handling == Some(Handling::Lenient);
         let parse = move || Members::parse(parse_object(&body)?, completeness, lenient);
-        let Parsed { input, echoed } =
-            if length > LARGE_BODY { elsewhere(parse).await? } else { parse()? };
+        let Parsed { input, echoed } = match memory {
+            Some(memory) => parse_off_thread(parse, memory).await?,
+            None => parse()?,
+        };
         let is_strict = self.handling == Some(Handling::Strict);
         Ok(Validated { input, must_equal: if is_strict { echoed } else { Map::new() } })
     }
 }
 
-/// Parses a large body off the serving threads, as many at once as there are processors: parsed, a
-/// body takes up to 40 times its size.
-async fn elsewhere<T: Send + 'static>(
+/// Parses a large body off the serving threads. The task holds its memory and its permits, also if
+/// the request has been dropped.
+async fn parse_off_thread<T: Send + 'static>(
     parse: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+    memory: Reservation,
 ) -> Result<T, ApiError> {
-    static PROCESSORS: LazyLock<Semaphore> =
-        LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, usize::from)));
-    let _processor = PROCESSORS.acquire().await;
-    let parsed = tokio::task::spawn_blocking(parse).await;
-    parsed.map_err(|error| ApiError::Internal(error.into()))?
+    let permits = memory.parser().await.map_err(|error| ApiError::Internal(error.into()))?;
+    let parsed = tokio::task::spawn_blocking(move || {
+        let _held = (memory, permits);
+        parse()
+    });
+    parsed.await.map_err(|error| ApiError::Internal(error.into()))?
 }
 
 /// Reads the body: 415 if its media type is not JSON.
 fn json(
     request: &HttpRequest,
     payload: &mut Payload,
-) -> impl Future<Output = Result<web::Bytes, ApiError>> + use<> {
+) -> impl Future<Output = Result<Body, ApiError>> + use<> {
     let accepted = if request.method() == Method::PATCH { PATCH_FORMATS } else { JSON };
     let content_type = request.content_type();
     let is_json = content_type.eq_ignore_ascii_case(JSON)
@@ -213,12 +212,15 @@ fn json(
     }
 }
 
+/// The bytes of a body, with its memory if it is large.
+pub(super) type Body = (web::Bytes, Option<Reservation>);
+
 /// Reads the bytes of the body: 415 if they have a content coding, 413 if there are too many, 408
 /// if they do not arrive in time, 429 or 503 if there is no memory for them.
 pub(super) fn read(
     request: &HttpRequest,
     payload: &mut Payload,
-) -> impl Future<Output = Result<web::Bytes, ApiError>> + use<> {
+) -> impl Future<Output = Result<Body, ApiError>> + use<> {
     let is_plain = is_plain(request.headers());
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
@@ -229,14 +231,15 @@ pub(super) fn read(
         if !is_plain {
             return Err(ApiError::UnsupportedContentCoding);
         }
-        let _reservation = reservation?;
+        let reservation = reservation?;
         let read = tokio::time::timeout(BODY_TIMEOUT, bytes).await;
-        read.map_err(|_| ApiError::Timeout)?.map_err(|error| unreadable(&error))
+        let bytes = read.map_err(|_| ApiError::Timeout)?.map_err(|error| unreadable(&error))?;
+        Ok((bytes, reservation))
     }
 }
 
 /// Whether a body has no content coding (RFC 9110, section 8.4).
-fn is_plain(headers: &HeaderMap) -> bool {
+pub(super) fn is_plain(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(header::CONTENT_ENCODING);
     codings.all(|codings| {
         let mut codings = codings.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);

@@ -44,7 +44,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
         let is_form = request.content_type().eq_ignore_ascii_case(FORM);
         let bytes = read(request, payload);
         Box::pin(async move {
-            let form = match bytes.await? {
+            let (bytes, _memory) = bytes.await?;
+            let form = match bytes {
                 bytes if is_form || bytes.is_empty() => Self::parse(&bytes),
                 _ => Err(ApiError::UnsupportedMediaType { accepted: FORM }),
             };

@@ -34,6 +34,7 @@ pub use client_ip::TrustedProxies;
 pub use form::Form;
 pub use history::{HistoryRequest, RevertRequest};
 pub use list::ListRequest;
+pub(crate) use memory::in_pieces;
 pub use memory::{MemoryBudget, limit_memory};
 pub use middleware::{cors, private, request_middleware};
 pub use object::ObjectRequest;

@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::arguments::{Arguments, flag, some};
 use super::auth::requires_if_match;
+use super::body::is_plain;
 use super::conditional;
 use crate::error::ApiError;
 use crate::input::types::Nested;
@@ -84,9 +85,13 @@ impl FromRequest for WriteOptions {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let arguments = Arguments::of(request).and_then(|arguments| arguments.read_strictly());
-        ready(
-            arguments.and_then(|WriteArguments { validate_only }| options(request, validate_only)),
-        )
+        let options = arguments
+            .and_then(|WriteArguments { validate_only }| options(request, validate_only))
+            .and_then(|options| {
+                let is_plain = is_plain(request.headers());
+                if is_plain { Ok(options) } else { Err(ApiError::UnsupportedContentCoding) }
+            });
+        ready(options)
     }
 }
 

@@ -319,9 +319,11 @@ impl Input for TokenChanges {
         "date_expiration_access_token",
         "date_expiration_refresh_token",
         "date_last_accessed",
+        "expires_in",
         "ip_last_accessed",
         "partner_sid",
         "refresh_token",
+        "scope",
         "token_sid",
         "token_type",
     ];

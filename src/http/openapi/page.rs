@@ -6,6 +6,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, mime};
 
 use crate::error::ApiError;
+use crate::http::in_pieces;
 
 const PAGE: &str = include_str!("../../../assets/docs/index.html");
 const START: &str = include_str!("../../../assets/docs/start.js");
@@ -43,7 +44,7 @@ fn file(text: &'static str, kind: mime::Mime) -> HttpResponse {
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
         // A new release can have new files.
         .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .body(text)
+        .body(in_pieces(text))
 }
 
 async fn wrong_method() -> Result<HttpResponse, ApiError> {

@@ -95,6 +95,18 @@ fn client_credentials_in_a_sub_partner_request_are_checked() {
 }
 
 #[test]
+fn a_token_that_was_just_issued_can_be_sent_back() {
+    check(async |app| {
+        let client = client(app, &app.partner, &Scope::DEFAULT).await;
+        let mut issued = grant(app, &client, &[CLIENT_CREDENTIALS]).await.expect(200);
+        issued["name"] = json!("sent back");
+        let path = format!("/core/v2/oauth/tokens/{}", issued["token_sid"].as_str().unwrap());
+        let token = app.patch(&path, &issued).await.expect(200);
+        assert_eq!((&token["name"], &token["scopes"]), (&issued["name"], &issued["scopes"]));
+    });
+}
+
+#[test]
 fn a_token_can_be_renamed_and_narrowed() {
     check(async |app| {
         let client = client(app, &app.child, &Scope::DEFAULT).await;

@@ -8,14 +8,11 @@ use tokio::net::TcpStream;
 
 use crate::support::{Answer, App, CODES, JSON, check, wait_until};
 
-/// Sends the head of a request of the first tenant, and nothing more.
+/// Sends the head of a request, and nothing more.
 async fn begin(app: &App, request: &str, headers: &str) -> TcpStream {
     let host = app.base.strip_prefix("http://").unwrap();
     let mut connection = TcpStream::connect(host).await.unwrap();
-    let head = format!(
-        "{request} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\n{headers}\r\n",
-        app.token
-    );
+    let head = format!("{request} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n");
     connection.write_all(head.as_bytes()).await.unwrap();
     connection
 }
@@ -31,11 +28,12 @@ fn clients_that_do_not_read_large_responses_exhaust_only_their_share() {
             .collect();
         app.partner.add_codes(app, &codes).await;
         let list = format!("{CODES}?limit=1000");
+        let token = format!("authorization: Bearer {}\r\n", app.token);
         app.get(&list).await.expect(200);
         // 12 MB each, of a share of 33 MB.
         let mut unread = Vec::new();
         wait_until("a response is rejected", async || {
-            unread.push(begin(app, &format!("GET {list}"), "").await);
+            unread.push(begin(app, &format!("GET {list}"), &token).await);
             app.get(&list).await.status == 429
         })
         .await;
@@ -57,16 +55,30 @@ fn clients_that_do_not_send_large_bodies_exhaust_only_their_share() {
     check(async |app| {
         let path = app.partner.code_path();
         let large = json!({"attributes": {"text": "x".repeat(60 * 1024)}}).to_string();
+        app.patch_text(&path, large.clone(), &[JSON]).await.expect(200);
         let mut unsent = Vec::new();
-        let headers = "content-type: application/json\r\ncontent-length: 262144\r\n";
+        let anonymous = "content-length: 262144\r\n";
+        let headers = format!(
+            "authorization: Bearer {}\r\ncontent-type: application/json\r\n{anonymous}",
+            app.token
+        );
         for _ in 0..128 {
-            unsent.push(begin(app, &format!("PATCH {path}"), headers).await);
+            unsent.push(begin(app, &format!("PATCH {path}"), &headers).await);
+            unsent.push(begin(app, "POST /core/v2/oauth/token", anonymous).await);
         }
         wait_until("a body is rejected", async || {
             app.patch_text(&path, large.clone(), &[JSON]).await.status == 429
         })
         .await;
+        // The response to a write is not rejected, although it is large.
         app.patch(&path, &json!({"name": "small"})).await.expect(200);
+        // Requests without a token have a budget of their own.
+        for (grant_type, status) in [("x".repeat(60 * 1024), 503), ("x".to_owned(), 400)] {
+            let request = app.anonymous(Method::POST, "/core/v2/oauth/token");
+            let request = request.header("content-type", "application/x-www-form-urlencoded");
+            let request = request.body(format!("grant_type={grant_type}"));
+            assert_eq!(Answer::to(request).await.status, status);
+        }
         let other = app.token(app.unrelated.sid, &Scope::DEFAULT);
         let request = app.anonymous(Method::PATCH, &app.unrelated.code_path()).bearer_auth(other);
         let request = request.header("content-type", "application/json").body(large.clone());

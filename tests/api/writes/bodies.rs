@@ -117,6 +117,8 @@ fn a_body_with_a_content_coding_is_415() {
         let large = app.request(Method::PATCH, &path).header("content-encoding", "gzip");
         let large = large.header("content-type", JSON.1).body("x".repeat(300 * 1024));
         Answer::to(large).await.expect(415);
+        let delete = app.request(Method::DELETE, &app.partner.group_path());
+        Answer::to(delete.header("content-encoding", "gzip").body("x")).await.expect(415);
         expect_unchanged(app).await;
         for coding in ["identity", "Identity", "", "identity, ,identity"] {
             let headers = [JSON, ("content-encoding", coding)];
