@@ -7,6 +7,7 @@ use actix_web::web::Data;
 use sqlx::{Connection, PgConnection};
 
 use crate::auth::{Authenticator, RateLimit};
+use crate::dids;
 use crate::store::{self, Database};
 
 /// The interval. The last access of a token is written this late at most.
@@ -68,6 +69,7 @@ impl Maintenance {
         let mut connection = self.database.maintenance_connection().await?;
         self.authenticator.maintain(&mut connection).await?;
         store::purge_expired(&mut connection).await?;
+        dids::end_aging(&mut connection).await?;
         if let Some(months) = self.history_months {
             prune_history(&mut connection, months).await?;
         }

@@ -20,16 +20,19 @@ use utoipa_actix_web::AppExt;
 
 use crate::auth::{Authenticator, Keys, RateLimit};
 use crate::did_groups::DidGroup;
+use crate::did_stock::AvailableDid;
+use crate::dids::{Did, RentalRules};
 use crate::http::openapi::page;
 use crate::http::{AllowedSites, BODY_LIMIT, PublicUrl, TrustedProxies, cors, request_middleware};
 use crate::maintenance::Maintenance;
 use crate::oauth::{Grants, OauthToken};
 use crate::partners::{DescendantLimit, Partner};
+use crate::resolve::Route;
 use crate::routes;
 use crate::settings::{Settings, TokenFormat};
 use crate::short_codes::ShortCode;
 use crate::shutdown::Shutdown;
-use crate::store::{self, Database, Staleness, Store, migrations};
+use crate::store::{self, Database, Lookups, Staleness, Store, migrations};
 use crate::telemetry::metrics::{self, Metrics};
 
 /// How long an idle connection of a client stays open: longer than balancers leave one open, so
@@ -46,6 +49,11 @@ const ACCEPT_TIME: Duration = Duration::from_millis(200);
 /// and the last write of maintenance it must be shorter than the time after which an orchestrator
 /// kills the process: 25 s in the compose stack.
 const IN_FLIGHT: Duration = Duration::from_secs(10);
+/// The number of workers of one thread that run batches.
+const WORKERS: u32 = Store::<ShortCode>::WORKERS
+    + Store::<DidGroup>::WORKERS
+    + Store::<Did>::WORKERS
+    + Lookups::<Route>::WORKERS;
 /// How many connections the kernel completes before they are accepted.
 const BACKLOG: i32 = 1_024;
 
@@ -104,7 +112,7 @@ impl Application {
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         migrations::prepare(store::connect(&options).await?, settings).await?;
         let threads = available_parallelism().map_or(1, usize::from);
-        let workers = threads as u32 * (Store::<ShortCode>::WORKERS + Store::<DidGroup>::WORKERS);
+        let workers = threads as u32 * WORKERS;
         let database = Database::new(options, settings.database_connections, workers)?;
         let shutdown = Shutdown::default();
         let authenticator = Authenticator::new(database.authentication().clone(), keys);
@@ -126,6 +134,7 @@ impl Application {
             metrics,
             public_url: Data::new(PublicUrl(settings.public_url.clone())),
             rate_limit: rate_limit.clone(),
+            rental_rules: Data::new(RentalRules::from_settings(settings)),
             shutdown: Data::new(shutdown.clone()),
             staleness: Data::new(database.staleness().clone()),
             trusted_proxies: Data::new(TrustedProxies::new(settings.trusted_proxies.clone())),
@@ -265,6 +274,7 @@ struct State {
     metrics: Data<Metrics>,
     public_url: Data<PublicUrl>,
     rate_limit: Data<RateLimit>,
+    rental_rules: Data<RentalRules>,
     shutdown: Data<Shutdown>,
     staleness: Data<Staleness>,
     trusted_proxies: Data<TrustedProxies>,
@@ -279,6 +289,9 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
             .into_utoipa_app()
             .app_data(Data::new(Store::<ShortCode>::batched(&state.database)))
             .app_data(Data::new(Store::<DidGroup>::batched(&state.database)))
+            .app_data(Data::new(Store::<Did>::batched(&state.database)))
+            .app_data(Data::new(Lookups::<Route>::new(&state.database)))
+            .app_data(Data::new(Store::<AvailableDid>::new(&state.database)))
             .app_data(Data::new(Store::<Partner>::new(&state.database)))
             .app_data(Data::new(Store::<OauthToken>::new(&state.database)))
             .app_data(state.allowed_sites)
@@ -289,6 +302,7 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
             .app_data(state.metrics)
             .app_data(state.public_url)
             .app_data(state.rate_limit)
+            .app_data(state.rental_rules)
             .app_data(state.shutdown)
             .app_data(state.staleness)
             .app_data(state.trusted_proxies)

@@ -5,8 +5,10 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::future::{Ready, ready};
 
-use actix_web::HttpRequest;
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest};
 use serde::de::value::MapDeserializer;
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer};
 use time::OffsetDateTime;
@@ -54,6 +56,18 @@ impl<'a> Arguments<'a> {
     /// a misspelt argument would change what is written.
     pub fn read_strictly<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         read(self.pairs())
+    }
+}
+
+/// The arguments of a GET that its operation has beyond those of every list or object.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Query<T> {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Arguments::of(request).read().map(Self))
     }
 }
 

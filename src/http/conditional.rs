@@ -2,14 +2,52 @@
 //!
 //! Parsed here, because actix-web drops entity tags that it cannot parse.
 
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use serde::Serialize;
 
 use crate::error::ApiError;
 use crate::store::Precondition;
 
-/// The entity tag of that version: a strong tag, since it changes whenever the response can change.
-pub(super) fn entity_tag(version: i64) -> String {
-    format!("\"{version}\"")
+/// The header with that entity tag: a strong tag, since it changes whenever the response can change.
+pub(super) fn entity_tag(tag: &str) -> (HeaderName, String) {
+    (header::ETAG, format!("\"{tag}\""))
+}
+
+/// The entity tags that the client of a GET already has: `If-None-Match`.
+pub struct KnownTags(Precondition);
+
+impl KnownTags {
+    /// Returns the object with that tag, or 304 if the client has it.
+    pub fn respond<T: Serialize>(&self, tag: &str, object: impl FnOnce() -> T) -> HttpResponse {
+        if self.0.names(tag) {
+            HttpResponse::NotModified().insert_header(entity_tag(tag)).finish()
+        } else {
+            HttpResponse::Ok().insert_header(entity_tag(tag)).json(object())
+        }
+    }
+}
+
+impl FromRequest for KnownTags {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Self::of(request))
+    }
+}
+
+impl KnownTags {
+    /// Returns the tags of a request.
+    ///
+    /// # Errors
+    /// [`ApiError::BadRequest`] if the header is not a list of entity tags.
+    pub(super) fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        versions(request.headers(), header::IF_NONE_MATCH, "If-None-Match").map(Self)
+    }
 }
 
 /// Returns the versions of `If-Match`. A weak tag is accepted: proxies that compress mark tags as
@@ -19,14 +57,6 @@ pub(super) fn entity_tag(version: i64) -> String {
 /// [`ApiError::BadRequest`] if it is not a list of entity tags.
 pub(super) fn if_match(headers: &HeaderMap) -> Result<Precondition, ApiError> {
     versions(headers, header::IF_MATCH, "If-Match")
-}
-
-/// Returns the versions of `If-None-Match`: those that the client already has.
-///
-/// # Errors
-/// [`ApiError::BadRequest`] if it is not a list of entity tags.
-pub(super) fn if_none_match(headers: &HeaderMap) -> Result<Precondition, ApiError> {
-    versions(headers, header::IF_NONE_MATCH, "If-None-Match")
 }
 
 fn versions(

@@ -83,9 +83,9 @@ pub(super) struct Envelope<T> {
     pub offset: i64,
     /// Links to the pages around this one.
     pub pagination: Pagination,
-    /// The number of items of all pages.
-    #[schema(minimum = 0)]
-    pub total: i64,
+    /// The number of items of all pages. `null` if it is not counted.
+    #[schema(minimum = 0, required)]
+    pub total: Option<i64>,
 }
 
 /// A page of objects of type `T`, in the OpenAPI document `TList`.

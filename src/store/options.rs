@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::resource::Resource;
-use crate::auth::Actor;
+use crate::auth::{Actor, Visibility};
 use crate::error::ApiError;
 
 /// The options of a write. By default it has no precondition and no idempotency key, and is no dry
@@ -32,12 +32,12 @@ pub enum Precondition {
 }
 
 impl Precondition {
-    /// Whether the header names that version.
-    pub fn names(&self, version: i64) -> bool {
+    /// Whether the header names that entity tag.
+    pub fn names(&self, tag: &str) -> bool {
         match self {
             Self::None => false,
             Self::Exists => true,
-            Self::OneOf(tags) => tags.contains(&version.to_string()),
+            Self::OneOf(tags) => tags.iter().any(|sent| sent == tag),
         }
     }
 
@@ -50,7 +50,7 @@ impl Precondition {
         match self {
             Self::None if is_required => Err(ApiError::PreconditionRequired),
             Self::None => Ok(()),
-            named if named.names(version) => Ok(()),
+            named if named.names(&version.to_string()) => Ok(()),
             _ => Err(ApiError::PreconditionFailed),
         }
     }
@@ -91,7 +91,7 @@ impl IdempotencyKey {
     /// It includes whether descendants are visible to the caller: a token to which they are
     /// not visible must not get the response to another token of the same partner.
     pub(super) fn fingerprint(&self, actor: &Actor) -> [u8; 32] {
-        let (_, subtree, _) = actor.visibility().arguments();
+        let subtree = matches!(actor.visibility(), Visibility::Subtree(_));
         self.request.clone().chain_update([u8::from(subtree)]).finalize().into()
     }
 }

@@ -98,7 +98,7 @@ async fn read_page<R: Resource>(
     query: &Query,
 ) -> Result<Page<Listed>, ApiError> {
     let visibility = actor.visibility();
-    let (total, anchor, beyond): (i64, Option<i64>, bool) =
+    let (total, anchor, beyond): (Option<i64>, Option<i64>, bool) =
         query.around::<R>(visibility).build_query_as().fetch_one(&mut *connection).await?;
     match query.start {
         Start::After(_) if anchor.is_none() => return Err(no_such_row("after")),
@@ -146,6 +146,6 @@ pub(super) fn visible_to<'q, T: for<'r> FromRow<'r, PgRow>>(
     actor: &Actor,
     statement: String,
 ) -> QueryAs<'q, Postgres, T, PgArguments> {
-    let (partner_sid, subtree, all) = actor.visibility().arguments();
-    sqlx::query_as(AssertSqlSafe(statement)).bind(partner_sid).bind(subtree).bind(all)
+    let (partner_sid, relatives, all) = actor.visibility().arguments();
+    sqlx::query_as(AssertSqlSafe(statement)).bind(partner_sid).bind(relatives).bind(all)
 }

@@ -1,5 +1,6 @@
 //! Access: bearer tokens, scopes, tenancy, partners, the rate limit.
 
+mod dids;
 mod members;
 mod partners;
 mod rate_limit;

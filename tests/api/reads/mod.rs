@@ -4,6 +4,8 @@ mod filters;
 mod history;
 mod lists;
 mod page_size;
+mod resolve;
+mod stock;
 mod time_limit;
 
 use reqwest::Method;
