@@ -19,10 +19,13 @@ create table did_stock (
     locality text collate "C",
     lrn_sid uuid,
     ocn text collate "C",
-    -- E.164 without the plus sign. A number exists once.
+    -- E.164 without the plus sign.
     phonenumber text collate "C" not null
-        constraint did_stock_number_key unique
         constraint did_stock_digits check (phonenumber ~ '^[1-9][0-9]{1,14}$'),
+    -- The number with its plus sign, which exists once. Lists do not name this column: an index of all tenants on the number
+    -- itself would lead a list that is ordered by it over the numbers of all stocks.
+    e164 text collate "C" not null generated always as ('+' || phonenumber) stored
+        constraint did_stock_number_key unique,
     porting_pin text collate "C",
     price text collate "C",
     state text collate "C",
@@ -36,7 +39,7 @@ create table did_stock (
     constraint did_stock_rental_present check ((status = 'available') = (rental_sid is null)),
     constraint did_stock_aging_ends check ((status = 'aging') = (aging_until is not null)),
     -- What a rental refers to: see dids_stock_fkey.
-    constraint did_stock_status_number_key unique (status, phonenumber)
+    constraint did_stock_status_number_key unique (status, e164)
 ) with (
     fillfactor = 85,
     -- As for short codes. A number that is rented leaves the partial indexes, and renting starts at their beginning.
@@ -78,8 +81,10 @@ create table dids (
     lrn_sid uuid,
     name text collate "C" not null,
     ocn text collate "C",
-    -- A number is rented once.
-    phonenumber text collate "C" not null constraint dids_phonenumber_key unique,
+    phonenumber text collate "C" not null,
+    -- As in the stock. A number is rented once.
+    e164 text collate "C" not null generated always as ('+' || phonenumber) stored
+        constraint dids_number_key unique,
     porting_pin text collate "C",
     price text collate "C",
     state text collate "C",
@@ -90,7 +95,7 @@ create table dids (
         constraint dids_transformations_array check (jsonb_typeof(transformations) = 'array'),
     trunk_group_sid uuid,
     -- While a number is rented, it is assigned in the stock and cannot be taken out.
-    constraint dids_stock_fkey foreign key (status, phonenumber) references did_stock (status, phonenumber),
+    constraint dids_stock_fkey foreign key (status, e164) references did_stock (status, e164),
     -- Composite, so that not even a bug can point a number at another partner's group.
     constraint dids_did_group_fkey foreign key (partner_sid, did_group_sid)
         references did_groups (partner_sid, sid)

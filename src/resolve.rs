@@ -92,7 +92,7 @@ impl Lookup for Route {
              cross join lateral (
                  select 'did' as source, sid, version, partner_sid, attributes, callback_url,
                      did_group_sid
-                 from dids where asked_key like '+%' and phonenumber = substr(asked_key, 2)
+                 from dids where e164 = asked_key
                  union all
                  select 'short_code', sid, version, partner_sid, attributes, callback_url,
                      did_group_sid

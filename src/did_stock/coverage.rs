@@ -61,6 +61,7 @@ impl GroupBy {
 #[into_params(parameter_in = Query)]
 struct CoverageArguments {
     /// What to group the numbers by.
+    #[param(inline)]
     group_by: GroupBy,
 }
 

@@ -28,6 +28,7 @@ pub struct StockArguments {
     /// `available`, the default: the numbers that the token's partner can rent. `aging`: the
     /// released numbers of its own stock that cannot be rented yet.
     #[serde(deserialize_with = "some")]
+    #[param(inline)]
     status: Option<StockStatus>,
 }
 

@@ -224,7 +224,7 @@ impl NewAvailableDid {
         if store::get_many::<Partner>(&mut *connection, actor, &partner).await?.is_empty() {
             return Err(unknown_partner());
         }
-        let other = "select sid from did_stock where phonenumber = $1";
+        let other = "select sid from did_stock where e164 = '+' || $1";
         let other = sqlx::query_scalar(other).bind(&new.did.phonenumber);
         let Some(other): Option<Uuid> = other.fetch_optional(&mut *connection).await? else {
             return Ok(new);
@@ -248,7 +248,7 @@ impl AvailableDid {
         connection: &mut PgConnection,
         number: &PhoneNumber,
     ) -> Result<Option<Self>, sqlx::Error> {
-        let find = "select * from did_stock where phonenumber = $1";
+        let find = "select * from did_stock where e164 = '+' || $1";
         sqlx::query_as(find).bind(number).fetch_optional(connection).await
     }
 

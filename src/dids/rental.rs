@@ -32,7 +32,7 @@ impl Did {
         connection: &mut PgConnection,
         number: &PhoneNumber,
     ) -> Result<Option<Self>, sqlx::Error> {
-        let find = "select * from dids where phonenumber = $1";
+        let find = "select * from dids where e164 = '+' || $1";
         sqlx::query_as(find).bind(number).fetch_optional(connection).await
     }
 }
@@ -103,7 +103,7 @@ async fn assign(
         "select sid,
              status = 'available' or status = 'aging' and aging_until <= now() as is_available
          from did_stock
-         where phonenumber = $1 and exists (
+         where e164 = '+' || $1 and exists (
              select from partner_tree
              where descendant_sid = $2 and ancestor_sid = stock_partner_sid)
          for update",
@@ -236,7 +236,7 @@ impl RentalRules {
                 status = case when $3 > 0 then 'aging' else 'available' end,
                 rental_sid = case when $3 > 0 then rental_sid end,
                 aging_until = case when $3 > 0 then now() + make_interval(days => $3) end
-            where phonenumber = $1 and rental_sid = $2";
+            where e164 = '+' || $1 and rental_sid = $2";
         sqlx::query(statement)
             .bind(&did.phonenumber)
             .bind(did.did_sid)
@@ -257,7 +257,7 @@ impl RentalRules {
     ) -> Result<(), ApiError> {
         self.check_limit(connection, did.partner_sid()).await?;
         let statement = "update did_stock set status = 'assigned', aging_until = null
-                         where phonenumber = $1 and rental_sid = $2
+                         where e164 = '+' || $1 and rental_sid = $2
                            and status = 'aging' and aging_until > now()";
         let taken = sqlx::query(statement)
             .bind(&did.phonenumber)

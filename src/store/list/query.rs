@@ -104,6 +104,8 @@ impl Query {
                 sql.push(format_args!(
                     ") as page join {table} on {owner} = page.owner and ordinal = page.row_ordinal"
                 ));
+                // Again, for an index of the rows that meet these conditions.
+                self.subset.push(&mut sql);
                 sql.push(&order);
             }
             Owners::One(_) | Owners::All => {
