@@ -2,14 +2,17 @@
 --
 --   wrk --script benches/load.lua URL -- WORK CODES TOKENS [ARGUMENT]
 --
--- WORK is patch, patch-one, get or path. CODES is the number of short codes. Short code n belongs
+-- WORK is patch, patch-one, get, resolve, rent or path. CODES is the number of short codes. Short code n belongs
 -- to partner n modulo the number of partners; line n of the file TOKENS is the token of partner n.
 -- Both start at 0. ARGUMENT is the number of the one short code (patch-one), or the path.
 
 local SHORT_CODES = "/core/v2/phonenumber/short_codes/00000000-0000-7000-8000-"
+local RESOLVE = "/core/v2/phonenumber/resolve"
+local DIDS = "/core/v2/phonenumber/dids"
 local CHANGES = '{"attributes":{"limits":{"day":%d}},"name":"Name %08d"}'
 
 local codes, heads, count
+local rented = {}
 local works = {}
 
 local function head_of(host, token)
@@ -32,6 +35,27 @@ function works.get()
   return function()
     local number = math.random(codes) - 1
     return ("GET %s%012d"):format(SHORT_CODES, number) .. heads[number % #heads + 1] .. "\r\n"
+  end
+end
+
+-- Each short code has a phone number, whose digits follow from its own.
+function works.resolve()
+  return function()
+    local number = math.random(codes) - 1
+    return ("GET %s?number=1201%07d"):format(RESOLVE, number) .. heads[number % #heads + 1] .. "\r\n"
+  end
+end
+
+-- Rents the first available number of one partner, or releases a number that was rented.
+function works.rent()
+  function response(status, _, body)
+    if status == 200 then rented[#rented + 1] = body:match('"did_sid":"([^"]+)"') end
+  end
+  return function()
+    local sid = table.remove(rented)
+    if sid then return ("DELETE %s/%s"):format(DIDS, sid) .. heads[1] .. "\r\n" end
+    return "POST " .. DIDS .. heads[1]
+      .. "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
   end
 end
 

@@ -5,6 +5,7 @@ called, with every check. A value that a schema allows and a rule does not is re
 one; the tests in `tests/api` send the values that are replaced.
 """
 
+import itertools
 import os
 import re
 import uuid
@@ -15,6 +16,13 @@ GROUP = "9cf3c0aa-3f80-43f7-b8c2-8f88251ff562"
 CODE = "531f65b7-dff7-42b4-b638-597f91da9ccc"
 CARRIER = "c0ffee00-0000-4000-8000-000000000001"
 OWNER = "b9ba2c8b-2368-4a0b-9ba0-866ff2618417"
+# A rented number, its group, and a number in stock.
+DID = "7d9a41f2-6c0e-4b57-9a52-1d1c3f0e8b64"
+DID_GROUP = "41e21049-e5eb-433c-a93d-d57417b1863c"
+NUMBER = "15162065574"
+STOCK = os.environ["DEMO_STOCK_SID"]
+# Numbers that are in no stock yet.
+NEW_NUMBERS = itertools.count(19145550000)
 # The sid of the demo's token.
 TOKEN = os.environ["DEMO_TOKEN_SID"]
 # The fields of all forms.
@@ -23,7 +31,10 @@ FIELDS = {
     "refresh_token", "scope", "token", "token_type_hint", "username",
 }
 # The query parameters whose types exclude the empty string.
-TYPED = ("after", "at", "before", "limit", "offset", "validate_only", "with_related")
+TYPED = (
+    "after", "at", "before", "country_code", "group_by", "limit", "number", "offset", "status",
+    "trunk_group_sid", "validate_only", "with_related",
+)
 SID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
@@ -35,13 +46,16 @@ def is_sid(value):
 def before_call(context, case, kwargs):
     if isinstance(case.query, dict):
         adapt_query(case.query, case.path)
+    if case.method == "POST" and case.path.endswith("/phonenumber/dids"):
+        query = case.query if isinstance(case.query, dict) else {}
+        case.query = {"validate_only": "true", **query}
     if case.headers and case.meta is not None and case.meta.generation.mode.is_positive:
         adapt_headers(case.headers, case.path)
     if isinstance(case.body, dict):
         if "/oauth/" in case.path and case.method == "POST":
             adapt_form(case.body, case.path)
         else:
-            adapt_body(case.body, case.method)
+            adapt_body(case.body, case.method, case.path)
             # A partner cannot change its own scopes and status.
             if CARRIER in (case.path_parameters or {}).values():
                 case.body.pop("available_scopes", None)
@@ -53,7 +67,7 @@ def before_call(context, case, kwargs):
     # Other requests refer to these objects.
     if case.method == "DELETE":
         for name, sid in case.path_parameters.items():
-            if sid in (GROUP, CODE):
+            if sid in (GROUP, CODE, DID, DID_GROUP, STOCK):
                 case.path_parameters[name] = str(uuid.uuid4())
 
 
@@ -76,13 +90,19 @@ def adapt_query(arguments, path):
     # These have languages of their own; the generated value becomes a part of a valid one.
     if isinstance(arguments.get("filter"), str):
         text = arguments["filter"].replace("\\", "").replace('"', "").replace("\0", "")
-        arguments["filter"] = f'name ne "{text[:1000]}"'
+        arguments["filter"] = f'{text_member(path)} ne "{text[:1000]}"'
     if isinstance(arguments.get("order"), str):
-        arguments["order"] = "name desc"
+        arguments["order"] = f"{text_member(path)} desc"
     for name in ("include_fields", "exclude_fields"):
         if isinstance(arguments.get(name), str):
-            history = path.endswith("/history")
-            arguments[name] = "version,changes" if history else "name,partner_sid"
+            arguments[name] = next(
+                (names for part, names in SELECTED.items() if part in path), "name,partner_sid")
+    # A number that exists.
+    if isinstance(arguments.get("number"), str) and arguments["number"]:
+        short = "country_code" in arguments
+        arguments["number"] = "26399" if short else NUMBER
+        if re.fullmatch("[A-Z]{3}", str(arguments.get("country_code"))):
+            arguments["country_code"] = "USA"
     # A page starts at an existing object, and only in the default order.
     for name, other in (("after", "before"), ("before", "after")):
         if is_sid(arguments.get(name)):
@@ -91,9 +111,22 @@ def adapt_query(arguments, path):
                 arguments.pop(excluded, None)
 
 
+# The members to select, by a part of the path.
+SELECTED = {
+    "/history": "version,changes", "/coverage": "count,key", "/available_dids": "phonenumber,state",
+    "/inventory": "phonenumber,state",
+}
+
+
+def text_member(path):
+    """The name of a member of the objects in a list, with text."""
+    in_stock = path.endswith(("/available_dids", "/inventory"))
+    return "phonenumber" if in_stock else "name"
+
+
 def existing(path):
     """The sid of an object in a list."""
-    sids = {"/did_groups": GROUP, "/short_codes": CODE, "/partners": CARRIER, "/tokens": TOKEN}
+    sids = {"/available_dids": STOCK, "/inventory": STOCK, "/dids": DID, "/did_groups": GROUP, "/short_codes": CODE, "/partners": CARRIER, "/tokens": TOKEN}
     return next(sid for end, sid in sids.items() if path.endswith(end))
 
 
@@ -114,10 +147,24 @@ def adapt_form(form, path):
         form["refresh_token"] = str(uuid.uuid4())
 
 
-def adapt_body(body, method):
+def adapt_number(body, method, path):
+    # Renting needs a number that is available, and there are few: a dry run takes none.
+    if method == "POST" and path.endswith("/dids"):
+        body.pop("phonenumber", None)
+    # A new number, in a stock of the caller's.
+    if method == "POST" and path.endswith("/available_dids"):
+        if isinstance(body.get("phonenumber"), str):
+            body["phonenumber"] = str(next(NEW_NUMBERS))
+        if is_sid(body.get("stock_partner_sid")):
+            body["stock_partner_sid"] = CARRIER
+
+
+def adapt_body(body, method, path):
+    adapt_number(body, method, path)
     # Referenced objects must exist, and belong to the owner.
     if is_sid(body.get("did_group_sid")):
-        body["did_group_sid"] = GROUP
+        rents = method == "POST" and path.endswith("/dids")
+        body["did_group_sid"] = None if rents else DID_GROUP if "/dids" in path else GROUP
     if is_sid(body.get("partner_sid")):
         body["partner_sid"] = OWNER
     if is_sid(body.get("parent_sid")):
@@ -133,7 +180,8 @@ def adapt_body(body, method):
     # The patterns of these members exclude U+0000. Other members do not have a pattern.
     patterned = {"callback_url", "name", "string_key_1", "string_key_2"}
     if method == "POST":
-        patterned |= {"country_code", "locality", "short_code", "state"}
+        patterned |= {"country_code", "lata", "locality", "ocn", "phonenumber", "porting_pin", "price"}
+        patterned |= {"short_code", "state"}
     for name in body.keys() - patterned:
         body[name] = plain(body[name])
 

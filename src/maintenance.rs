@@ -7,6 +7,7 @@ use actix_web::web::Data;
 use sqlx::{Connection, PgConnection};
 
 use crate::auth::{Authenticator, RateLimit};
+use crate::dids;
 use crate::oauth::EndedTokens;
 use crate::store::{self, Database};
 
@@ -85,6 +86,7 @@ impl Maintenance {
         Authenticator::purge_revocations(&mut connection).await?;
         store::purge_expired(&mut connection).await?;
         self.ended_tokens.purge(&mut connection).await?;
+        dids::end_aging(&mut connection).await?;
         // Last, since a backlog takes the rest of the time.
         if let Some(months) = self.history_months {
             prune_history(&mut connection, months).await?;

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use actix_web::http::Method;
 use actix_web::http::header::{self, ContentType};
 use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::web;
 use actix_web::{App, HttpRequest, HttpResponse, get};
 use utoipa::openapi::{Info, License, OpenApi, OpenApiBuilder};
 use utoipa_actix_web::AppExt;
@@ -13,13 +14,14 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::error::ApiError;
 use crate::http::{authenticate, health, in_pieces, limit_memory, openapi, private};
-use crate::{did_groups, oauth, partners, short_codes};
+use crate::{did_groups, did_stock, dids, oauth, partners, resolve, short_codes};
 
 /// Every endpoint.
 pub fn configure(config: &mut ServiceConfig<'_>) {
     config.service(health::healthz).service(health::readyz).service(openapi_json).service(
         // The router tries one after the other, so the most frequent requests come first.
         scope("/core/v2")
+            .service(resolve::get_resolution)
             .service(short_codes::handlers::get_short_code)
             .service(short_codes::handlers::patch_short_code)
             .service(short_codes::handlers::list_short_codes)
@@ -28,6 +30,23 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
             .service(short_codes::handlers::delete_short_code)
             .service(short_codes::handlers::get_short_code_history)
             .service(short_codes::handlers::post_short_code_revert)
+            .service(did_stock::handlers::list_available_dids)
+            .service(did_stock::handlers::get_available_did)
+            .service(did_stock::handlers::post_available_did)
+            .service(did_stock::handlers::delete_available_did)
+            .service(did_stock::handlers::get_coverage)
+            .service(did_stock::handlers::list_inventory)
+            // Otherwise other methods would be those of a DID whose sid is `inventory`.
+            .route("/phonenumber/dids/inventory", web::to(unmatched))
+            .service(did_stock::handlers::get_inventory_did)
+            .service(dids::handlers::get_did)
+            .service(dids::handlers::patch_did)
+            .service(dids::handlers::list_dids)
+            .service(dids::handlers::post_did)
+            .service(dids::handlers::put_did)
+            .service(dids::handlers::delete_did)
+            .service(dids::handlers::get_did_history)
+            .service(dids::handlers::post_did_revert)
             .service(did_groups::handlers::list_did_groups)
             .service(did_groups::handlers::post_did_group)
             .service(did_groups::handlers::get_did_group)
@@ -124,8 +143,11 @@ pub fn methods_of(path: &str) -> Vec<String> {
             }
         }
     };
-    let Some((_, item)) = openapi().paths.paths.iter().find(|(template, _)| matches(template))
-    else {
+    let paths = &openapi().paths.paths;
+    let item = paths
+        .get(path)
+        .or_else(|| paths.iter().find(|(template, _)| matches(template)).map(|(_, item)| item));
+    let Some(item) = item else {
         return Vec::new();
     };
     let known = [

@@ -20,6 +20,8 @@ use utoipa_actix_web::AppExt;
 
 use crate::auth::{Authenticator, Keys, RateLimit};
 use crate::did_groups::DidGroup;
+use crate::did_stock::AvailableDid;
+use crate::dids::{Did, RentalRules};
 use crate::http::openapi::page;
 use crate::http::{
     AllowedSites, BODY_LIMIT, MemoryBudget, PublicUrl, TrustedProxies, cors, request_middleware,
@@ -27,11 +29,12 @@ use crate::http::{
 use crate::maintenance::Maintenance;
 use crate::oauth::{Grants, OauthToken};
 use crate::partners::{DescendantLimit, Partner};
+use crate::resolve::Route;
 use crate::routes;
 use crate::settings::{Settings, TokenFormat};
 use crate::short_codes::ShortCode;
 use crate::shutdown::Shutdown;
-use crate::store::{self, Database, Staleness, Store, migrations};
+use crate::store::{self, Database, Lookups, Staleness, Store, migrations};
 use crate::telemetry::metrics::{self, Metrics};
 
 /// How long an idle connection of a client stays open: longer than balancers leave one open, so
@@ -51,6 +54,11 @@ const IN_FLIGHT: Duration = Duration::from_secs(10);
 /// How long a client may not read its response. The connections inherit it from the listener.
 #[cfg(target_os = "linux")]
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// The number of workers of one thread that run batches.
+const WORKERS: u32 = Store::<ShortCode>::WORKERS
+    + Store::<DidGroup>::WORKERS
+    + Store::<Did>::WORKERS
+    + Lookups::<Route>::WORKERS;
 /// How many connections the kernel completes before they are accepted.
 const BACKLOG: i32 = 1_024;
 
@@ -111,7 +119,7 @@ impl Application {
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
         migrations::prepare(store::connect(&options).await?, settings).await?;
         let threads = available_parallelism().map_or(1, usize::from);
-        let workers = threads as u32 * (Store::<ShortCode>::WORKERS + Store::<DidGroup>::WORKERS);
+        let workers = threads as u32 * WORKERS;
         let database = Database::new(options, settings.database_connections, workers)?;
         let shutdown = Shutdown::default();
         let authenticator = Authenticator::new(database.authentication().clone(), keys);
@@ -134,6 +142,7 @@ impl Application {
             metrics,
             public_url: Data::new(PublicUrl(settings.public_url.clone())),
             rate_limit: rate_limit.clone(),
+            rental_rules: Data::new(RentalRules::from_settings(settings)),
             shutdown: Data::new(shutdown.clone()),
             staleness: Data::new(database.staleness().clone()),
             trusted_proxies: Data::new(TrustedProxies::new(settings.trusted_proxies.clone())),
@@ -273,6 +282,7 @@ struct State {
     metrics: Data<Metrics>,
     public_url: Data<PublicUrl>,
     rate_limit: Data<RateLimit>,
+    rental_rules: Data<RentalRules>,
     shutdown: Data<Shutdown>,
     staleness: Data<Staleness>,
     trusted_proxies: Data<TrustedProxies>,
@@ -287,6 +297,9 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
             .into_utoipa_app()
             .app_data(Data::new(Store::<ShortCode>::batched(&state.database)))
             .app_data(Data::new(Store::<DidGroup>::batched(&state.database)))
+            .app_data(Data::new(Store::<Did>::batched(&state.database)))
+            .app_data(Data::new(Lookups::<Route>::new(&state.database)))
+            .app_data(Data::new(Store::<AvailableDid>::new(&state.database)))
             .app_data(Data::new(Store::<Partner>::new(&state.database)))
             .app_data(Data::new(Store::<OauthToken>::new(&state.database)))
             .app_data(state.allowed_sites)
@@ -298,6 +311,7 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
             .app_data(state.metrics)
             .app_data(state.public_url)
             .app_data(state.rate_limit)
+            .app_data(state.rental_rules)
             .app_data(state.shutdown)
             .app_data(state.staleness)
             .app_data(state.trusted_proxies)

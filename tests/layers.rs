@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// The modules from the outermost to the innermost. Each imports only modules after it.
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 20] = [
     "main",
     "commands",
     "dev",
@@ -16,7 +16,10 @@ const LAYERS: [&str; 17] = [
     "maintenance",
     "routes",
     "oauth",
+    "resolve",
     "short_codes",
+    "did_stock",
+    "dids",
     "did_groups",
     "partners",
     "http",

@@ -62,6 +62,12 @@ class Bench:
     def get(self, connections, seconds):
         return self.wrk("get", connections, seconds)
 
+    def resolve(self, connections, seconds):
+        return self.wrk("resolve", connections, seconds)
+
+    def rent(self, connections, seconds):
+        return self.wrk("rent", connections, seconds)
+
     def fixed(self, connections, seconds):
         return self.wrk("path", connections, seconds, "/healthz")
 
@@ -250,11 +256,14 @@ def measurements(bench, only):
         ("pgbench select, 8", bench.pgbench_select, 8, whole),
         ("pgbench select, 16", bench.pgbench_select, 16, whole),
         ("GET, 32", bench.get, 32, whole),
+        ("resolve, 32", bench.resolve, 32, whole),
         ("pgbench select, 32", bench.pgbench_select, 32, whole),
         ("list page 1, 8", bench.page, 8, whole),
         ("list page 900, 8", bench.deep_page, 8, whole),
         ("fixed body, 32", bench.fixed, 32, whole),
         ("fixed body, 64", bench.fixed, 64, whole),
+        ("rent and release, 8", bench.rent, 8, whole),
+        ("rent and release, 32", bench.rent, 32, whole),
     ]
     wanted += [(f"GET, {n}", bench.get, n, part) for n in (1, 8, 64, 256)]
     wanted += [(f"hot row, {n}", bench.patch_one, n, part) for n in (1, 8, 64, 256)]

@@ -29,6 +29,7 @@ PATCH_1_P50 = ratio(of("PATCH, 1", "p50"), of("pgbench update, 1", "p50"))
 PATCH_32_P99 = ratio(of("PATCH, 32", "p99"), of("pgbench update, 32", "p99"))
 HOT_32 = ratio(of("hot row, 32"), of("pgbench hot row, 32"))
 GET_32 = ratio(of("GET, 32"), of("pgbench select, 16"))
+RESOLVE_32 = ratio(of("resolve, 32"), of("GET, 32"))
 DEEP_PAGE = ratio(of("list page 900, 8"), of("list page 1, 8"))
 
 # Work, reference, ratio of a round, sign and value of the target.
@@ -39,6 +40,7 @@ TARGETS = [
     ("PATCH, 32 connections: p99", "pgbench, 32 clients: p99", PATCH_32_P99, "<=", 0.7),
     ("one hot row, 32 connections", HOT, HOT_32, ">=", 6),
     ("GET by sid, 32 connections", "pgbench select, 16 clients", GET_32, ">=", 1.4),
+    ("resolve, 32 connections", "GET by sid, 32 connections", RESOLVE_32, ">=", 0.8),
     ("list of 100, page 900 of 1,000", "page 1", DEEP_PAGE, ">=", 0.95),
 ]
 UNTARGETED = [
@@ -49,6 +51,13 @@ UNTARGETED = [
     *[
         (f"GET by sid, {n} connections", SELECTS, ratio(of(f"GET, {n}"), best_of("pgbench select")))
         for n in (32, 64, 256)
+    ],
+    *[
+        (
+            f"rent or release, {n} connections", UPDATES,
+            ratio(of(f"rent and release, {n}"), best_of("pgbench update")),
+        )
+        for n in (8, 32)
     ],
     ("one hot row, 64 connections", HOT, ratio(of("hot row, 64"), of("pgbench hot row, 32"))),
     ("PATCH, 32 connections", BODY, ratio(of("PATCH, 32"), of("fixed body, 32"))),

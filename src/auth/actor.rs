@@ -22,18 +22,21 @@ pub(crate) enum Visibility {
     Own(Uuid),
     /// The objects of this partner and of all its descendants.
     Subtree(Uuid),
+    /// The objects of this partner and of all its ancestors: the stocks that it can rent from.
+    Ancestors(Uuid),
     /// All objects: the operator on the command line.
     All,
 }
 
 impl Visibility {
-    /// Returns the three arguments of every statement that reads objects: the partner, whether its
-    /// descendants are visible too, and whether all objects are.
-    pub(crate) fn arguments(self) -> (Option<Uuid>, bool, bool) {
+    /// Returns the three arguments of every statement that reads objects: the partner, which of its
+    /// relatives' objects are visible too, and whether all objects are.
+    pub(crate) fn arguments(self) -> (Option<Uuid>, &'static str, bool) {
         match self {
-            Self::Own(partner_sid) => (Some(partner_sid), false, false),
-            Self::Subtree(partner_sid) => (Some(partner_sid), true, false),
-            Self::All => (None, false, true),
+            Self::Own(partner_sid) => (Some(partner_sid), "none", false),
+            Self::Subtree(partner_sid) => (Some(partner_sid), "descendants", false),
+            Self::Ancestors(partner_sid) => (Some(partner_sid), "ancestors", false),
+            Self::All => (None, "none", true),
         }
     }
 }
@@ -90,6 +93,24 @@ impl Actor {
     /// Returns the same actor with another visibility.
     pub(crate) fn with_visibility(self, visibility: Visibility) -> Self {
         Self { visibility, ..self }
+    }
+
+    /// Returns the same actor with the visibility of its own partner only.
+    ///
+    /// # Errors
+    /// [`ApiError::Internal`] for the operator, who is no partner.
+    pub fn seeing_own(&self) -> Result<Self, ApiError> {
+        let visibility = Visibility::Own(self.own_partner_sid()?);
+        Ok(self.clone().with_visibility(visibility))
+    }
+
+    /// Returns the same actor with the visibility of its own partner and the partner's ancestors.
+    ///
+    /// # Errors
+    /// As [`Self::seeing_own`].
+    pub fn seeing_ancestors(&self) -> Result<Self, ApiError> {
+        let visibility = Visibility::Ancestors(self.own_partner_sid()?);
+        Ok(self.clone().with_visibility(visibility))
     }
 
     /// Returns the partners whose objects are visible to this actor.

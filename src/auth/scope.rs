@@ -267,7 +267,7 @@ pub enum Descendants {
     With(&'static [Scope]),
 }
 
-/// Permission to read DID groups and short codes.
+/// Permission to read DID groups, short codes and phone numbers.
 pub struct PhonenumberRead;
 
 impl Permission for PhonenumberRead {
@@ -276,7 +276,7 @@ impl Permission for PhonenumberRead {
         Descendants::With(&[Scope::PhonenumberReadDescendant, Scope::PhonenumberManageDescendant]);
 }
 
-/// Permission to create DID groups.
+/// Permission to create DID groups and to rent phone numbers.
 pub struct PhonenumberCreate;
 
 impl Permission for PhonenumberCreate {
@@ -284,7 +284,7 @@ impl Permission for PhonenumberCreate {
     const DESCENDANTS: Descendants = Descendants::With(&[Scope::PhonenumberManageDescendant]);
 }
 
-/// Permission to change DID groups and short codes.
+/// Permission to change DID groups, short codes and phone numbers.
 pub struct PhonenumberUpdate;
 
 impl Permission for PhonenumberUpdate {
@@ -300,7 +300,25 @@ impl Permission for PhonenumberDelete {
     const DESCENDANTS: Descendants = Descendants::With(&[Scope::PhonenumberManageDescendant]);
 }
 
-/// Permission to create short codes.
+/// Permission to release phone numbers: those of the own partner, or as an operator those of all
+/// descendants.
+pub struct DidRelease;
+
+impl Permission for DidRelease {
+    const ANY_OF: &'static [Scope] = &[
+        Scope::PhonenumberManage,
+        Scope::PhonenumberDelete,
+        Scope::AdminManage,
+        Scope::AdminDelete,
+    ];
+    const DESCENDANTS: Descendants = Descendants::With(&[
+        Scope::PhonenumberManageDescendant,
+        Scope::AdminManage,
+        Scope::AdminDelete,
+    ]);
+}
+
+/// Permission to create short codes and numbers of a stock.
 pub struct AdminCreate;
 
 impl Permission for AdminCreate {
@@ -308,7 +326,7 @@ impl Permission for AdminCreate {
     const DESCENDANTS: Descendants = Descendants::Always;
 }
 
-/// Permission to delete short codes.
+/// Permission to delete short codes and numbers of a stock.
 pub struct AdminDelete;
 
 impl Permission for AdminDelete {

@@ -7,6 +7,8 @@ use time::OffsetDateTime;
 
 use super::output::Output;
 use crate::did_groups::DidGroup;
+use crate::did_stock::AvailableDid;
+use crate::dids::Did;
 use crate::input::date;
 use crate::oauth::{OauthClient, OauthToken, PartnerLogin};
 use crate::partners::Partner;
@@ -14,12 +16,14 @@ use crate::short_codes::ShortCode;
 use crate::store::{self, IntegrityReport, Resource};
 
 /// The tables of all objects that have a history.
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 8] = [
     Partner::TABLE,
     OauthClient::TABLE,
     OauthToken::TABLE,
     PartnerLogin::TABLE,
     DidGroup::TABLE,
+    AvailableDid::TABLE,
+    Did::TABLE,
     ShortCode::TABLE,
 ];
 
@@ -69,6 +73,8 @@ pub async fn verify(
     store::verify_objects::<OauthToken>(connection, &mut report).await?;
     store::verify_objects::<PartnerLogin>(connection, &mut report).await?;
     store::verify_objects::<DidGroup>(connection, &mut report).await?;
+    store::verify_objects::<AvailableDid>(connection, &mut report).await?;
+    store::verify_objects::<Did>(connection, &mut report).await?;
     store::verify_objects::<ShortCode>(connection, &mut report).await?;
     Ok(report)
 }

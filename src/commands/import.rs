@@ -1,4 +1,4 @@
-//! `shortline short-code import`: creates the short codes in a file, all or none.
+//! `shortline short-code import` and `did import`: creates the objects in a file, all or none.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::error::{ApiError, FieldError};
 use crate::input::json::parse_object;
 use crate::input::{Completeness, FromMember, Members};
 use crate::short_codes::{NewShortCode, ShortCode};
-use crate::store;
+use crate::store::{self, Resource};
 
 /// The number of short codes that one statement creates.
 const CHUNK_SIZE: usize = 1_000;
@@ -27,11 +27,52 @@ type Line<T> = (u64, T);
 /// The members on a line.
 type Object = Result<Map<String, Value>, ApiError>;
 
-/// Creates the short codes in `file`. They belong to `partner` unless the file names another one.
+/// Objects that a file can contain.
+pub(super) trait Imported: Resource {
+    /// Their name in messages, in the plural.
+    const NOUN: &'static str;
+
+    /// Converts a cell of a CSV file to the value of the member of that name. By default it is text.
+    fn cell(_name: &str, cell: &str) -> Result<Value, ApiError> {
+        Ok(Value::from(cell))
+    }
+
+    /// Reads the members on a line. The object belongs to `partner` unless they name another one.
+    fn read(members: Map<String, Value>, partner: Option<Uuid>) -> Result<Self, ApiError>;
+}
+
+/// Returns the sid among the members, or a new one. It is read-only in the API. Here it is accepted,
+/// so that objects of another system can retain theirs.
+pub(super) fn sid_of(name: &'static str, echoed: &Map<String, Value>) -> Result<Uuid, ApiError> {
+    let sid = echoed.get(name).cloned().map(Uuid::from_member).transpose();
+    let sid = sid.map_err(|error| ApiError::invalid(name, error.message))?;
+    Ok(sid.unwrap_or_else(Uuid::now_v7))
+}
+
+impl Imported for ShortCode {
+    const NOUN: &'static str = "short codes";
+
+    fn cell(name: &str, cell: &str) -> Result<Value, ApiError> {
+        match name {
+            "attributes" => parse_object(cell.as_bytes()).map(Value::Object),
+            _ => Ok(Value::from(cell)),
+        }
+    }
+
+    fn read(mut members: Map<String, Value>, partner: Option<Uuid>) -> Result<Self, ApiError> {
+        if let Some(partner) = partner {
+            members.entry("partner_sid").or_insert_with(|| partner.to_string().into());
+        }
+        let parsed = Members::parse::<NewShortCode>(members, Completeness::Partial, false)?;
+        parsed.input.build(sid_of("short_code_sid", &parsed.echoed)?)
+    }
+}
+
+/// Creates the objects in `file`. They belong to `partner` unless the file names another one.
 ///
 /// # Errors
 /// A message with the number of each invalid line. Nothing is created then.
-pub async fn run(
+pub async fn run<R: Imported>(
     connection: &mut PgConnection,
     file: &Path,
     partner: Option<Uuid>,
@@ -44,22 +85,22 @@ pub async fn run(
             "{} contains a JSON array; expected CSV or one JSON object per line (NDJSON)",
             file.display()
         ),
-        _ => csv(text)?,
+        _ => csv::<R>(text)?,
     };
-    ensure!(!lines.is_empty(), "{} contains no short codes", file.display());
-    let codes = check(lines, partner)?;
+    ensure!(!lines.is_empty(), "{} contains no {}", file.display(), R::NOUN);
+    let objects = check::<R>(lines, partner)?;
     // The bar is written to standard error, and only if that is a terminal.
-    let style =
-        ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} short codes, {eta} left")?;
-    let progress = ProgressBar::new(codes.len() as u64).with_style(style);
+    let template = format!("{{wide_bar}} {{human_pos}}/{{human_len}} {}, {{eta}} left", R::NOUN);
+    let style = ProgressStyle::with_template(&template)?;
+    let progress = ProgressBar::new(objects.len() as u64).with_style(style);
     let mut tx = connection.begin().await?;
-    for chunk in codes.chunks(CHUNK_SIZE) {
+    for chunk in objects.chunks(CHUNK_SIZE) {
         create(&mut tx, chunk).await?;
         progress.inc(chunk.len() as u64);
     }
     tx.commit().await?;
     progress.finish_and_clear();
-    Ok(codes.len())
+    Ok(objects.len())
 }
 
 /// Returns the text of a file.
@@ -74,45 +115,37 @@ fn utf8(bytes: &[u8]) -> anyhow::Result<&str> {
     })
 }
 
-/// Creates a chunk. If that fails, creates its short codes one by one to find the invalid line.
-async fn create(tx: &mut PgConnection, chunk: &[Line<ShortCode>]) -> anyhow::Result<()> {
+/// Creates a chunk. If that fails, creates its objects one by one to find the invalid line.
+async fn create<R: Resource>(tx: &mut PgConnection, chunk: &[Line<R>]) -> anyhow::Result<()> {
     let operator = Actor::operator();
     let mut attempt = tx.begin().await?;
-    let codes = chunk.iter().map(|(_, code)| code.clone()).collect();
-    match store::create_all(&mut attempt, &operator, codes).await {
+    let objects = chunk.iter().map(|(_, object)| object.clone()).collect();
+    match store::create_all(&mut attempt, &operator, objects).await {
         Ok(_) => return Ok(attempt.commit().await?),
         Err(ApiError::Invalid(_) | ApiError::Conflict(_)) => attempt.rollback().await?,
         Err(error) => return Err(cli_error(error)),
     }
-    for (line, code) in chunk {
-        let created = store::create_one(&mut *tx, &operator, code.clone()).await;
+    for (line, object) in chunk {
+        let created = store::create_one(&mut *tx, &operator, object.clone()).await;
         created.map_err(cli_error).with_context(|| format!("nothing was imported\nline {line}"))?;
     }
     Ok(())
 }
 
-/// Reads the members of each line as a short code.
+/// Reads the members of each line as an object.
 ///
 /// # Errors
 /// A message with the number of each invalid line.
-fn check(lines: Vec<Line<Object>>, partner: Option<Uuid>) -> anyhow::Result<Vec<Line<ShortCode>>> {
-    let mut codes = Vec::with_capacity(lines.len());
+fn check<R: Imported>(
+    lines: Vec<Line<Object>>,
+    partner: Option<Uuid>,
+) -> anyhow::Result<Vec<Line<R>>> {
+    let mut objects = Vec::with_capacity(lines.len());
     let mut invalid = Vec::new();
     for (line, members) in lines {
-        let code = members.and_then(|mut members| {
-            if let Some(partner) = partner {
-                members.entry("partner_sid").or_insert_with(|| partner.to_string().into());
-            }
-            let parsed = Members::parse::<NewShortCode>(members, Completeness::Partial, false)?;
-            // The sid is read-only in the API. Here it is accepted, so that objects of another
-            // system can retain theirs.
-            let sid =
-                parsed.echoed.get("short_code_sid").cloned().map(Uuid::from_member).transpose();
-            let sid = sid.map_err(|error| ApiError::invalid("short_code_sid", error.message))?;
-            parsed.input.build(sid.unwrap_or_else(Uuid::now_v7))
-        });
-        match code {
-            Ok(code) => codes.push((line, code)),
+        let object = members.and_then(|members| R::read(members, partner));
+        match object {
+            Ok(object) => objects.push((line, object)),
             Err(error) => invalid.push(format!("line {line}: {}", one_line(&error.errors()))),
         }
     }
@@ -124,7 +157,7 @@ fn check(lines: Vec<Line<Object>>, partner: Option<Uuid>) -> anyhow::Result<Vec<
         }
         bail!("nothing was imported\n{}", invalid.join("\n"));
     }
-    Ok(codes)
+    Ok(objects)
 }
 
 /// Parses one JSON object per line.
@@ -134,10 +167,9 @@ fn ndjson(text: &str) -> Vec<Line<Object>> {
 }
 
 /// Parses CSV (RFC 4180). The first line names the members. The member of an empty cell is absent.
-/// `attributes` are JSON, other members are text.
 ///
 /// Spreadsheets write empty columns behind the last one with a name; they are ignored.
-fn csv(text: &str) -> anyhow::Result<Vec<Line<Object>>> {
+fn csv<R: Imported>(text: &str) -> anyhow::Result<Vec<Line<Object>>> {
     check_quotes(text)?;
     // The number of cells is checked below: empty ones are not an error.
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
@@ -148,7 +180,7 @@ fn csv(text: &str) -> anyhow::Result<Vec<Line<Object>>> {
         let record = record.context("nothing was imported")?;
         let start = record.position().map_or(0, csv::Position::byte);
         let line = number.at(start as usize);
-        lines.push((line, members(&names, &record)));
+        lines.push((line, members::<R>(&names, &record)));
     }
     Ok(lines)
 }
@@ -172,7 +204,7 @@ fn column_names(header: &csv::StringRecord) -> anyhow::Result<Vec<String>> {
 }
 
 /// Returns the members in the cells of a line.
-fn members(names: &[String], record: &csv::StringRecord) -> Object {
+fn members<R: Imported>(names: &[String], record: &csv::StringRecord) -> Object {
     let is_surplus = record.iter().skip(names.len()).any(|cell| !cell.is_empty());
     if record.len() < names.len() || is_surplus {
         let message = format!("has {} cells; expected {}", record.len(), names.len());
@@ -184,11 +216,7 @@ fn members(names: &[String], record: &csv::StringRecord) -> Object {
             let message = r"must not contain the character \u0000";
             return Err(ApiError::invalid(name.clone(), message));
         }
-        let value = match &**name {
-            "attributes" => parse_object(cell.as_bytes()).map(Value::Object)?,
-            _ => Value::from(cell),
-        };
-        Ok((name.clone(), value))
+        Ok((name.clone(), R::cell(name, cell)?))
     });
     members.collect()
 }

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod client;
+mod did;
 mod healthcheck;
 mod history;
 mod import;
@@ -66,6 +67,9 @@ enum Command {
     /// Issue, list and revoke tokens
     #[command(subcommand)]
     Token(token::Command),
+    /// Import phone numbers into a stock, and list them
+    #[command(subcommand)]
+    Did(did::Command),
     /// Create and import short codes
     #[command(subcommand)]
     ShortCode(short_code::Command),
@@ -111,6 +115,9 @@ impl Cli {
             }
             Command::Token(command) => {
                 token::run(command, &mut connect(&settings).await?, &settings, output).await
+            }
+            Command::Did(command) => {
+                did::run(command, &mut connect(&settings).await?, output).await
             }
             Command::ShortCode(command) => {
                 short_code::run(command, &mut connect(&settings).await?, output).await

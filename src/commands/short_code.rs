@@ -11,7 +11,7 @@ use super::output::{Output, cli_error};
 use super::{arguments, import};
 use crate::auth::Actor;
 use crate::input::{Completeness, Members};
-use crate::short_codes::NewShortCode;
+use crate::short_codes::{NewShortCode, ShortCode};
 use crate::store;
 
 #[derive(Subcommand)]
@@ -77,7 +77,7 @@ pub async fn run(
             output.document(&code.object)
         }
         Command::Import { file, partner } => {
-            let created = import::run(connection, &file, partner).await?;
+            let created = import::run::<ShortCode>(connection, &file, partner).await?;
             let sentence = format!("created {created} short codes");
             output.sentence(&json!({"created": created}), &sentence)
         }

@@ -7,6 +7,8 @@ use uuid::{Uuid, uuid};
 
 use crate::auth::{Actor, Scope};
 use crate::did_groups::DidGroup;
+use crate::did_stock::NewAvailableDid;
+use crate::dids::NewDid;
 use crate::error::ApiError;
 use crate::input::date;
 use crate::input::types::Name;
@@ -103,7 +105,38 @@ async fn create(connection: &mut PgConnection) -> Result<(), ApiError> {
     let members = members.as_object().cloned().unwrap_or_default();
     let code = Members::parse::<NewShortCode>(members, Completeness::Partial, false)?.input;
     store::create_one(&mut tx, &operator, code.build(SAMPLE.short_code_sid)?).await?;
+    create_dids(&mut tx).await?;
     Ok(tx.commit().await?)
+}
+
+/// The first number of the stock, which the owner of the DID group rents, and others.
+const RENTED: &str = "15162065574";
+const AVAILABLE: [(&str, &str); 4] =
+    [("15165550100", "NY"), ("15165550101", "NY"), ("12125550102", "NY"), ("13125550103", "IL")];
+
+/// The sid of the rental.
+const RENTAL: Uuid = uuid!("7d9a41f2-6c0e-4b57-9a52-1d1c3f0e8b64");
+
+async fn create_dids(tx: &mut PgConnection) -> Result<(), ApiError> {
+    let operator = Actor::operator();
+    let number = |number: &str, state: &str| {
+        let members = json!({
+            "capabilities": 7, "phonenumber": number, "price": "0.6", "state": state,
+        });
+        let members = members.as_object().cloned().unwrap_or_default();
+        let parsed = Members::parse::<NewAvailableDid>(members, Completeness::Partial, false)?;
+        Ok(parsed.input.build(Uuid::now_v7(), CARRIER))
+    };
+    let stock = [(RENTED, "NY")].into_iter().chain(AVAILABLE);
+    let stock = stock.map(|(digits, state)| number(digits, state));
+    let stock = stock.collect::<Result<Vec<_>, ApiError>>()?;
+    store::create_all(tx, &operator, stock).await?;
+    let rental = json!({"did_group_sid": SAMPLE.did_group_sid, "phonenumber": RENTED});
+    let rental = rental.as_object().cloned().unwrap_or_default();
+    let rental = Members::parse::<NewDid>(rental, Completeness::Partial, false)?.input;
+    let rental = rental.rent_for(tx, SAMPLE.did_group_partner_sid, RENTAL).await?;
+    store::create_one(tx, &operator, rental).await?;
+    Ok(())
 }
 
 fn name(text: &str) -> Name {

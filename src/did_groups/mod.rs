@@ -81,8 +81,10 @@ impl Resource for DidGroup {
     const KIND: &'static str = "did_group";
     const TABLE: &'static str = "did_groups";
     const SID: &'static str = "did_group_sid";
-    const REFERRED_BY: Option<Reference> =
-        Some(Reference { noun: "short code", table: "short_codes", column: "did_group_sid" });
+    const REFERRED_BY: &'static [Reference] = &[
+        Reference { noun: "DID", table: "dids", column: "did_group_sid" },
+        Reference { noun: "short code", table: "short_codes", column: "did_group_sid" },
+    ];
     const COLUMNS: &'static [Column<Self>] = &[
         Column::new("callback_url", "text", |to, rows| {
             bind(to, rows, |group| group.callback_url.as_ref())

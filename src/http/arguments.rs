@@ -97,6 +97,18 @@ impl FromRequest for IgnoredArguments {
     }
 }
 
+/// The arguments of a GET that its operation has beyond those of every list or object.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Query<T> {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Arguments::of(request).and_then(|arguments| arguments.read().map(Self)))
+    }
+}
+
 /// Reads a struct from pairs of a name and a value.
 ///
 /// # Errors

@@ -2,14 +2,52 @@
 //!
 //! Parsed here, because actix-web drops entity tags that it cannot parse.
 
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use serde::Serialize;
 
 use crate::error::ApiError;
 use crate::store::{EntityTags, Preconditions};
 
-/// The entity tag of that version: a strong tag, since it changes whenever the response can change.
-pub(super) fn entity_tag(version: i64) -> String {
-    format!("\"{version}\"")
+/// The header with that entity tag: a strong tag, since it changes whenever the response can change.
+pub(super) fn entity_tag(tag: &str) -> (HeaderName, String) {
+    (header::ETAG, format!("\"{tag}\""))
+}
+
+/// The entity tags that the client of a GET already has: `If-None-Match`.
+pub struct KnownTags(EntityTags);
+
+impl KnownTags {
+    /// Returns the object with that tag, or 304 if the client has it.
+    pub fn respond<T: Serialize>(&self, tag: &str, object: impl FnOnce() -> T) -> HttpResponse {
+        if self.0.names(tag) {
+            HttpResponse::NotModified().insert_header(entity_tag(tag)).finish()
+        } else {
+            HttpResponse::Ok().insert_header(entity_tag(tag)).json(object())
+        }
+    }
+}
+
+impl FromRequest for KnownTags {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Self::of(request))
+    }
+}
+
+impl KnownTags {
+    /// Returns the tags of a request.
+    ///
+    /// # Errors
+    /// [`ApiError::BadRequest`] if the header is not a list of entity tags.
+    pub(super) fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        if_none_match(request.headers()).map(Self)
+    }
 }
 
 /// Returns the preconditions of a write. A weak tag is accepted in `If-Match`: proxies that
@@ -22,11 +60,11 @@ pub(super) fn preconditions(headers: &HeaderMap) -> Result<Preconditions, ApiErr
     Ok(Preconditions { if_match, if_none_match: if_none_match(headers)? })
 }
 
-/// Returns the versions of `If-None-Match`: those that the client of a GET already has.
+/// Returns the versions of `If-None-Match`.
 ///
 /// # Errors
 /// [`ApiError::BadRequest`] if it is not a list of entity tags.
-pub(super) fn if_none_match(headers: &HeaderMap) -> Result<EntityTags, ApiError> {
+fn if_none_match(headers: &HeaderMap) -> Result<EntityTags, ApiError> {
     versions(headers, header::IF_NONE_MATCH, "If-None-Match")
 }
 

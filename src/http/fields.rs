@@ -77,6 +77,11 @@ impl Selection {
             && !self.exclude.iter().any(is_excluded)
     }
 
+    /// Whether the member of that name is selected by name.
+    pub fn names(&self, name: &str) -> bool {
+        self.include.iter().any(|path| *path == [name])
+    }
+
     /// Returns the selected members of `object`.
     pub fn apply(&self, mut object: Map<String, Value>) -> Map<String, Value> {
         if !self.include.is_empty() {

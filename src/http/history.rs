@@ -10,28 +10,19 @@ use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::arguments::Arguments;
-use super::fields::{FieldArguments, Selection};
-use super::page::{Envelope, Links, List, PageArguments};
-use super::view::View;
+use super::items::ItemsRequest;
+use super::page::List;
 use crate::auth::Actor;
 use crate::error::ApiError;
 use crate::input::{FromMember, Input, Members, ValidationError};
 use crate::store::{HistoryEntry, HistoryPage, Resource, Store};
 
 /// A request for the history of an object.
-pub struct HistoryRequest {
-    limit: i64,
-    offset: i64,
-    counts: bool,
-    selection: Selection,
-    links: Links,
-}
+pub struct HistoryRequest(ItemsRequest);
 
 impl IntoParams for HistoryRequest {
     fn into_params(parameter_in: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let page = PageArguments::into_params(&parameter_in);
-        [page, FieldArguments::into_params(&parameter_in)].concat()
+        ItemsRequest::into_params(parameter_in)
     }
 }
 
@@ -46,49 +37,17 @@ impl HistoryRequest {
         actor: &Actor,
         sid: Uuid,
     ) -> Result<Json<List<HistoryEntry>>, ApiError> {
-        let Self { limit, offset, counts, selection, links } = self;
+        let Self(request) = self;
+        let (limit, offset) = (request.limit(), request.offset());
         let HistoryPage { entries, total } = store.history(actor, sid, limit, offset).await?;
-        let has_more = offset.saturating_add(entries.len() as i64) < total && !entries.is_empty();
-        let mut items = Vec::with_capacity(entries.len());
-        for entry in &entries {
-            items.push(if selection.is_everything() {
-                View::new(entry)?
-            } else {
-                View::new(&selection.apply(entry.members()?))?
-            });
-            tokio::task::yield_now().await;
-        }
-        // The page may end before its limit.
-        let next = offset.saturating_add(items.len() as i64);
-        Ok(Json(List(Envelope {
-            count: entries.len(),
-            has_more,
-            items,
-            limit,
-            offset,
-            pagination: links.by_offset(limit, offset, has_more.then_some(next)),
-            total: counts.then_some(total),
-        })))
+        request.respond(&entries, total).await
     }
 
     fn parse(request: &HttpRequest) -> Result<Self, ApiError> {
-        let arguments = Arguments::of(request)?;
-        for name in ["after", "before", "filter", "order"] {
-            if arguments.contains(name) {
-                let message = "does not apply to a history, whose entries are in order of version";
-                return Err(ApiError::bad_argument(name, message));
-            }
-        }
-        let PageArguments { limit, offset, total } = arguments.read()?;
         let is_known =
             |name: &str| HistoryEntry::MEMBERS.contains(&name) || name.starts_with("changes.");
-        Ok(Self {
-            limit: limit.0,
-            offset: offset.0,
-            counts: total.0,
-            selection: arguments.read::<FieldArguments>()?.selection(is_known)?,
-            links: Links::of(request, &arguments),
-        })
+        ItemsRequest::parse(request, "a history, whose entries are in order of version", is_known)
+            .map(Self)
     }
 }
 

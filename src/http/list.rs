@@ -28,7 +28,7 @@ struct ListArguments {
     #[param(example = "name desc")]
     order: Option<String>,
     /// `<member> <operator> <value>`, joined by `and`. The operators are eq, ne, gt, ge, lt, le,
-    /// like, ilike and in.
+    /// like, ilike and in, and for members with integers bit.
     #[serde(deserialize_with = "some")]
     #[param(example = "name like \"new%\"")]
     filter: Option<String>,
@@ -70,7 +70,15 @@ impl ListArguments {
             (None, Some(sid)) => Start::Before(sid),
             (None, None) => Start::Offset(offset.0),
         };
-        Ok(Query { filter, order, start, limit: limit.0, counts: total.0, omitted })
+        Ok(Query {
+            filter,
+            subset: Filter::default(),
+            counts: total.0,
+            order,
+            start,
+            limit: limit.0,
+            omitted,
+        })
     }
 }
 
@@ -93,6 +101,26 @@ impl<R> IntoParams for ListRequest<R> {
 }
 
 impl<R: Resource> ListRequest<R> {
+    /// Limits the list to the objects that have that sid in the column.
+    pub fn with_sid(mut self, column: &'static str, sid: Option<Uuid>) -> Self {
+        if let Some(sid) = sid {
+            self.query.subset.and_sid(column, sid);
+        }
+        self
+    }
+
+    /// Limits the list to the objects that have that value in a column of text.
+    pub fn with_constant(mut self, column: &'static str, value: &'static str) -> Self {
+        self.query.subset.and_constant(column, value);
+        self
+    }
+
+    /// Leaves out the number of all objects.
+    pub fn uncounted(mut self) -> Self {
+        self.query.counts = false;
+        self
+    }
+
     /// Returns the requested page of the objects that are visible to the actor.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::future::{Ready, ready};
 
 use actix_web::body::BoxBody;
 use actix_web::dev::Payload;
-use actix_web::http::header::{self, ContentType};
+use actix_web::http::header::ContentType;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, Responder};
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -13,11 +13,11 @@ use utoipa::openapi::path::{Parameter, ParameterIn};
 use uuid::Uuid;
 
 use super::arguments::{Arguments, date};
-use super::conditional::{self, entity_tag};
+use super::conditional::{KnownTags, entity_tag};
 use super::view::ViewRequest;
 use crate::auth::Actor;
 use crate::error::ApiError;
-use crate::store::{EntityTags, Resource, Store, Stored, WriteResponse};
+use crate::store::{Resource, Store, Stored, WriteResponse};
 
 /// Returns the committed object.
 impl Responder for WriteResponse {
@@ -30,7 +30,7 @@ impl Responder for WriteResponse {
             None => HttpResponse::NoContent(),
         };
         if let Some(version) = version {
-            response.insert_header((header::ETAG, entity_tag(version)));
+            response.insert_header(entity_tag(&version.to_string()));
         }
         if is_replayed {
             response.insert_header(("Idempotency-Replayed", "true"));
@@ -59,7 +59,7 @@ pub struct ObjectRequest<R> {
     /// The date of the version to return; `None` for the current version.
     at: Option<OffsetDateTime>,
     /// The versions that the client already has.
-    known: EntityTags,
+    known: KnownTags,
 }
 
 impl<R> IntoParams for ObjectRequest<R> {
@@ -94,18 +94,13 @@ impl<R: Resource> ObjectRequest<R> {
         if !R::has_entity_tag() {
             return Ok(HttpResponse::Ok().json(object));
         }
-        let tag = (header::ETAG, entity_tag(version));
-        Ok(if known.names(version) {
-            HttpResponse::NotModified().insert_header(tag).finish()
-        } else {
-            HttpResponse::Ok().insert_header(tag).json(object)
-        })
+        Ok(known.respond(&version.to_string(), || object))
     }
 
     fn parse(request: &HttpRequest) -> Result<Self, ApiError> {
         let arguments = Arguments::of(request)?;
         let ObjectArguments { at } = arguments.read()?;
-        let known = conditional::if_none_match(request.headers())?;
+        let known = KnownTags::of(request)?;
         Ok(Self { view: ViewRequest::of(&arguments)?, at, known })
     }
 }

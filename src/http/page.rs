@@ -105,7 +105,7 @@ pub(super) struct Envelope<T> {
     pub offset: i64,
     /// Links to the pages around this one.
     pub pagination: Pagination,
-    /// The number of items of all pages. `null` with `total=false`.
+    /// The number of items of all pages. `null` if it is not counted.
     #[schema(minimum = 0, required)]
     pub total: Option<i64>,
 }

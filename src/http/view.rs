@@ -67,7 +67,7 @@ impl<R: Resource> ViewRequest<R> {
     /// Reads the part from the arguments of a request.
     pub fn of(arguments: &Arguments) -> Result<Self, ApiError> {
         let RelatedArguments { with_related } = arguments.read()?;
-        let with_related = with_related && R::is_owned();
+        let with_related = with_related && R::shows_owner();
         let is_known = |name: &str| {
             let related = name.strip_prefix("partner").map(|key| key.strip_prefix('.'));
             R::shows(name)
@@ -133,6 +133,10 @@ impl<R: Resource> ViewRequest<R> {
         if self.with_related {
             let owner = owners.get(&partner_sid).cloned();
             members.insert("partner".to_owned(), owner.unwrap_or(Value::Null));
+        }
+        // An owner that the object does not show by itself.
+        if self.selection.names(R::OWNER) && R::is_owned() {
+            members.entry(R::OWNER).or_insert_with(|| partner_sid.to_string().into());
         }
         View::new(&self.selection.apply(members))
     }

@@ -9,6 +9,7 @@ mod members;
 pub mod merge;
 pub mod number;
 pub mod patch;
+pub mod phone_number;
 mod suggest;
 pub mod types;
 

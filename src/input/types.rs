@@ -200,6 +200,32 @@ impl Attributes {
     }
 }
 
+/// The transformations of a phone number: a JSON array of any content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, sqlx::Type, ToSchema)]
+#[sqlx(transparent)]
+#[schema(value_type = Vec<Value>)]
+pub struct Transformations(Json<Value>);
+
+impl Default for Transformations {
+    fn default() -> Self {
+        Self(Json(Value::Array(Vec::new())))
+    }
+}
+
+impl FromMember for Transformations {
+    fn from_member(mut value: Value) -> Result<Self, ValidationError> {
+        let Value::Array(items) = &value else { return Err("must be an array".into()) };
+        if depth(items.iter()) > Attributes::MAX_DEPTH {
+            return Err("must be nested at most 32 levels deep".into());
+        }
+        normalize_numbers(&mut value)?;
+        if value.to_string().len() > Attributes::MAX_BYTES {
+            return Err("must be at most 64 KiB of compact JSON".into());
+        }
+        Ok(Self(Json(value)))
+    }
+}
+
 /// The callback URLs of a partner, by kind of event.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, sqlx::Type, ToSchema)]
 #[sqlx(transparent)]

@@ -60,7 +60,7 @@ pub struct Settings {
     /// An instance divides them: one each for probes and maintenance, an eighth each for token
     /// lookups and for lists, a quarter for transactions, and the rest for batches, half of them
     /// for reads. No partner gets more than half of those for lists or of those for transactions.
-    /// With at least four connections for batches per CPU core, each worker has one of its own;
+    /// With at least seven connections for batches per CPU core, each worker has one of its own;
     /// otherwise the workers share them.
     #[arg(
         long,
@@ -229,6 +229,23 @@ pub struct Settings {
         global = true
     )]
     pub max_descendants: u32,
+    /// Days for which a released phone number is not available, 0 to 3650
+    ///
+    /// A change applies to the numbers that are released after it.
+    #[arg(
+        long,
+        env = "SHORTLINE_DID_AGING_DAYS",
+        value_name = "DAYS",
+        default_value = "30",
+        value_parser = clap::value_parser!(u32).range(0..=3_650),
+        global = true
+    )]
+    pub did_aging_days: u32,
+    /// Phone numbers that a partner may rent [default: no limit]
+    ///
+    /// Rentals of its descendants do not count. A partner that rents more already keeps them.
+    #[arg(long, env = "SHORTLINE_DID_RENTALS", value_name = "N", global = true)]
+    pub did_rentals: Option<u32>,
     /// Address and port that serve `/metrics` in the Prometheus text format [default: disabled]
     ///
     /// This listener serves nothing else and asks for no token. Do not publish its port.

@@ -301,18 +301,6 @@ impl HistoryEntry {
     /// The names of the members.
     pub const MEMBERS: [&str; 8] =
         ["action", "changes", "date", "ip", "partner_sid", "request_id", "token_sid", "version"];
-
-    /// Returns the members.
-    ///
-    /// # Errors
-    /// [`ApiError::Internal`] if they cannot be serialized.
-    pub fn members(&self) -> Result<Map<String, Value>, ApiError> {
-        match serde_json::to_value(self) {
-            Ok(Value::Object(members)) => Ok(members),
-            Ok(other) => Err(ApiError::Internal(anyhow::anyhow!("no object: {other}"))),
-            Err(error) => Err(ApiError::Internal(error.into())),
-        }
-    }
 }
 
 /// Some entries of an object's history, oldest first.

@@ -164,7 +164,8 @@ fn compare<R: Resource>(object: &R, entry: &str) -> Result<Comparison, ApiError>
         return Ok(Comparison::Differs("the last entry of the object cannot be read".to_owned()));
     };
     let mut covered = true;
-    for (name, value) in members.iter().filter(|(name, _)| !R::UNVERSIONED.contains(name)) {
+    let is_covered = |name: &&str| !R::UNVERSIONED.contains(name) && !R::UNSTORED.contains(name);
+    for (name, value) in members.iter().filter(|(name, _)| is_covered(name)) {
         match recorded.object.get(name) {
             Some(recorded) if recorded.get() == value.get() => {}
             Some(_) => {

@@ -15,6 +15,7 @@ mod history;
 mod idempotency;
 mod integrity;
 pub mod list;
+mod lookup;
 pub mod migrations;
 mod options;
 mod pools;
@@ -32,13 +33,18 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use batching::Batcher;
+pub use batching::Lookups;
 pub use database::{Database, connect, within_limit};
 pub use history::{Action, HistoryEntry, HistoryPage, prune, retention_limit};
 pub use idempotency::purge_expired;
 pub use integrity::{IntegrityReport, Violation, settled_date, verify_chains, verify_objects};
+pub use lookup::Lookup;
 pub use options::{EntityTags, IdempotencyKey, Preconditions, WriteOptions, WriteResponse};
 pub use read::{all, get, get_many};
-pub use resource::{Column, Kind, Listed, Reference, Representation, Resource, Stored, bind};
+pub use resource::{
+    Column, Kind, Listed, Reference, Representation, Resource, Stored, bind, in_use,
+};
+pub use sql::{asked, visible_to_asker};
 pub use staleness::Staleness;
 pub use write::{create_all, create_one, delete_many, update_many_within, update_within};
 
@@ -47,7 +53,7 @@ use crate::error::ApiError;
 use list::{Page, Query};
 
 /// The stored objects of one type.
-pub struct Store<R> {
+pub struct Store<R: Resource> {
     database: Database,
     batcher: Option<Batcher<R>>,
 }
@@ -109,6 +115,22 @@ impl<R: Resource> Store<R> {
         within_limit(call).await
     }
 
+    /// Returns the result of a query of the resource's own, on a connection for lists.
+    ///
+    /// # Errors
+    /// Those of `query`.
+    pub async fn query<T>(
+        &self,
+        actor: &Actor,
+        query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let call = async {
+            let mut lease = self.database.lists().acquire(actor).await?;
+            query(&mut lease.connection).await
+        };
+        within_limit(call).await
+    }
+
     /// Creates the object that `build` returns.
     ///
     /// # Errors
@@ -160,9 +182,23 @@ impl<R: Resource> Store<R> {
         sid: Uuid,
         options: &WriteOptions,
     ) -> Result<WriteResponse, ApiError> {
+        self.delete_with(actor, sid, options, async |_, _| Ok(())).await
+    }
+
+    /// Deletes the object of that sid, and runs `after` in the same transaction.
+    ///
+    /// # Errors
+    /// As [`Self::delete`], and those of `after`.
+    pub async fn delete_with(
+        &self,
+        actor: &Actor,
+        sid: Uuid,
+        options: &WriteOptions,
+        after: impl AsyncFnOnce(&mut PgConnection, R) -> Result<(), ApiError>,
+    ) -> Result<WriteResponse, ApiError> {
         let call = async {
             let mut lease = self.database.transactions().acquire(actor).await?;
-            write::delete::<R>(&mut lease.connection, actor, sid, options).await
+            write::delete(&mut lease.connection, actor, sid, options, after).await
         };
         within_limit(call).await
     }
@@ -185,10 +221,30 @@ impl<R: Resource> Store<R> {
     where
         R: DeserializeOwned,
     {
+        self.revert_with(actor, sid, version, options, restorer, async |_, _| Ok(())).await
+    }
+
+    /// Reverts the object of that sid. If it is deleted, `prepare` first runs in the same
+    /// transaction, with the object as it will be.
+    ///
+    /// # Errors
+    /// As [`Self::revert`], and those of `prepare`.
+    pub async fn revert_with(
+        &self,
+        actor: &Actor,
+        sid: Uuid,
+        version: i64,
+        options: &WriteOptions,
+        restorer: impl FnOnce() -> Result<Actor, ApiError>,
+        prepare: impl AsyncFnOnce(&mut PgConnection, &R) -> Result<(), ApiError>,
+    ) -> Result<WriteResponse, ApiError>
+    where
+        R: DeserializeOwned,
+    {
         let call = async {
             let mut lease = self.database.transactions().acquire(actor).await?;
             let connection = &mut lease.connection;
-            write::revert::<R>(connection, actor, sid, version, options, restorer).await
+            write::revert(connection, actor, sid, version, options, restorer, prepare).await
         };
         within_limit(call).await
     }

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::resource::Resource;
-use crate::auth::Actor;
+use crate::auth::{Actor, Visibility};
 use crate::error::ApiError;
 
 /// The options of a write. By default it has no precondition and no idempotency key, and is no dry
@@ -34,13 +34,14 @@ impl Preconditions {
     /// [`ApiError::PreconditionFailed`] or [`ApiError::PreconditionRequired`].
     pub(super) fn check(&self, version: i64, is_required: bool) -> Result<(), ApiError> {
         let Self { if_match, if_none_match } = self;
+        let tag = version.to_string();
         match if_match {
             EntityTags::None if is_required => return Err(ApiError::PreconditionRequired),
             EntityTags::None => {}
-            tags if tags.names(version) => {}
+            tags if tags.names(&tag) => {}
             _ => return Err(ApiError::PreconditionFailed { header: "If-Match" }),
         }
-        if if_none_match.names(version) {
+        if if_none_match.names(&tag) {
             return Err(ApiError::PreconditionFailed { header: "If-None-Match" });
         }
         Ok(())
@@ -69,12 +70,12 @@ pub enum EntityTags {
 }
 
 impl EntityTags {
-    /// Whether the header names that version.
-    pub fn names(&self, version: i64) -> bool {
+    /// Whether the header names that entity tag.
+    pub fn names(&self, tag: &str) -> bool {
         match self {
             Self::None => false,
             Self::Exists => true,
-            Self::OneOf(tags) => tags.contains(&version.to_string()),
+            Self::OneOf(tags) => tags.iter().any(|sent| sent == tag),
         }
     }
 }
@@ -109,7 +110,7 @@ impl IdempotencyKey {
     /// It includes whether descendants are visible to the caller: a token to which they are
     /// not visible must not get the response to another token of the same partner.
     pub(super) fn fingerprint(&self, actor: &Actor) -> [u8; 32] {
-        let (_, subtree, _) = actor.visibility().arguments();
+        let subtree = matches!(actor.visibility(), Visibility::Subtree(_));
         self.request.clone().chain_update([u8::from(subtree)]).finalize().into()
     }
 }

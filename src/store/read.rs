@@ -140,6 +140,6 @@ pub(super) fn visible_to<'q, T: for<'r> FromRow<'r, PgRow>>(
     actor: &Actor,
     statement: String,
 ) -> QueryAs<'q, Postgres, T, PgArguments> {
-    let (partner_sid, subtree, all) = actor.visibility().arguments();
-    sqlx::query_as(AssertSqlSafe(statement)).bind(partner_sid).bind(subtree).bind(all)
+    let (partner_sid, relatives, all) = actor.visibility().arguments();
+    sqlx::query_as(AssertSqlSafe(statement)).bind(partner_sid).bind(relatives).bind(all)
 }

@@ -28,13 +28,13 @@ pub trait Resource:
     /// The column that names the owner.
     const OWNER: &'static str = "partner_sid";
     /// The objects that can refer to this one, and prevent its deletion.
-    const REFERRED_BY: Option<Reference> = None;
+    const REFERRED_BY: &'static [Reference] = &[];
     /// The members that refer to other objects and that an update can change. The database checks
     /// them.
     const REFERENCES: &'static [&'static str] = &[];
     /// The name of the member that holds the object's sid.
     const SID: &'static str;
-    /// Members that are shown but not stored.
+    /// Members that are shown but not stored. The history does not vouch for them.
     const UNSTORED: &'static [&'static str] = &[];
     /// The members by which an index finds the objects of a partner.
     const INDEXED: &'static [&'static str] = &[];
@@ -57,6 +57,11 @@ pub trait Resource:
     /// Whether the owner is another object. A partner owns itself.
     fn is_owned() -> bool {
         Self::OWNER != "sid"
+    }
+
+    /// Whether responses can include the owner.
+    fn shows_owner() -> bool {
+        Self::is_owned()
     }
 
     /// The column of the member of that name, and how its values compare.
@@ -158,6 +163,8 @@ pub enum Kind {
     Text,
     /// As the text of a UUID in lower case.
     Sid,
+    /// As a whole number, or by its bits.
+    Integer,
     /// By time.
     Date,
     /// By a key inside the object, and by its JSON type.
@@ -194,6 +201,7 @@ impl<R> Column<R> {
             _ if self.is_hidden => None,
             "text" => Some(Kind::Text),
             "uuid" => Some(Kind::Sid),
+            "integer" => Some(Kind::Integer),
             "timestamptz" => Some(Kind::Date),
             "jsonb" => Some(Kind::Json),
             _ => None,
@@ -227,15 +235,17 @@ pub struct Reference {
     pub column: &'static str,
 }
 
-impl Reference {
-    /// The error for the deletion of an object that `count` others refer to; one has that sid.
-    pub fn in_use(self, count: i64, reference_sid: Option<Uuid>) -> ApiError {
-        let message = match count {
-            1 => format!("1 {} still uses it", self.noun),
-            _ => format!("{count} {}s still use it", self.noun),
-        };
-        ApiError::Conflict(FieldError { reference_sid, ..FieldError::general(message) })
-    }
+/// The error for the deletion of an object that others refer to: how many of each type, and the
+/// sid of one.
+pub fn in_use(referring: &[(Reference, i64)], reference_sid: Option<Uuid>) -> ApiError {
+    let counts = referring.iter().map(|(reference, count)| match count {
+        1 => format!("1 {}", reference.noun),
+        _ => format!("{count} {}s", reference.noun),
+    });
+    let counts = counts.collect::<Vec<_>>().join(" and ");
+    let verb = if matches!(referring, [(_, 1)]) { "uses" } else { "use" };
+    let message = format!("{counts} still {verb} it");
+    ApiError::Conflict(FieldError { reference_sid, ..FieldError::general(message) })
 }
 
 /// An object as it is stored.

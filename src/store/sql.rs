@@ -56,7 +56,7 @@ fn locked_rows<R: Resource>() -> String {
 }
 
 fn visible_rows<R: Resource>(more: &str) -> String {
-    let (table, columns, visible) = (R::TABLE, columns::<R>(), visible(R::OWNER));
+    let (table, columns, visible) = (R::TABLE, columns::<R>(), visible_to_actor(R::OWNER));
     format!("select {columns}, version, changed_at, head{more} from {table} where {visible}")
 }
 
@@ -108,17 +108,38 @@ pub fn entries<R: Resource>() -> String {
 pub const ORDINAL: &str = "(entry::json ->> 'ordinal')::bigint";
 
 fn visible_entries<R: Resource>(what: &str) -> String {
-    let (kind, visible) = (R::KIND, visible("partner_sid"));
+    let (kind, visible) = (R::KIND, visible_to_actor("partner_sid"));
     format!("select {what} from history where {visible} and sid = $4 and kind = '{kind}'")
 }
 
-/// Whether the partner in that column is visible: `$1`, with `$2` also its descendants, with `$3`
-/// every partner.
-fn visible(owner: &str) -> String {
+fn visible_to_actor(owner: &str) -> String {
+    visible(owner, "$1", "$2", "$3")
+}
+
+/// Whether the partner in column `owner` is visible: the one in `partner`, the relatives of it that
+/// `relatives` names, or with `all` every partner.
+fn visible(owner: &str, partner: &str, relatives: &str, all: &str) -> String {
     format!(
-        "($3 or {owner} = $1 or ($2 and exists (
-             select from partner_tree where ancestor_sid = $1 and descendant_sid = {owner})))"
+        "({all} or {owner} = {partner}
+          or ({relatives} = 'descendants' and exists (
+             select from partner_tree where ancestor_sid = {partner} and descendant_sid = {owner}))
+          or ({relatives} = 'ancestors' and exists (
+             select from partner_tree where ancestor_sid = {owner} and descendant_sid = {partner})))"
     )
+}
+
+/// The rows that a batch asks for, as the table `asked` with the columns `index`, `asked_key` of that
+/// type, and the arguments of the visibility.
+pub fn asked(key_type: &str) -> String {
+    format!(
+        "unnest($1::bigint[], $2::{key_type}[], $3::uuid[], $4::text[], $5::boolean[])
+             as asked (index, asked_key, asked_partner, asked_relatives, asked_all)"
+    )
+}
+
+/// Whether the partner in that column is visible to the actor that asked for the row.
+pub fn visible_to_asker(owner: &str) -> String {
+    visible(owner, "asked_partner", "asked_relatives", "asked_all")
 }
 
 /// The columns that make an object.
@@ -128,7 +149,7 @@ pub fn columns<R: Resource>() -> String {
 
 /// The columns that make an object, with empty objects in place of the JSON members `omitted`.
 pub fn columns_without<R: Resource>(omitted: &[&str]) -> String {
-    let owner = if R::is_owned() { ", partner_sid" } else { "" };
+    let owner = if R::is_owned() { format!(", {}", R::OWNER) } else { String::new() };
     let column = |name: &str| match omitted.contains(&name) {
         true => format!(", '{{}}'::jsonb as {name}"),
         false => format!(", {name}"),

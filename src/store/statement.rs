@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::history::Entry;
 use super::options::{IdempotencyKey, WriteResponse};
 use super::resource::{Resource, Stored, bind};
-use super::sql::{ORDINAL, columns, names};
+use super::sql::{ORDINAL, asked, columns, names, visible_to_asker};
 
 /// How concurrent changes to a row are serialized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,16 +36,18 @@ pub(super) enum Mode {
 ///         then (select requires_if_match from partners as owner where owner.sid = ...)
 ///         else false
 ///     end as if_match_required
-/// from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::boolean[], $5::boolean[])
-///     as asked (index, asked_sid, asked_partner, asked_subtree, asked_all)
-/// join short_codes on short_codes.sid = asked_sid
-/// where asked_all or partner_sid = asked_partner or (asked_subtree and exists (...))
+/// from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::text[], $5::boolean[])
+///     as asked (index, asked_key, asked_partner, asked_relatives, asked_all)
+/// join short_codes on short_codes.sid = asked_key
+/// where asked_all or partner_sid = asked_partner
+///     or (asked_relatives = 'descendants' and exists (...)) or ...
 /// ```
 ///
 /// `index` is the position in the arrays. Whether the caller's own partner requires `If-Match` was
 /// checked with its token; the statement checks other owners.
 pub(super) fn load<R: Resource>(mode: Mode) -> String {
     let (table, owner, columns) = (R::TABLE, R::OWNER, columns::<R>());
+    let (asked, visible) = (asked("uuid"), visible_to_asker(owner));
     let lock = match mode {
         Mode::Optimistic => String::new(),
         // Every statement locks in the same order, which makes deadlocks rare.
@@ -58,11 +60,8 @@ pub(super) fn load<R: Resource>(mode: Mode) -> String {
                  then (select requires_if_match from partners as owner where owner.sid = {table}.{owner})
                  else false
              end as if_match_required
-         from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::boolean[], $5::boolean[])
-             as asked (index, asked_sid, asked_partner, asked_subtree, asked_all)
-         join {table} on {table}.sid = asked_sid
-         where asked_all or {owner} = asked_partner or (asked_subtree and exists (
-             select from partner_tree where ancestor_sid = asked_partner and descendant_sid = {owner}))
+         from {asked} join {table} on {table}.sid = asked_key
+         where {visible}
          {lock}"
     )
 }
@@ -181,14 +180,14 @@ const FIRST_COLUMN: usize = 12;
 
 /// Inserts the new rows, with one more column of that value.
 fn insert<R: Resource>(columns: &str, more: &str, value_of_more: &str) -> String {
-    let table = R::TABLE;
-    let (column, value) = if R::is_owned() { (", partner_sid", ", owner") } else { ("", "") };
+    let (table, owner) = (R::TABLE, R::OWNER);
+    let (column, value) =
+        if R::is_owned() { (format!(", {owner}"), ", owner") } else { (String::new(), "") };
     format!(
         "insert into {table} (sid, version, changed_at, head {column} {columns} {more})
          overriding system value
          select sid, version, date, hash {value} {columns} {value_of_more} from new
-         returning sid, {} as owner",
-        R::OWNER
+         returning sid, {owner} as owner"
     )
 }
 

@@ -13,7 +13,7 @@ use super::history::{self, Action, Changes, Entry};
 use super::idempotency::run_write;
 use super::options::{WriteOptions, WriteResponse};
 use super::read::visible_to;
-use super::resource::{Reference, Resource, Stored};
+use super::resource::{Resource, Stored, in_use};
 use super::sql;
 use super::statement::{Batch, Write, write};
 use crate::auth::Actor;
@@ -148,21 +148,22 @@ pub async fn create_all<R: Resource>(
     Ok(created.into_iter().map(|(row, _)| row).collect())
 }
 
-/// Deletes the object of that sid. Its history remains.
+/// Deletes the object of that sid. Its history remains. `after` runs in the same transaction.
 pub(super) async fn delete<R: Resource>(
     connection: &mut PgConnection,
     actor: &Actor,
     sid: Uuid,
     options: &WriteOptions,
+    after: impl AsyncFnOnce(&mut PgConnection, R) -> Result<(), ApiError>,
 ) -> Result<WriteResponse, ApiError> {
     run_write(connection, actor, options, async |tx| {
         let row = lock(tx, actor, sid, sql::lock_to_delete::<R>()).await?;
         let row: LockedRow<R> = row.ok_or(ApiError::NoItem)?;
         options.preconditions.check(row.stored.version, row.if_match_required)?;
-        if let Some(referring) = R::REFERRED_BY {
-            check_unreferenced(tx, referring, &row.stored.object).await?;
-        }
+        let object = row.stored.object.clone();
+        check_unreferenced(tx, &object).await?;
         execute(tx, Write::Delete, &[row.delete(actor)?]).await?;
+        after(tx, object).await?;
         Ok(WriteResponse::deleted())
     })
     .await
@@ -190,7 +191,7 @@ pub async fn delete_many<R: Resource>(
 }
 
 /// Writes `version` of the object of that sid as a new version. `restorer` authorizes the actor to
-/// restore an object that was deleted.
+/// restore an object that was deleted; `prepare` runs in the transaction before that.
 pub(super) async fn revert<R: Resource + DeserializeOwned>(
     connection: &mut PgConnection,
     actor: &Actor,
@@ -198,6 +199,7 @@ pub(super) async fn revert<R: Resource + DeserializeOwned>(
     version: i64,
     options: &WriteOptions,
     restorer: impl FnOnce() -> Result<Actor, ApiError>,
+    prepare: impl AsyncFnOnce(&mut PgConnection, &R) -> Result<(), ApiError>,
 ) -> Result<WriteResponse, ApiError> {
     run_write(connection, actor, options, async |tx| {
         let after = match lock(tx, actor, sid, sql::lock::<R>()).await? {
@@ -214,7 +216,7 @@ pub(super) async fn revert<R: Resource + DeserializeOwned>(
                 let last = history::last_entry::<R>(tx, actor, sid).await?;
                 last.ok_or(ApiError::NoItem)?;
                 let restorer = restorer()?;
-                restore::<R>(tx, &restorer, sid, version, options).await?
+                restore(tx, &restorer, sid, version, options, prepare).await?
             }
         };
         WriteResponse::of(&after.object, after.version)
@@ -229,11 +231,13 @@ async fn restore<R: Resource + DeserializeOwned>(
     sid: Uuid,
     version: i64,
     options: &WriteOptions,
+    prepare: impl AsyncFnOnce(&mut PgConnection, &R) -> Result<(), ApiError>,
 ) -> Result<Stored<R>, ApiError> {
     // Less may be visible to the restorer than to the actor.
     let last = history::last_entry::<R>(tx, restorer, sid).await?.ok_or(ApiError::NoItem)?;
     options.preconditions.check_absent()?;
-    let object = history::object_at_version::<R>(tx, sid, version).await?;
+    let object: R = history::object_at_version(tx, sid, version).await?;
+    prepare(tx, &object).await?;
     let new = object.snapshot()?;
     let changed_at = now(tx).await?.max(last.date);
     let mut row = Stored { object, version: last.version + 1, chain_hash: last.hash, changed_at };
@@ -312,19 +316,22 @@ impl<R: Resource> LockedRow<R> {
 /// references.
 async fn check_unreferenced<R: Resource>(
     connection: &mut PgConnection,
-    referring: Reference,
     object: &R,
 ) -> Result<(), ApiError> {
-    let statement = AssertSqlSafe(sql::referring(referring));
-    let (count, reference_sid): (i64, Option<Uuid>) = sqlx::query_as(statement)
-        .bind(object.partner_sid())
-        .bind(object.sid())
-        .fetch_one(connection)
-        .await?;
-    if count == 0 {
-        return Ok(());
+    let (mut referring, mut sid) = (Vec::new(), None);
+    for reference in R::REFERRED_BY {
+        let statement = AssertSqlSafe(sql::referring(*reference));
+        let (count, reference_sid): (i64, Option<Uuid>) = sqlx::query_as(statement)
+            .bind(object.partner_sid())
+            .bind(object.sid())
+            .fetch_one(&mut *connection)
+            .await?;
+        if count > 0 {
+            referring.push((*reference, count));
+            sid = sid.or(reference_sid);
+        }
     }
-    Err(referring.in_use(count, reference_sid))
+    if referring.is_empty() { Ok(()) } else { Err(in_use(&referring, sid)) }
 }
 
 /// Writes rows that are new or locked, each with its entry: all of them or none.

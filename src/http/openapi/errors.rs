@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::headers::{HEADERS, RATE_HEADERS, ResponseHeader, header_ref};
 use crate::auth::{Permission, PhonenumberRead, Scope};
 use crate::error::{ApiError, ErrorBody, FieldError, OauthError, ProblemBody};
-use crate::store::Reference;
+use crate::store::{Reference, in_use};
 
 /// Adds the responses and the schemas of their bodies.
 pub(super) fn add_errors(components: &mut Components) {
@@ -36,7 +36,7 @@ fn errors() -> [(ApiError, &'static str); 14] {
     let short_codes =
         Reference { noun: "short code", table: "short_codes", column: "did_group_sid" };
     let reference_sid = Uuid::from_u128(0x531f65b7_dff7_42b4_b638_597f91da9ccc);
-    let in_use = short_codes.in_use(2, Some(reference_sid));
+    let in_use = in_use(&[(short_codes, 2)], Some(reference_sid));
     let missing = FieldError::general("no JSON object could be decoded: EOF while parsing");
     let accepted = "application/json, application/merge-patch+json";
     let any_of = PhonenumberRead::ANY_OF.iter().map(Scope::as_str).collect();

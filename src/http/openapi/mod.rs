@@ -15,6 +15,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::write::NestedObjects;
 pub use errors::{BadCredentials, Unavailable};
+pub use schemas::Viewed;
 
 /// Completes the document of the handlers.
 pub fn complete(document: &mut OpenApi) {
@@ -39,6 +40,7 @@ fn drop_unused(document: &mut OpenApi) {
 fn tags() -> Vec<Tag> {
     let described = [
         ("DID groups", "Named sets of phone numbers with a callback URL."),
+        ("DIDs", "Phone numbers: the stock, the rented numbers, and where their traffic goes."),
         ("Short codes", "Numbers of 3 to 8 digits, with a callback URL and a DID group."),
         ("Partners", "The tenants. Partners form a tree."),
         ("OAuth", "The tokens of a partner's clients and logins."),

@@ -6,7 +6,7 @@ use serde_json::json;
 use utoipa::openapi::path::{Operation, Parameter};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::Schema;
-use utoipa::openapi::{PathItem, RefOr, Required, Response};
+use utoipa::openapi::{Deprecated, PathItem, RefOr, Required, Response};
 
 use super::errors::error_ref;
 use super::headers::{self, RATE_HEADERS, header_ref};
@@ -20,6 +20,9 @@ pub(super) fn complete(template: &str, item: &mut PathItem) {
     let PathItem { get, post, patch, put, delete, .. } = item;
     for operation in [get, post, patch, put, delete].into_iter().flatten() {
         let traits = Traits::of(template, operation);
+        if template.contains("/inventory") {
+            operation.deprecated = Some(Deprecated::True);
+        }
         make_optional_form_absent(operation);
         // An explicit "no security", so that generated clients do not ask for a token.
         operation.security.get_or_insert_default();
@@ -68,8 +71,10 @@ fn named(parameter: &RefOr<Parameter>) -> Option<&Parameter> {
 
 /// The traits of an operation that its headers and errors follow from.
 struct Traits {
-    /// A GET of one object.
+    /// A GET of one row.
     is_object: bool,
+    /// A GET whose response has an entity tag.
+    is_tagged: bool,
     is_write: bool,
     /// Its path contains a sid.
     has_sid: bool,
@@ -92,8 +97,15 @@ impl Traits {
             schemes.as_array().into_iter().flatten().any(|scheme| scheme.pointer(pointer).is_some())
         };
         let body = &operation.request_body;
+        let has_304 = operation.responses.responses.contains_key("304");
         Self {
-            is_object: has_argument("at"),
+            is_object: has_argument("at") || has_304,
+            // The members of tokens and of numbers in a stock change without a new version.
+            is_tagged: has_304
+                || has_argument("at")
+                    && !["/oauth/", "/available_dids", "/inventory"]
+                        .iter()
+                        .any(|part| template.contains(part)),
             is_write: has_argument("validate_only"),
             has_sid: template.contains('{'),
             has_body: body.is_some(),
@@ -110,7 +122,7 @@ impl Traits {
         [
             (true, headers::request_id as fn() -> Parameter),
             (self.has_json, headers::prefer),
-            (self.is_object && !self.is_oauth, headers::if_none_match),
+            (self.is_tagged, headers::if_none_match),
             (self.is_write && self.has_sid, headers::if_match),
             (self.is_write && self.has_sid, headers::unless_match),
             (self.is_write && !self.is_oauth, headers::idempotency_key),
@@ -127,8 +139,7 @@ impl Traits {
                 self.complete_response(status, response);
             }
         }
-        // A token has no entity tag.
-        if self.is_object && !self.is_oauth {
+        if self.is_tagged {
             let mut unchanged =
                 ResponseBuilder::new().description("The client has this version.").build();
             unchanged.headers.extend(["ETag", "X-Request-Id"].map(header_ref));
@@ -148,7 +159,7 @@ impl Traits {
         }
         let is_success = status.starts_with('2');
         response.headers.extend([header_ref("X-Request-Id")]);
-        if status == "200" && (self.is_object || self.is_write) && !self.is_oauth {
+        if status == "200" && (self.is_tagged || self.is_write) && !self.is_oauth {
             response.headers.extend([header_ref("ETag")]);
         }
         if is_success && self.is_write {
@@ -178,7 +189,7 @@ impl Traits {
                 self.needs_token || (self.is_oauth && self.has_body),
                 &[StatusCode::TOO_MANY_REQUESTS],
             ),
-            (self.has_sid, &[StatusCode::NOT_FOUND]),
+            (self.has_sid || self.is_object, &[StatusCode::NOT_FOUND]),
             (
                 self.has_body,
                 &[

@@ -107,12 +107,14 @@ fn input<T: Input + ToSchema>() -> Object {
 pub trait Viewed: ToSchema {
     /// The schema of its owner, for `with_related`: the name of the whole, the name of a part, and
     /// both with all schemas that they refer to.
-    fn owner() -> Option<(Cow<'static, str>, String, Schemas)>;
+    fn owner() -> Option<(Cow<'static, str>, String, Schemas)> {
+        None
+    }
 }
 
 impl<R: Resource + ToSchema> Viewed for R {
     fn owner() -> Option<(Cow<'static, str>, String, Schemas)> {
-        R::is_owned().then(|| {
+        R::shows_owner().then(|| {
             let mut schemas = Schemas::new();
             View::<R::Owner>::schemas(&mut schemas);
             (R::Owner::name(), partial_name::<R::Owner>(), schemas)
@@ -120,11 +122,7 @@ impl<R: Resource + ToSchema> Viewed for R {
     }
 }
 
-impl Viewed for HistoryEntry {
-    fn owner() -> Option<(Cow<'static, str>, String, Schemas)> {
-        None
-    }
-}
+impl Viewed for HistoryEntry {}
 
 fn partial_name<T: ToSchema>() -> String {
     format!("Partial{}", T::name())

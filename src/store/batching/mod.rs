@@ -34,6 +34,7 @@ use self::reader::Reader;
 use self::request::{Leftover, ReadRequest, Worker, WriteRequest};
 use self::writer::Writer;
 use super::database::Database;
+use super::lookup::{BySid, Lookup};
 use super::options::{WriteOptions, WriteResponse};
 use super::resource::{Resource, Stored};
 use super::staleness::Staleness;
@@ -50,40 +51,67 @@ const ROUND_TIMEOUT: Duration = Duration::from_secs(15);
 /// The time after which a worker closes a connection that it does not use.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The workers of one thread for one resource.
-pub(super) struct Batcher<R> {
-    reads: Rc<Queue<ReadRequest<R>>>,
-    writes: Rc<Queue<WriteRequest<R>>>,
-}
+/// The lookups of one thread. Concurrent ones share a statement.
+pub struct Lookups<L: Lookup>(Rc<Queue<ReadRequest<L>>>);
 
-impl<R> Batcher<R> {
-    /// The number of workers of one thread for one resource.
-    pub const WORKERS: u32 = 2;
-}
+impl<L: Lookup> Lookups<L> {
+    /// The number of workers of one thread.
+    pub const WORKERS: u32 = 1;
 
-impl<R: Resource> Batcher<R> {
-    /// Starts the workers on this thread.
-    pub fn start(database: &Database) -> Self {
-        let (reads, writes) = (Rc::new(Queue::default()), Rc::new(Queue::default()));
-        let staleness = || database.staleness().clone();
-        actix_web::rt::spawn(run_rounds(reads.clone(), Reader::new(database), staleness()));
-        actix_web::rt::spawn(run_rounds(writes.clone(), Writer::new(database), staleness()));
-        Self { reads, writes }
+    /// Starts the worker. It must be created on its thread, inside the thread's runtime.
+    pub fn new(database: &Database) -> Self {
+        let queue = Rc::new(Queue::default());
+        let staleness = database.staleness().clone();
+        actix_web::rt::spawn(run_rounds(queue.clone(), Reader::new(database), staleness));
+        Self(queue)
     }
 
-    /// Returns the object with that sid.
-    pub async fn get(&self, actor: &Actor, sid: Uuid) -> Result<Stored<R>, ApiError> {
+    /// Returns the row with that key.
+    ///
+    /// # Errors
+    /// [`ApiError::NoItem`] if no such row is visible to the actor.
+    pub async fn get(&self, actor: &Actor, key: L::Key) -> Result<L::Row, ApiError> {
         let (reply, response) = oneshot::channel();
         let request = ReadRequest {
             partner_sid: actor.partner_sid(),
             subtree_sid: actor.subtree_sid(),
             visibility: actor.visibility(),
-            sid,
+            key,
             reply,
             queued: Instant::now(),
         };
-        self.reads.push(request)?;
+        self.0.push(request)?;
         response.await.unwrap_or(Err(ApiError::Unavailable(None)))
+    }
+}
+
+impl<L: Lookup> Drop for Lookups<L> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// The workers of one thread for one resource.
+pub(super) struct Batcher<R: Resource> {
+    reads: Lookups<BySid<R>>,
+    writes: Rc<Queue<WriteRequest<R>>>,
+}
+
+impl<R: Resource> Batcher<R> {
+    /// The number of workers of one thread for one resource.
+    pub const WORKERS: u32 = Lookups::<BySid<R>>::WORKERS + 1;
+
+    /// Starts the workers on this thread.
+    pub fn start(database: &Database) -> Self {
+        let writes = Rc::new(Queue::default());
+        let staleness = database.staleness().clone();
+        actix_web::rt::spawn(run_rounds(writes.clone(), Writer::new(database), staleness));
+        Self { reads: Lookups::new(database), writes }
+    }
+
+    /// Returns the object with that sid.
+    pub async fn get(&self, actor: &Actor, sid: Uuid) -> Result<Stored<R>, ApiError> {
+        self.reads.get(actor, sid).await
     }
 
     /// Changes the object with that sid. A dry run must not be batched.
@@ -106,9 +134,8 @@ impl<R: Resource> Batcher<R> {
     }
 }
 
-impl<R> Drop for Batcher<R> {
+impl<R: Resource> Drop for Batcher<R> {
     fn drop(&mut self) {
-        self.reads.close();
         self.writes.close();
     }
 }

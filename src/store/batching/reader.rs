@@ -1,46 +1,71 @@
-//! The reader: serves a batch of reads with one statement.
+//! The reader: serves a batch of lookups with one statement.
 
+use std::marker::PhantomData;
 use std::mem;
+use std::sync::Arc;
+
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::request::{Leftover, ReadRequest, Worker};
-use super::session::{BatchQuery, Loaded, Session, fail_all};
+use super::session::{BatchQuery, Connection, fail_all};
 use crate::error::ApiError;
 use crate::store::database::{Database, Work};
-use crate::store::resource::Resource;
-use crate::store::statement::Mode;
+use crate::store::lookup::Lookup;
 
 /// The worker that reads.
-pub(super) struct Reader<R>(Session<R>);
+pub(super) struct Reader<L> {
+    connection: Connection,
+    statement: Arc<str>,
+    of: PhantomData<L>,
+}
 
-impl<R: Resource> Reader<R> {
+/// A row with the index of its key and visibility in the query.
+#[derive(FromRow)]
+struct Indexed<T> {
+    index: i64,
+    #[sqlx(flatten)]
+    row: T,
+}
+
+impl<L: Lookup> Reader<L> {
     pub fn new(database: &Database) -> Self {
-        Self(Session::new(database, Work::Reads))
+        let connection = Connection::new(database, Work::Reads);
+        Self { connection, statement: L::statement().into(), of: PhantomData }
+    }
+
+    async fn load(
+        &mut self,
+        query: &BatchQuery<L::Key>,
+    ) -> Result<Vec<Indexed<L::Row>>, sqlx::Error> {
+        let arguments = query.arguments(L::bind_keys).map_err(sqlx::Error::Encode)?;
+        let statement = AssertSqlSafe(self.statement.clone());
+        let connection = self.connection.get().await?;
+        sqlx::query_as_with(statement, arguments).fetch_all(connection).await
     }
 }
 
-impl<R: Resource> Worker for Reader<R> {
-    type Request = ReadRequest<R>;
+impl<L: Lookup> Worker for Reader<L> {
+    type Request = ReadRequest<L>;
 
-    async fn run(&mut self, mut batch: Vec<ReadRequest<R>>) -> Leftover<ReadRequest<R>> {
-        let Self(session) = self;
+    async fn run(&mut self, mut batch: Vec<ReadRequest<L>>) -> Leftover<ReadRequest<L>> {
         batch.retain(ReadRequest::is_live);
         let mut query = BatchQuery::default();
-        let mut waiting: Vec<Vec<ReadRequest<R>>> = Vec::new();
+        let mut waiting: Vec<Vec<ReadRequest<L>>> = Vec::new();
         for request in batch {
-            let index = query.add(request.sid, request.visibility);
+            let index = query.add(request.key.clone(), request.visibility);
             waiting.resize_with(query.len(), Vec::new);
             waiting[index].push(request);
         }
         if waiting.is_empty() {
             return Leftover::default();
         }
-        let rows = session.load(&query, Mode::Optimistic).await;
-        session.release();
+        let rows = self.load(&query).await;
+        self.connection.release();
         match rows {
             Ok(rows) => {
-                for Loaded { index, stored, .. } in rows {
+                for Indexed { index, row } in rows {
                     for request in mem::take(&mut waiting[index as usize]) {
-                        let _ = request.reply.send(Ok(stored.clone()));
+                        let _ = request.reply.send(Ok(row.clone()));
                     }
                 }
                 for request in waiting.into_iter().flatten() {
@@ -48,7 +73,7 @@ impl<R: Resource> Worker for Reader<R> {
                 }
             }
             Err(error) => {
-                session.close();
+                self.connection.close();
                 fail_all(waiting.into_iter().flatten().map(|request| request.reply), error);
             }
         }
@@ -56,6 +81,6 @@ impl<R: Resource> Worker for Reader<R> {
     }
 
     fn close(&mut self) {
-        self.0.close();
+        self.connection.close();
     }
 }

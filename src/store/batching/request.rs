@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::queue::Queued;
 use crate::auth::{Actor, Visibility};
 use crate::error::ApiError;
+use crate::store::lookup::Lookup;
 use crate::store::options::{WriteOptions, WriteResponse};
-use crate::store::resource::Stored;
 
 /// The longest time that a request waits for its last round to begin. It is then rejected with 503.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -49,24 +49,24 @@ fn is_live<T>(reply: &Reply<T>, queued: Instant) -> bool {
     !reply.is_closed() && queued.elapsed() <= QUEUE_TIMEOUT
 }
 
-/// A request for the object with a sid.
-pub(super) struct ReadRequest<R> {
+/// A request for the row with a key.
+pub(super) struct ReadRequest<L: Lookup> {
     pub partner_sid: Option<Uuid>,
     pub subtree_sid: Option<Uuid>,
     pub visibility: Visibility,
-    pub sid: Uuid,
-    pub reply: Reply<Stored<R>>,
+    pub key: L::Key,
+    pub reply: Reply<L::Row>,
     pub queued: Instant,
 }
 
-impl<R> ReadRequest<R> {
+impl<L: Lookup> ReadRequest<L> {
     /// Whether it still needs a response.
     pub fn is_live(&self) -> bool {
         is_live(&self.reply, self.queued)
     }
 }
 
-impl<R> Queued for ReadRequest<R> {
+impl<L: Lookup> Queued for ReadRequest<L> {
     fn partner_sid(&self) -> Option<Uuid> {
         self.partner_sid
     }

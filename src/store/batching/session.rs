@@ -1,11 +1,14 @@
-//! The connection of a worker, and the rows that it loads.
+//! The connection of a worker, and the rows that a batch asks for.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use sqlx::error::BoxDynError;
+use sqlx::postgres::PgArguments;
+use sqlx::{Arguments, AssertSqlSafe, FromRow, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -16,30 +19,16 @@ use crate::store::database::{BatchConnection, Database, Work};
 use crate::store::resource::{Resource, Stored};
 use crate::store::statement::{self, Mode, Write};
 
-/// The connection of a worker, opened when it is needed, and the texts of its statements.
-pub(super) struct Session<R> {
+/// The connection of a worker, opened when it is needed.
+pub(super) struct Connection {
     database: Database,
     work: Work,
     open: Option<(BatchConnection, Instant)>,
-    load: Arc<str>,
-    load_locked: Arc<str>,
-    update: Arc<str>,
-    update_with_responses: Arc<str>,
-    of: PhantomData<R>,
 }
 
-impl<R: Resource> Session<R> {
+impl Connection {
     pub fn new(database: &Database, work: Work) -> Self {
-        Self {
-            database: database.clone(),
-            work,
-            open: None,
-            load: statement::load::<R>(Mode::Optimistic).into(),
-            load_locked: statement::load::<R>(Mode::Locked).into(),
-            update: statement::write::<R>(Write::Update, false).into(),
-            update_with_responses: statement::write::<R>(Write::Update, true).into(),
-            of: PhantomData,
-        }
+        Self { database: database.clone(), work, open: None }
     }
 
     /// Closes the connection. The next use opens another one.
@@ -55,7 +44,7 @@ impl<R: Resource> Session<R> {
     }
 
     /// The connection, replaced if it is stale.
-    pub async fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+    pub async fn get(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
         let is_fresh =
             |(_, since): &(_, Instant)| !self.database.staleness().is_stale(since.elapsed());
         let open = match self.open.take().filter(is_fresh) {
@@ -76,6 +65,29 @@ impl<R: Resource> Session<R> {
             self.close();
         }
     }
+}
+
+/// The connection of a writer, and the texts of its statements.
+pub(super) struct Session<R> {
+    pub connection: Connection,
+    load: Arc<str>,
+    load_locked: Arc<str>,
+    update: Arc<str>,
+    update_with_responses: Arc<str>,
+    of: PhantomData<R>,
+}
+
+impl<R: Resource> Session<R> {
+    pub fn new(database: &Database) -> Self {
+        Self {
+            connection: Connection::new(database, Work::Updates),
+            load: statement::load::<R>(Mode::Optimistic).into(),
+            load_locked: statement::load::<R>(Mode::Locked).into(),
+            update: statement::write::<R>(Write::Update, false).into(),
+            update_with_responses: statement::write::<R>(Write::Update, true).into(),
+            of: PhantomData,
+        }
+    }
 
     /// The text of the statement that updates rows.
     pub fn update_statement(&self, with_responses: bool) -> Arc<str> {
@@ -86,27 +98,19 @@ impl<R: Resource> Session<R> {
     /// locks.
     pub async fn load(
         &mut self,
-        query: &BatchQuery,
+        query: &BatchQuery<Uuid>,
         mode: Mode,
     ) -> Result<Vec<Loaded<R>>, sqlx::Error> {
         let statement = match mode {
             Mode::Optimistic => self.load.clone(),
             Mode::Locked => self.load_locked.clone(),
         };
-        let connection = self.connection().await?;
+        let arguments = query.arguments(PgArguments::add).map_err(sqlx::Error::Encode)?;
+        let connection = self.connection.get().await?;
         if mode == Mode::Locked {
             sqlx::raw_sql("begin").execute(&mut *connection).await?;
         }
-        let rows = &query.rows;
-        let visibility = |(_, visibility): &(Uuid, Visibility)| visibility.arguments();
-        sqlx::query_as(AssertSqlSafe(statement))
-            .bind((0..).take(rows.len()).collect::<Vec<i64>>())
-            .bind(rows.iter().map(|(sid, _)| *sid).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| visibility(row).0).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| visibility(row).1).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| visibility(row).2).collect::<Vec<_>>())
-            .fetch_all(connection)
-            .await
+        sqlx::query_as_with(AssertSqlSafe(statement), arguments).fetch_all(connection).await
     }
 }
 
@@ -124,18 +128,23 @@ pub(super) struct Loaded<T> {
     pub if_match_required: bool,
 }
 
-/// The distinct rows and visibilities that the requests of a batch ask for.
-#[derive(Default)]
-pub(super) struct BatchQuery {
-    rows: Vec<(Uuid, Visibility)>,
-    indexes: HashMap<(Uuid, Visibility), usize>,
+/// The distinct keys and visibilities that the requests of a batch ask for.
+pub(super) struct BatchQuery<K> {
+    rows: Vec<(K, Visibility)>,
+    indexes: HashMap<(K, Visibility), usize>,
 }
 
-impl BatchQuery {
+impl<K> Default for BatchQuery<K> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), indexes: HashMap::new() }
+    }
+}
+
+impl<K: Clone + Eq + Hash> BatchQuery<K> {
     /// Adds a row, and returns its index. The same row with the same visibility has one index.
-    pub fn add(&mut self, sid: Uuid, visibility: Visibility) -> usize {
-        *self.indexes.entry((sid, visibility)).or_insert_with(|| {
-            self.rows.push((sid, visibility));
+    pub fn add(&mut self, key: K, visibility: Visibility) -> usize {
+        *self.indexes.entry((key, visibility)).or_insert_with_key(|(key, visibility)| {
+            self.rows.push((key.clone(), *visibility));
             self.rows.len() - 1
         })
     }
@@ -143,6 +152,22 @@ impl BatchQuery {
     /// The number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// The arguments of a statement: the indexes, the keys, and the arguments of the visibility.
+    pub fn arguments(
+        &self,
+        bind_keys: impl Fn(&mut PgArguments, Vec<K>) -> Result<(), BoxDynError>,
+    ) -> Result<PgArguments, BoxDynError> {
+        let rows = &self.rows;
+        let mut arguments = PgArguments::default();
+        arguments.add((0..).take(rows.len()).collect::<Vec<i64>>())?;
+        bind_keys(&mut arguments, rows.iter().map(|(key, _)| key.clone()).collect())?;
+        let visibility = |(_, visibility): &(K, Visibility)| visibility.arguments();
+        arguments.add(rows.iter().map(|row| visibility(row).0).collect::<Vec<_>>())?;
+        arguments.add(rows.iter().map(|row| visibility(row).1).collect::<Vec<_>>())?;
+        arguments.add(rows.iter().map(|row| visibility(row).2).collect::<Vec<_>>())?;
+        Ok(arguments)
     }
 }
 

@@ -47,7 +47,7 @@ use super::plan::{Plan, PlannedRow, plan};
 use super::request::{Leftover, Outcome, Worker, WriteRequest};
 use super::session::{BatchQuery, Loaded, Session, fail_all, log_undelivered};
 use crate::error::ApiError;
-use crate::store::database::{Database, Work};
+use crate::store::database::Database;
 use crate::store::idempotency::find_stored;
 use crate::store::resource::Resource;
 use crate::store::statement::{Batch, KeyedResponse, Mode};
@@ -68,7 +68,7 @@ pub(super) struct Writer<R> {
 impl<R: Resource> Writer<R> {
     pub fn new(database: &Database) -> Self {
         Self {
-            session: Session::new(database, Work::Updates),
+            session: Session::new(database),
             database: database.clone(),
             contended: HashMap::new(),
         }
@@ -86,12 +86,12 @@ impl<R: Resource> Worker for Writer<R> {
         let contended: Vec<_> = batch.extract_if(.., is_contended).collect();
         self.run_part(batch, Mode::Optimistic, &mut leftover).await;
         self.run_part(contended, Mode::Locked, &mut leftover).await;
-        self.session.release();
+        self.session.connection.release();
         leftover
     }
 
     fn close(&mut self) {
-        self.session.close();
+        self.session.connection.close();
     }
 }
 
@@ -182,11 +182,11 @@ impl<R: Resource> Writer<R> {
         mode: Mode,
     ) {
         if !wrote_nothing(&error) {
-            self.session.close();
+            self.session.connection.close();
             return fail_all(requests.into_iter().map(|request| request.reply), error);
         }
         if mode == Mode::Locked {
-            self.session.roll_back().await;
+            self.session.connection.roll_back().await;
         }
         let mut rows: HashMap<Uuid, Vec<WriteRequest<R>>> = HashMap::new();
         for request in requests {
@@ -221,7 +221,7 @@ async fn replay_stored<R: Resource>(
         return Ok(());
     }
     let keys: Vec<_> = keys.into_iter().collect();
-    let stored = find_stored(session.connection().await?, &keys).await?;
+    let stored = find_stored(session.connection.get().await?, &keys).await?;
     let mut taken = HashSet::new();
     for request in mem::take(batch) {
         let Some((id, key)) = request.key().zip(request.options.key.as_ref()) else {
@@ -265,7 +265,7 @@ async fn apply<R: Resource>(
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     if rows.is_empty() {
         if mode == Mode::Locked {
-            session.roll_back().await;
+            session.connection.roll_back().await;
         }
         return Ok(HashSet::new());
     }
@@ -284,7 +284,7 @@ async fn apply<R: Resource>(
     let statement = session.update_statement(batch.has_responses());
     // The same connection for the statement and its commit. Should it have been replaced since the
     // rows were locked, the comparison of versions still holds.
-    let connection = session.connection().await?;
+    let connection = session.connection.get().await?;
     let written = batch.execute(connection, statement).await?;
     if mode == Mode::Locked {
         sqlx::raw_sql("commit").execute(connection).await?;

@@ -23,8 +23,10 @@ pub enum Start {
 /// The rows of a list, their order and the page.
 #[derive(Clone, Debug)]
 pub struct Query {
-    /// The conditions that the rows meet.
+    /// The conditions of the client that the rows meet.
     pub filter: Filter,
+    /// The conditions of the operation that the rows meet.
+    pub subset: Filter,
     /// The order of the rows.
     pub order: Order,
     /// The position of the page.
@@ -46,7 +48,7 @@ pub struct Page<T> {
     pub has_previous: bool,
     /// Whether rows follow the page.
     pub has_next: bool,
-    /// The number of rows of all pages, if they are counted.
+    /// The number of rows of all pages, if they were counted.
     pub total: Option<i64>,
 }
 
@@ -87,23 +89,26 @@ impl Query {
         };
         let (rows, skipped) = (self.limit + 1, self.offset());
         let mut sql = QueryBuilder::new(format!("select {columns} from "));
-        match visibility {
-            // Merges a page of each partner in the subtree, so that not all rows are sorted. The
+        match Owners::of(visibility) {
+            // Merges a page of each partner in the tree, so that not all rows are sorted. The
             // inner query carries ordinals and sort keys; only the rows of the page are read whole.
-            Visibility::Subtree(partner_sid) => {
+            Owners::Relatives { partner_sid, of, .. } => {
                 sql.push(format_args!("(select {owner} as owner, ordinal as row_ordinal"))
                     .push(" from partner_tree cross join lateral (select * from ");
                 self.push_rows::<R>(&mut sql, visibility);
                 self.push_side(&mut sql, anchor);
                 sql.push(&order).push(" limit ").push_bind(rows.saturating_add(skipped));
-                sql.push(") as rows where ancestor_sid = ").push_bind(partner_sid).push(&order);
+                sql.push(format_args!(") as rows where {of} = "));
+                sql.push_bind(partner_sid).push(&order);
                 push_limit(&mut sql, rows, skipped);
                 sql.push(format_args!(
                     ") as page join {table} on {owner} = page.owner and ordinal = page.row_ordinal"
                 ));
+                // Again, for an index of the rows that meet these conditions.
+                self.subset.push(&mut sql);
                 sql.push(&order);
             }
-            Visibility::Own(_) | Visibility::All => {
+            Owners::One(_) | Owners::All => {
                 self.push_rows::<R>(&mut sql, visibility);
                 self.push_side(&mut sql, anchor);
                 sql.push(&order);
@@ -133,15 +138,14 @@ impl Query {
         sql.push(") select (");
         self.push_count::<R>(&mut sql, visibility);
         sql.push("), (select ordinal from anchor), exists (");
-        if let Visibility::Subtree(_) = visibility {
+        let owners = Owners::of(visibility);
+        if let Owners::Relatives { .. } = owners {
             sql.push("select from partner_tree cross join lateral (");
         }
         sql.push("select from ");
         self.push_rows::<R>(&mut sql, visibility);
         sql.push(format_args!(" and ordinal {side} (select ordinal from anchor) limit 1"));
-        if let Visibility::Subtree(partner_sid) = visibility {
-            sql.push(") as rows where ancestor_sid = ").push_bind(partner_sid);
-        }
+        owners.push_end(&mut sql);
         sql.push(")");
         sql
     }
@@ -151,33 +155,33 @@ impl Query {
             sql.push("null::bigint");
             return;
         }
-        if let Visibility::Subtree(_) = visibility {
+        let owners = Owners::of(visibility);
+        if let Owners::Relatives { .. } = owners {
             sql.push("select coalesce(sum(rows.count), 0)::bigint")
                 .push(" from partner_tree cross join lateral (");
         }
         sql.push("select count(*) from ");
         self.push_rows::<R>(sql, visibility);
-        if let Visibility::Subtree(partner_sid) = visibility {
-            sql.push(") as rows where ancestor_sid = ").push_bind(partner_sid);
-        }
+        owners.push_end(sql);
     }
 
-    /// Appends the rows that meet the filter. The rows of a subtree are read one partner at a time,
+    /// Appends the rows that meet the conditions. The rows of a tree are read one partner at a time,
     /// in a lateral join with a limit or an aggregate, so that the planner cannot read the rows of
     /// all tenants and discard those that are not visible.
     fn push_rows<R: Resource>(&self, sql: &mut QueryBuilder<Postgres>, visibility: Visibility) {
         sql.push(R::TABLE).push(" where ");
-        match visibility {
-            Visibility::Own(partner_sid) => {
+        match Owners::of(visibility) {
+            Owners::One(partner_sid) => {
                 sql.push(R::OWNER).push(" = ").push_bind(partner_sid);
             }
-            Visibility::Subtree(_) => {
-                sql.push(R::OWNER).push(" = descendant_sid");
+            Owners::Relatives { each, .. } => {
+                sql.push(format_args!("{} = {each}", R::OWNER));
             }
-            Visibility::All => {
+            Owners::All => {
                 sql.push("true");
             }
         }
+        self.subset.push(sql);
         self.filter.push(sql);
     }
 
@@ -188,6 +192,42 @@ impl Query {
             (Start::Before(_), Some(anchor)) => sql.push(" and ordinal < ").push_bind(anchor),
             _ => sql,
         };
+    }
+}
+
+/// The partners whose rows a list reads.
+enum Owners {
+    One(Uuid),
+    /// The relatives of a partner: the column of the tree that holds the partner, and the one that
+    /// holds each relative.
+    Relatives {
+        partner_sid: Uuid,
+        of: &'static str,
+        each: &'static str,
+    },
+    All,
+}
+
+impl Owners {
+    fn of(visibility: Visibility) -> Self {
+        let (ancestor, descendant) = ("ancestor_sid", "descendant_sid");
+        match visibility {
+            Visibility::Own(partner_sid) => Self::One(partner_sid),
+            Visibility::Subtree(partner_sid) => {
+                Self::Relatives { partner_sid, of: ancestor, each: descendant }
+            }
+            Visibility::Ancestors(partner_sid) => {
+                Self::Relatives { partner_sid, of: descendant, each: ancestor }
+            }
+            Visibility::All => Self::All,
+        }
+    }
+
+    /// Appends the end of a lateral join with the tree.
+    fn push_end(&self, sql: &mut QueryBuilder<Postgres>) {
+        if let Self::Relatives { partner_sid, of, .. } = self {
+            sql.push(format_args!(") as rows where {of} = ")).push_bind(*partner_sid);
+        }
     }
 }
 
@@ -208,16 +248,16 @@ fn push_ordinal<R: Resource>(sql: &mut QueryBuilder<Postgres>, visibility: Visib
 
 /// Appends the condition that the partner in that column is visible.
 fn push_visible(sql: &mut QueryBuilder<Postgres>, visibility: Visibility, owner: &str) {
-    match visibility {
-        Visibility::Own(partner_sid) => {
+    match Owners::of(visibility) {
+        Owners::One(partner_sid) => {
             sql.push(format_args!(" and {owner} = ")).push_bind(partner_sid);
         }
-        Visibility::Subtree(partner_sid) => {
-            sql.push(" and exists (select from partner_tree where ancestor_sid = ")
+        Owners::Relatives { partner_sid, of, each } => {
+            sql.push(format_args!(" and exists (select from partner_tree where {of} = "))
                 .push_bind(partner_sid)
-                .push(format_args!(" and descendant_sid = {owner})"));
+                .push(format_args!(" and {each} = {owner})"));
         }
-        Visibility::All => {}
+        Owners::All => {}
     }
 }
 

@@ -1,5 +1,6 @@
 //! Access: bearer tokens, scopes, tenancy, partners, the rate limit.
 
+mod dids;
 mod jwts;
 mod members;
 mod partners;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shortline::auth::Scope;
 use uuid::Uuid;
 
-use crate::support::{Answer, App, CHILD, CODES, GROUPS, PARTNER, Tenant};
+use crate::support::{AVAILABLE, Answer, App, CHILD, CODES, DIDS, GROUPS, PARTNER, Tenant};
 
 /// The document that the service serves.
 pub struct Document(pub Value);
@@ -139,7 +139,12 @@ impl Operation<'_> {
             Some((folder, rest)) => format!("{folder}{sid}{}", rest.split_once('}').unwrap().1),
             None => self.template.to_owned(),
         };
-        let request = app.anonymous(self.method.clone(), &path);
+        let query = match self.template {
+            "/core/v2/phonenumber/coverage" => "?group_by=state",
+            "/core/v2/phonenumber/resolve" => "?number=10001",
+            _ => "",
+        };
+        let request = app.anonymous(self.method.clone(), &format!("{path}{query}"));
         match body {
             _ if [Method::GET, Method::DELETE].contains(&self.method) => request,
             Body::Json(body) => request.json(&body),
@@ -163,6 +168,30 @@ impl Operation<'_> {
                     "string_key_1": null, "string_key_2": null
                 });
                 (targets.code, Body::Json(whole))
+            }
+            "/phonenumber/dids/{did_sid}" => {
+                let whole = json!({
+                    "attributes": {}, "callback_url": null, "did_group_sid": null, "name": "after",
+                    "string_key_1": null, "string_key_2": null, "transformations": [],
+                    "trunk_group_sid": null
+                });
+                (targets.did, Body::Json(whole))
+            }
+            "/phonenumber/dids/{did_sid}/history" => (targets.did, Body::Form("")),
+            "/phonenumber/dids/{did_sid}/revert" => {
+                (targets.did, Body::Json(json!({"version": 1})))
+            }
+            "/phonenumber/dids" => {
+                (Uuid::nil(), Body::Json(json!({"phonenumber": targets.available})))
+            }
+            "/phonenumber/available_dids" => {
+                (Uuid::nil(), Body::Json(json!({"phonenumber": free_phone_number()})))
+            }
+            "/phonenumber/available_dids/{did_sid}" | "/phonenumber/dids/inventory/{did_sid}" => {
+                (targets.stock, Body::Form(""))
+            }
+            "/phonenumber/coverage" | "/phonenumber/dids/inventory" | "/phonenumber/resolve" => {
+                (Uuid::nil(), Body::Form(""))
             }
             "/phonenumber/did_groups/{did_group_sid}/history" => (targets.group, Body::Form("")),
             "/phonenumber/did_groups/{did_group_sid}/revert" => {
@@ -209,6 +238,10 @@ pub struct Targets {
     pub token: Uuid,
     pub group: Uuid,
     pub code: Uuid,
+    pub did: Uuid,
+    /// A number in a stock, and the same to rent.
+    pub stock: Uuid,
+    pub available: String,
     /// The number of a short code to create.
     pub free_number: String,
 }
@@ -222,15 +255,18 @@ impl Targets {
             token: tenant.token_sid,
             group: tenant.group_sid,
             code: tenant.code_sid,
+            did: tenant.did_sid,
+            stock: tenant.stock_sid,
+            available: tenant.available.to_owned(),
             free_number: free_number(),
         }
     }
 
     /// Sids of no object.
     pub fn unknown() -> Self {
-        let [descendant, token, group, code] = [(); 4].map(|()| Uuid::now_v7());
-        let partner = descendant;
-        Self { partner, descendant, token, group, code, free_number: free_number() }
+        let [descendant, token, group, code, did, stock] = [(); 6].map(|()| Uuid::now_v7());
+        let (partner, available, free_number) = (descendant, free_phone_number(), free_number());
+        Self { partner, descendant, token, group, code, did, stock, available, free_number }
     }
 
     /// New objects that no other object refers to.
@@ -239,6 +275,11 @@ impl Targets {
         let group = app.post(GROUPS, &json!({})).await.expect(200);
         let code = json!({"partner_sid": app.partner.sid, "short_code": free_number()});
         let code = app.post(CODES, &code).await.expect(200);
+        let number = || json!({"phonenumber": free_phone_number()});
+        let rented = app.post(AVAILABLE, &number()).await.expect(200);
+        let rented = json!({"phonenumber": rented["phonenumber"]});
+        let rented = app.post(DIDS, &rented).await.expect(200);
+        let stock = app.post(AVAILABLE, &number()).await.expect(200);
         let child = sid(app.post("/core/v2/partners", &json!({})).await.expect(200), "partner_sid");
         let token = app.request(Method::POST, &format!("/core/v2/oauth/token/{child}"));
         let token = Answer::to(token).await.expect(200);
@@ -248,9 +289,17 @@ impl Targets {
             token: sid(token, "token_sid"),
             group: sid(group, "did_group_sid"),
             code: sid(code, "short_code_sid"),
+            did: sid(rented, "did_sid"),
+            available: stock["phonenumber"].as_str().unwrap().to_owned(),
+            stock: sid(stock, "did_sid"),
             free_number: free_number(),
         }
     }
+}
+
+fn free_phone_number() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(5_550_000);
+    format!("1914{}", NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 fn free_number() -> String {

@@ -2,6 +2,7 @@
 
 mod commands;
 pub mod dev;
+mod dids;
 mod faults;
 mod imports;
 pub mod lifecycle;

@@ -5,6 +5,8 @@ mod history;
 mod keyset;
 mod lists;
 mod page_size;
+mod resolve;
+mod stock;
 mod time_limit;
 
 use reqwest::Method;

@@ -23,11 +23,19 @@ pub use answer::{Answer, send_raw};
 pub use app::App;
 pub use cluster::{Contents, place_files_in_memory};
 pub use snapshot::{indented, snapshot};
-pub use tenants::{CHILD, PARTNER, Tenant, UNRELATED, code_path, create_tenants, group_path};
+pub use tenants::{
+    CHILD, PARTNER, Tenant, UNRELATED, code_path, create_tenants, did_path, group_path,
+};
 pub use timer::start_timer;
 
 /// The list of short codes.
 pub const CODES: &str = "/core/v2/phonenumber/short_codes";
+
+/// The list of rented phone numbers.
+pub const DIDS: &str = "/core/v2/phonenumber/dids";
+
+/// The list of phone numbers that can be rented.
+pub const AVAILABLE: &str = "/core/v2/phonenumber/available_dids";
 
 /// The list of DID groups.
 pub const GROUPS: &str = "/core/v2/phonenumber/did_groups";

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shortline::auth::{Actor, Keys, Scope};
 use shortline::did_groups::DidGroup;
+use shortline::did_stock::{AvailableDid, NewAvailableDid};
+use shortline::dids::NewDid;
 use shortline::input::types::Name;
 use shortline::input::{Completeness, FromMember, Members};
 use shortline::oauth::OauthToken;
@@ -17,22 +19,32 @@ use uuid::Uuid;
 
 use super::{App, settings};
 
-/// A partner with one token, one DID group and one short code.
+/// A partner with one token, one DID group, one short code, and a stock of two phone numbers, of which
+/// it rents one.
 pub struct Tenant {
     pub sid: Uuid,
     pub token_sid: Uuid,
     pub group_sid: Uuid,
     pub code_sid: Uuid,
+    /// The phone number that it rents.
+    pub did_sid: Uuid,
+    pub rented: &'static str,
+    /// The available phone number of its stock.
+    pub stock_sid: Uuid,
+    pub available: &'static str,
     parent_sid: Option<Uuid>,
     short_code: &'static str,
 }
 
 /// A partner without a parent.
-pub const PARTNER: Tenant = Tenant::new(1, "10001");
+pub const PARTNER: Tenant = Tenant::new(1, "10001", "12125550101", "13125550201");
 /// The only child of [`PARTNER`].
-pub const CHILD: Tenant = Tenant { parent_sid: Some(PARTNER.sid), ..Tenant::new(2, "10002") };
+pub const CHILD: Tenant = Tenant {
+    parent_sid: Some(PARTNER.sid),
+    ..Tenant::new(2, "10002", "12125550102", "13125550202")
+};
 /// Another partner without a parent.
-pub const UNRELATED: Tenant = Tenant::new(3, "10003");
+pub const UNRELATED: Tenant = Tenant::new(3, "10003", "12125550103", "13125550203");
 
 /// Creates the tenants in a migrated database.
 pub async fn create_tenants(connection: &mut PgConnection) {
@@ -42,7 +54,12 @@ pub async fn create_tenants(connection: &mut PgConnection) {
 }
 
 impl Tenant {
-    const fn new(number: u128, short_code: &'static str) -> Self {
+    const fn new(
+        number: u128,
+        short_code: &'static str,
+        rented: &'static str,
+        available: &'static str,
+    ) -> Self {
         const fn sid(kind: u128, number: u128) -> Uuid {
             Uuid::from_u128((kind << 96) + 0x4000_8000_0000_0000_0000 + number)
         }
@@ -51,6 +68,10 @@ impl Tenant {
             token_sid: sid(0xb, number),
             group_sid: sid(0xc, number),
             code_sid: sid(0xd, number),
+            did_sid: sid(0xe, number),
+            rented,
+            stock_sid: sid(0xf, number),
+            available,
             parent_sid: None,
             short_code,
         }
@@ -85,6 +106,35 @@ impl Tenant {
             }),
         );
         store::create_one(connection, &operator, code).await.unwrap();
+        self.create_dids(connection).await;
+    }
+
+    async fn create_dids(&self, connection: &mut PgConnection) {
+        let operator = Actor::operator();
+        let stock = [(Uuid::now_v7(), self.rented), (self.stock_sid, self.available)];
+        let stock =
+            stock.map(|(sid, number)| self.new_number(sid, &json!({"phonenumber": number})));
+        store::create_all(connection, &operator, stock.into()).await.unwrap();
+        let rented = json!({"name": "before", "phonenumber": self.rented});
+        let rented = rented.as_object().unwrap().clone();
+        let rented = Members::parse::<NewDid>(rented, Completeness::Partial, false).unwrap();
+        let rented = rented.input.rent_for(connection, self.sid, self.did_sid).await.unwrap();
+        store::create_one(connection, &operator, rented).await.unwrap();
+    }
+
+    fn new_number(&self, sid: Uuid, members: &Value) -> AvailableDid {
+        let mut members = members.as_object().unwrap().clone();
+        members.entry("state").or_insert(json!("NY"));
+        members.entry("capabilities").or_insert(json!(7));
+        let number = Members::parse::<NewAvailableDid>(members, Completeness::Partial, false);
+        number.unwrap().input.build(sid, self.sid)
+    }
+
+    /// Puts numbers into the stock of the tenant in the given order.
+    pub async fn add_numbers(&self, app: &App, numbers: &[Value]) {
+        let numbers = numbers.iter().map(|members| self.new_number(Uuid::now_v7(), members));
+        let (numbers, mut connection) = (numbers.collect(), app.connection().await);
+        store::create_all(&mut connection, &Actor::operator(), numbers).await.unwrap();
     }
 
     fn new_code(&self, sid: Uuid, members: &Value) -> ShortCode {
@@ -108,11 +158,20 @@ impl Tenant {
     pub fn code_path(&self) -> String {
         code_path(self.code_sid)
     }
+
+    pub fn did_path(&self) -> String {
+        did_path(self.did_sid)
+    }
 }
 
 /// The path of a DID group.
 pub fn group_path(sid: impl std::fmt::Display) -> String {
     format!("/core/v2/phonenumber/did_groups/{sid}")
+}
+
+/// The path of a rented phone number.
+pub fn did_path(sid: impl std::fmt::Display) -> String {
+    format!("/core/v2/phonenumber/dids/{sid}")
 }
 
 /// The path of a short code.

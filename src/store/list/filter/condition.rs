@@ -19,8 +19,15 @@ pub(super) struct Condition {
 pub(super) enum Test {
     IsNull(bool),
     Compare(Comparison, Value),
-    Like { pattern: String, ignore_case: bool },
+    Like {
+        pattern: String,
+        ignore_case: bool,
+    },
     In(Vec<Value>),
+    /// Whether the column has all of these bits.
+    Bits(i64),
+    /// Whether the column has this value, which no client has sent.
+    Constant(&'static str),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +61,7 @@ pub(super) enum Value {
     /// `None` for text that is not a sid. It equals no sid and has no order.
     Sid(Option<Uuid>),
     Date(OffsetDateTime),
+    Integer(i64),
     /// Inside a nested object, with all its digits.
     Number(String),
     /// Inside a nested object.
@@ -67,8 +75,14 @@ impl Condition {
     /// Whether an index on one of these columns, or on sids, finds the rows of the condition.
     pub fn is_indexed(&self, indexed: &[&str]) -> bool {
         let Self { target, test } = self;
-        let is_exact = matches!(test, Test::Compare(Comparison::Eq, _) | Test::In(_));
-        is_exact && (target.column == "sid" || indexed.contains(&target.column))
+        let is_range = match test {
+            Test::Compare(Comparison::Eq, _) | Test::In(_) => true,
+            Test::Like { pattern, ignore_case: false } => {
+                target.kind == Kind::Text && !literal_prefix(pattern).is_empty()
+            }
+            _ => false,
+        };
+        is_range && (target.column == "sid" || indexed.contains(&target.column))
     }
 
     /// Appends the condition.
@@ -79,6 +93,13 @@ impl Condition {
             Test::Compare(comparison, value) => push_comparison(sql, target, *comparison, value),
             Test::Like { pattern, ignore_case } => push_like(sql, target, pattern, *ignore_case),
             Test::In(values) => push_in(sql, target, values),
+            Test::Bits(bits) => {
+                sql.push(format_args!("({} & ", target.column)).push_bind(*bits);
+                sql.push(") = ").push_bind(*bits);
+            }
+            Test::Constant(value) => {
+                sql.push(format_args!("{} = '{value}'", target.column));
+            }
         }
     }
 }
@@ -148,6 +169,7 @@ fn push_value(sql: &mut QueryBuilder<Postgres>, value: &Value) {
         Value::Text(text) => sql.push_bind(text.clone()),
         Value::Sid(sid) => sql.push_bind(*sid),
         Value::Date(date) => sql.push_bind(*date),
+        Value::Integer(number) => sql.push_bind(*number),
         Value::Number(digits) => sql.push_bind(digits.clone()).push("::numeric"),
         Value::Boolean(value) => sql.push_bind(*value),
     };
@@ -167,6 +189,9 @@ fn push_like(sql: &mut QueryBuilder<Postgres>, target: &Target, pattern: &str, i
         sql.push(" #>> '{}')").push(COLLATION).push(like);
         sql.push_bind(pattern.to_owned()).push(" escape '' else false end");
     } else {
+        if target.kind == Kind::Text && !ignore_case {
+            push_prefix_range(sql, target.column, pattern);
+        }
         sql.push(target.column)
             .push("::text")
             .push(COLLATION)
@@ -174,6 +199,37 @@ fn push_like(sql: &mut QueryBuilder<Postgres>, target: &Target, pattern: &str, i
             .push_bind(pattern.to_owned())
             .push(" escape ''");
     }
+}
+
+/// The part of a pattern before its first special character.
+fn literal_prefix(pattern: &str) -> &str {
+    pattern.split(['%', '_']).next().unwrap_or_default()
+}
+
+/// Appends the range of the texts that start as the pattern does, for an index: PostgreSQL does not
+/// derive it from a pattern that is a parameter.
+fn push_prefix_range(sql: &mut QueryBuilder<Postgres>, column: &str, pattern: &str) {
+    let prefix = literal_prefix(pattern);
+    if prefix.is_empty() {
+        return;
+    }
+    sql.push(column).push(" >= ").push_bind(prefix.to_owned()).push(" and ");
+    if let Some(end) = end_of_prefix(prefix) {
+        sql.push(column).push(" < ").push_bind(end).push(" and ");
+    }
+}
+
+/// The least text, by code point, that is greater than all texts with that prefix. `None` if the
+/// prefix consists of the greatest code point.
+fn end_of_prefix(prefix: &str) -> Option<String> {
+    let mut rest = prefix.chars();
+    while let Some(last) = rest.next_back() {
+        let next = (u32::from(last) + 1..=u32::from(char::MAX)).find_map(char::from_u32);
+        if let Some(next) = next {
+            return Some(format!("{}{next}", rest.as_str()));
+        }
+    }
+    None
 }
 
 fn push_in(sql: &mut QueryBuilder<Postgres>, target: &Target, values: &[Value]) {

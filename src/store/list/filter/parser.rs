@@ -3,7 +3,7 @@
 //! ```text
 //! filter    = condition *( "and" condition )
 //! condition = member ( operator value / "in" "(" value *( "," value ) ")" )
-//! operator  = "eq" / "ne" / "gt" / "ge" / "lt" / "le" / "like" / "ilike"
+//! operator  = "eq" / "ne" / "gt" / "ge" / "lt" / "le" / "like" / "ilike" / "bit"
 //! value     = "null" / word / quoted    ; quoted: in single or double quotes, with a backslash
 //!                                       ; before the same quote and before a backslash
 //! member    = name *( "." key )         ; keys select a value inside a nested object
@@ -90,6 +90,8 @@ impl Parser<'_> {
 
     fn test(&mut self, kind: Kind) -> Result<Test, FilterError> {
         const OPERATORS: &str = "one of eq, ne, gt, ge, lt, le, like, ilike, in";
+        const OF_INTEGERS: &str = "one of eq, ne, gt, ge, lt, le, in, bit";
+        let is_integer = kind == Kind::Integer;
         self.skip_blanks();
         let start = self.at;
         let comparison = match self.word().to_ascii_lowercase().as_str() {
@@ -99,12 +101,22 @@ impl Parser<'_> {
             "ge" => Comparison::Ge,
             "lt" => Comparison::Lt,
             "le" => Comparison::Le,
-            "like" => return Ok(Test::Like { pattern: self.literal()?.text, ignore_case: false }),
-            "ilike" => return Ok(Test::Like { pattern: self.literal()?.text, ignore_case: true }),
+            "like" if !is_integer => {
+                return Ok(Test::Like { pattern: self.literal()?.text, ignore_case: false });
+            }
+            "ilike" if !is_integer => {
+                return Ok(Test::Like { pattern: self.literal()?.text, ignore_case: true });
+            }
+            "bit" if is_integer => {
+                self.skip_blanks();
+                let start = self.at;
+                let bits = self.literal()?.text;
+                return self.integer(start, &bits).map(Test::Bits);
+            }
             "in" => return Ok(Test::In(self.list(kind)?)),
+            "bit" => return Err(self.error_at(start, "a member with integers before `bit`")),
             _ => {
-                self.at = start;
-                return Err(self.expected(OPERATORS));
+                return Err(self.error_at(start, if is_integer { OF_INTEGERS } else { OPERATORS }));
             }
         };
         self.skip_blanks();
@@ -150,6 +162,7 @@ impl Parser<'_> {
                     return Err(self.error_at(start, "a date such as 2026-11-22T10:00:00.000Z"));
                 }
             },
+            Kind::Integer => Value::Integer(self.integer(start, &text)?),
             Kind::Json if quoted => Value::Text(text),
             Kind::Json => match (text.as_str(), serde_json::from_str(&text)) {
                 ("true", _) => Value::Boolean(true),
@@ -161,6 +174,10 @@ impl Parser<'_> {
                 (_, Err(_)) => Value::Text(text),
             },
         })
+    }
+
+    fn integer(&mut self, start: usize, text: &str) -> Result<i64, FilterError> {
+        text.parse().map_err(|_| self.error_at(start, "a whole number"))
     }
 
     /// Parses a quoted value or one word.
