@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::auth::Actor;
-use crate::dids::{Capabilities, Did, Price, Status};
+use crate::dids::{Capabilities, Did, DidStatus, Price};
 use crate::error::{ApiError, FieldError};
 use crate::input::patch::Patch;
 use crate::input::phone_number::PhoneNumber;
@@ -197,7 +197,7 @@ impl NewAvailableDid {
             porting_pin: porting_pin.value(),
             price: price.value(),
             state: state.value(),
-            status: Status::Available,
+            status: DidStatus::Available,
             string_key_1: None,
             string_key_2: None,
             transformations: Transformations::default(),

@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::members::{Capabilities, Price, Status};
+use super::members::{Capabilities, DidStatus, Price};
 use crate::error::{ApiError, FieldError};
 use crate::input::patch::Patch;
 use crate::input::phone_number::{InCountryFormat, InternationalFormat, PhoneNumber};
@@ -84,7 +84,7 @@ pub struct Did {
     #[schema(required)]
     pub state: Option<Name>,
     /// Whether the number is available, rented, or not available yet.
-    pub status: Status,
+    pub status: DidStatus,
     /// A key that the client chooses.
     #[schema(required)]
     #[sqlx(default)]

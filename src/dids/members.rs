@@ -10,7 +10,7 @@ use crate::input::{FromMember, ValidationError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(rename_all = "lowercase", type_name = "text")]
-pub enum Status {
+pub enum DidStatus {
     /// It can be rented.
     Available,
     /// It is rented.

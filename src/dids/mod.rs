@@ -8,5 +8,5 @@ mod rental;
 mod sample;
 
 pub use self::did::{Did, DidChanges, NewDid};
-pub use self::members::{Capabilities, Price, Status};
+pub use self::members::{Capabilities, DidStatus, Price};
 pub use self::rental::{RentalRules, end_aging};

@@ -49,6 +49,16 @@ fn available_numbers_are_listed_without_a_count() {
 }
 
 #[test]
+fn the_status_of_a_number_has_a_schema_of_its_own() {
+    check(async |app| {
+        let document = app.get("/openapi.json").await.expect(200);
+        let values = |name: &str| document["components"]["schemas"][name]["enum"].clone();
+        assert_eq!(values("DidStatus"), json!(["available", "assigned", "aging"]));
+        assert_eq!(values("Status"), json!(["active", "suspended"]));
+    });
+}
+
+#[test]
 fn filters_compare_integers_bits_and_prefixes() {
     check(async |app| {
         add_numbers(app).await;
