@@ -58,10 +58,9 @@ fn sid(value: &Value) -> &str {
 fn migrate_lists_the_applied_migrations() {
     check_database(Contents::Empty, async |database| {
         let applied = json_of(database, &["migrate"]);
-        assert_eq!(
-            applied["applied"].as_array().unwrap().len() as i32,
-            shortline::store::migrations::newest()
-        );
+        let newest = applied["applied"].as_array().unwrap().last().unwrap().as_str().unwrap();
+        let version = format!("V{}__", shortline::store::migrations::newest());
+        assert!(newest.starts_with(&version), "{applied}");
         assert_eq!(json_of(database, &["migrate"]), json!({"applied": []}));
     });
 }
