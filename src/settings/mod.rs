@@ -10,17 +10,15 @@ mod values;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
 use ipnet::IpNet;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
-use url::{Host, Url};
 
-use self::values::{network, public_url, rate, read, secret};
+use self::values::{connect_options, network, public_url, rate, read, secret};
 
 /// The format of new tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -279,19 +277,8 @@ impl Settings {
     /// If no URL is set, or it is not valid.
     pub fn database(&self) -> anyhow::Result<PgConnectOptions> {
         let url = self.database_url()?;
-        // An error of the parsers is not passed on: it could show the password.
-        let parsed = Url::parse(url.expose_secret()).ok();
-        let parsed = parsed.filter(|url| matches!(url.scheme(), "postgres" | "postgresql"));
-        let options = PgConnectOptions::from_str(url.expose_secret()).ok();
-        let (parsed, options) = parsed.zip(options).context(
-            "DATABASE_URL is not a valid PostgreSQL URL; expected \
-             `postgres://user:password@host/name`",
-        )?;
-        let options = match parsed.host() {
-            Some(Host::Ipv6(address)) => options.host(&address.to_string()),
-            _ => options,
-        };
-        Ok(options.application_name("shortline"))
+        // A parameter that a pooler may reject. No value that it concerns is read as text.
+        Ok(connect_options(&url)?.application_name("shortline").extra_float_digits(None))
     }
 
     /// Returns the secret that signs and verifies JWTs.

@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::{Context, bail};
 use ipnet::IpNet;
-use secrecy::SecretString;
-use url::Url;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::PgConnectOptions;
+use url::{Host, Url};
 
 /// Parses a rate in requests per second.
 pub(super) fn rate(text: &str) -> Result<f64, String> {
@@ -31,6 +33,25 @@ pub(super) fn public_url(text: &str) -> Result<String, String> {
     }
 }
 
+/// Parses the URL of the database.
+///
+/// # Errors
+/// If it is not valid. The message does not contain it: it could contain the password.
+pub(super) fn connect_options(url: &SecretString) -> anyhow::Result<PgConnectOptions> {
+    let parsed = Url::parse(url.expose_secret()).ok();
+    let parsed = parsed.filter(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+    let options = parsed.and_then(|mut url| {
+        // The driver takes the brackets for a part of the name.
+        if let Some(Host::Ipv6(address)) = url.host() {
+            url.query_pairs_mut().append_pair("host", &address.to_string());
+        }
+        PgConnectOptions::from_str(url.as_str()).ok()
+    });
+    options.context(
+        "DATABASE_URL is not a valid PostgreSQL URL; expected `postgres://user:password@host/name`",
+    )
+}
+
 /// Returns the secret, from the setting itself or from its file.
 pub(super) fn secret(
     name: &str,
@@ -50,4 +71,26 @@ pub(super) fn secret(
 /// Reads a file.
 pub(super) fn read(file: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_address_of_the_database_has_no_brackets() {
+        let host = |url: &str| {
+            let options = connect_options(&SecretString::from(url)).unwrap();
+            (options.get_host().to_owned(), options.get_port())
+        };
+        assert_eq!(host("postgres://u:p@[::1]:5433/d"), ("::1".to_owned(), 5433));
+        assert_eq!(host("postgresql://[2001:DB8::7]/d?sslmode=disable").0, "2001:db8::7");
+        assert_eq!(host("postgres://u:p@[::ffff:10.0.0.1]/d").0, "::ffff:10.0.0.1");
+        assert_eq!(host("postgres://u:p@127.0.0.1/d").0, "127.0.0.1");
+        assert_eq!(host("postgres://u:p@db.example/d").0, "db.example");
+        for invalid in ["postgres://[::1/d", "http://u:p@[::1]/d", "postgres://u:secret@[x]/d"] {
+            let error = connect_options(&SecretString::from(invalid)).unwrap_err();
+            assert!(!format!("{error:#}").contains("secret"), "{error:#}");
+        }
+    }
 }
