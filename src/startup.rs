@@ -14,7 +14,6 @@ use anyhow::{Context, ensure};
 use socket2::SockRef;
 use socket2::{Domain, Socket, Type};
 use sqlx::postgres::PgConnectOptions;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout_at};
 use utoipa_actix_web::AppExt;
 
@@ -29,6 +28,7 @@ use crate::routes;
 use crate::settings::{Settings, TokenFormat};
 use crate::short_codes::ShortCode;
 use crate::shutdown::Shutdown;
+use crate::signals::Signals;
 use crate::store::{self, Database, Staleness, Store, migrations};
 use crate::telemetry::metrics::{self, Metrics};
 
@@ -102,12 +102,15 @@ impl Application {
         let rate_limit = Data::new(RateLimit::from_settings(settings)?);
         let socket = bind(settings.listen)
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
+        store::check_sessions(&options).await?;
         migrations::prepare(store::connect(&options).await?, settings).await?;
         let threads = available_parallelism().map_or(1, usize::from);
         let workers = threads as u32 * (Store::<ShortCode>::WORKERS + Store::<DidGroup>::WORKERS);
         let database = Database::new(options, settings.database_connections, workers)?;
         let shutdown = Shutdown::default();
-        let authenticator = Authenticator::new(database.authentication().clone(), keys);
+        let staleness = database.staleness().clone();
+        let on_loss = Box::new(move |error: &sqlx::Error| staleness.observe(error));
+        let authenticator = Authenticator::new(database.authentication().clone(), on_loss, keys);
         let authenticator = Data::new(authenticator);
         let usage = database.clone();
         let metrics = Metrics::new(Box::new(move || usage.usage()), shutdown.clone())?;
@@ -229,28 +232,6 @@ async fn refuse_connections(listener: &TcpListener) {
             tracing::warn!("a connection that begins now may be reset: {error}");
         }
         tokio::time::sleep(ACCEPT_TIME).await;
-    }
-}
-
-/// The signals that stop the process.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }
 

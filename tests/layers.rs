@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// The modules from the outermost to the innermost. Each imports only modules after it.
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 18] = [
     "main",
     "commands",
     "dev",
@@ -24,6 +24,7 @@ const LAYERS: [&str; 17] = [
     "telemetry",
     "auth",
     "shutdown",
+    "signals",
     "settings",
     "input",
 ];

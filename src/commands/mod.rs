@@ -5,6 +5,7 @@
 
 mod arguments;
 mod client;
+mod environment;
 mod healthcheck;
 mod history;
 mod import;
@@ -23,7 +24,7 @@ use sqlx::PgConnection;
 pub use history::verify as verify_history;
 
 use crate::settings::Settings;
-use crate::{dev, routes, store, telemetry};
+use crate::{dev, routes, signals, store, telemetry};
 use output::Output;
 
 /// DID groups and short codes behind the CarrierX Core API v2, on your own PostgreSQL
@@ -88,6 +89,10 @@ impl Cli {
     /// A message of one line for the operator.
     pub async fn run(self) -> anyhow::Result<()> {
         let Self { settings, json, command } = self;
+        if let Command::Dev(_) = command {
+            environment::without_postgresql()?;
+        }
+        signals::end_process()?;
         let output = Output { json };
         // Until the command ends, so that its last lines are written.
         let _log = telemetry::start(&settings)?;
@@ -120,5 +125,7 @@ impl Cli {
 }
 
 async fn connect(settings: &Settings) -> anyhow::Result<PgConnection> {
-    store::connect(&settings.database()?).await
+    let options = settings.database()?;
+    store::check_sessions(&options).await?;
+    store::connect(&options).await
 }

@@ -20,6 +20,7 @@ mod options;
 mod pools;
 mod read;
 mod resource;
+mod session;
 mod sql;
 mod staleness;
 mod statement;
@@ -32,13 +33,14 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use batching::Batcher;
-pub use database::{Database, connect, within_limit};
+pub use database::{Database, within_limit};
 pub use history::{Action, HistoryEntry, HistoryPage, prune, retention_limit};
 pub use idempotency::purge_expired;
 pub use integrity::{IntegrityReport, Violation, settled_date, verify_chains, verify_objects};
 pub use options::{IdempotencyKey, Precondition, WriteOptions, WriteResponse};
 pub use read::{all, get, get_many};
 pub use resource::{Column, Kind, Listed, Reference, Representation, Resource, Stored, bind};
+pub use session::{check_sessions, connect};
 pub use staleness::Staleness;
 pub use write::{create_all, create_one, update_many_within, update_within};
 
@@ -75,11 +77,11 @@ impl<R: Resource> Store<R> {
         match &self.batcher {
             Some(batcher) => batcher.get(actor, sid).await,
             None => {
-                let call = async {
+                let read = async || {
                     let mut lease = self.database.transactions().acquire(actor).await?;
                     read::get(&mut *lease.connection, actor, sid).await
                 };
-                within_limit(call).await
+                self.database.read(read).await
             }
         }
     }
@@ -89,11 +91,11 @@ impl<R: Resource> Store<R> {
     /// # Errors
     /// As this module.
     pub async fn owners(&self, actor: &Actor, sids: &[Uuid]) -> Result<Vec<R::Owner>, ApiError> {
-        let call = async {
+        let read = async || {
             let mut lease = self.database.lists().acquire(actor).await?;
             read::get_many(&mut *lease.connection, actor, sids).await
         };
-        within_limit(call).await
+        self.database.read(read).await
     }
 
     /// Returns a page of the objects that are visible to the actor.
@@ -102,11 +104,11 @@ impl<R: Resource> Store<R> {
     /// [`ApiError::BadRequest`] if the page starts at a row that is not visible to the actor, or
     /// would exceed 16 MiB.
     pub async fn list(&self, actor: &Actor, query: &Query) -> Result<Page<Listed>, ApiError> {
-        let call = async {
+        let read = async || {
             let mut lease = self.database.lists().acquire(actor).await?;
             read::list::<R>(&mut lease, actor, query).await
         };
-        within_limit(call).await
+        self.database.read(read).await
     }
 
     /// Creates the object that `build` returns.
@@ -122,7 +124,7 @@ impl<R: Resource> Store<R> {
     ) -> Result<WriteResponse, ApiError> {
         let call = async {
             let mut lease = self.database.transactions().acquire(actor).await?;
-            write::create(&mut lease.connection, actor, options, build).await
+            write::create(&mut lease, actor, options, build).await
         };
         within_limit(call).await
     }
@@ -162,7 +164,7 @@ impl<R: Resource> Store<R> {
     ) -> Result<WriteResponse, ApiError> {
         let call = async {
             let mut lease = self.database.transactions().acquire(actor).await?;
-            write::delete::<R>(&mut lease.connection, actor, sid, options).await
+            write::delete::<R>(&mut lease, actor, sid, options).await
         };
         within_limit(call).await
     }
@@ -187,8 +189,7 @@ impl<R: Resource> Store<R> {
     {
         let call = async {
             let mut lease = self.database.transactions().acquire(actor).await?;
-            let connection = &mut lease.connection;
-            write::revert::<R>(connection, actor, sid, version, options, restorer).await
+            write::revert::<R>(&mut lease, actor, sid, version, options, restorer).await
         };
         within_limit(call).await
     }
@@ -205,11 +206,11 @@ impl<R: Resource> Store<R> {
         limit: i64,
         offset: i64,
     ) -> Result<HistoryPage, ApiError> {
-        let call = async {
+        let read = async || {
             let mut lease = self.database.lists().acquire(actor).await?;
             history::history::<R>(&mut lease.connection, actor, sid, limit, offset).await
         };
-        within_limit(call).await
+        self.database.read(read).await
     }
 
     /// Returns the object of that sid as it was at that date.
@@ -223,10 +224,10 @@ impl<R: Resource> Store<R> {
         sid: Uuid,
         date: OffsetDateTime,
     ) -> Result<Representation, ApiError> {
-        let call = async {
+        let read = async || {
             let mut lease = self.database.lists().acquire(actor).await?;
             history::at::<R>(&mut lease.connection, actor, sid, date).await
         };
-        within_limit(call).await
+        self.database.read(read).await
     }
 }

@@ -4,19 +4,18 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use anyhow::ensure;
 use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgPool, Postgres};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
+use super::session::{self, ACQUIRE_TIMEOUT};
 use crate::auth::Actor;
 use crate::error::ApiError;
 
-/// The longest time that a request waits for a connection.
-pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The most requests of one partner that wait for a connection. Further requests are rejected with
 /// 429.
 const MAX_WAITING: usize = 64;
@@ -101,6 +100,7 @@ struct PartnerShare {
 pub struct Lease {
     /// The connection.
     pub connection: PoolConnection<Postgres>,
+    options: Arc<PgConnectOptions>,
     use_count: Arc<UseCount>,
     /// The number of leases before this one; `None` if others were in use when it began.
     before: Option<usize>,
@@ -108,15 +108,22 @@ pub struct Lease {
 }
 
 impl Lease {
-    fn new(
-        connection: PoolConnection<Postgres>,
-        use_count: Arc<UseCount>,
-        claim: Option<Claim>,
-    ) -> Self {
+    fn new(connection: PoolConnection<Postgres>, pool: &SharedPool, claim: Option<Claim>) -> Self {
+        let (options, use_count) = (pool.pool.connect_options(), pool.use_count.clone());
         let others = use_count.current.fetch_add(1, Ordering::Relaxed);
         let before = use_count.total.fetch_add(1, Ordering::Relaxed);
         let before = (others == 0).then_some(before);
-        Self { connection, use_count, before, _turn: claim }
+        Self { connection, options, use_count, before, _turn: claim }
+    }
+
+    /// Replaces the connection, which is lost.
+    ///
+    /// # Errors
+    /// If the database is not available.
+    pub(super) async fn reconnect(&mut self) -> Result<(), sqlx::Error> {
+        // In its place: waiting for another one of the pool could wait for other leases.
+        *self.connection = Box::pin(session::open(&self.options, "")).await?;
+        Ok(())
     }
 
     /// Whether no other lease of the pool has been in use since this one began.
@@ -169,7 +176,7 @@ impl SharedPool {
             Some((partner_sid, subtree_sid)) => Some(self.claim(partner_sid, subtree_sid).await?),
             None => None,
         };
-        Ok(Lease::new(self.pool.acquire().await?, self.use_count.clone(), claim))
+        Ok(Lease::new(self.pool.acquire().await?, self, claim))
     }
 
     async fn claim(&self, partner_sid: Uuid, subtree_sid: Uuid) -> Result<Claim, ApiError> {

@@ -12,6 +12,7 @@ use super::database::{Database, within_limit};
 use super::history::{self, Action, Changes, Entry};
 use super::idempotency::run_write;
 use super::options::{WriteOptions, WriteResponse};
+use super::pools::Lease;
 use super::read::visible_to;
 use super::resource::{Reference, Resource, Stored};
 use super::sql;
@@ -43,7 +44,7 @@ pub(super) async fn update_individually<R: Resource>(
 ) -> Result<WriteResponse, ApiError> {
     let update = async {
         let mut lease = database.transactions().acquire(actor).await?;
-        run_write(&mut lease.connection, actor, options, async |tx| {
+        run_write(&mut lease, actor, options, async |tx| {
             let row = lock(tx, actor, sid, sql::lock::<R>()).await?.ok_or(ApiError::NoItem)?;
             options.precondition.check(row.stored.version, row.if_match_required)?;
             let after = row.apply(tx, actor, Action::Update, change).await?;
@@ -99,12 +100,12 @@ pub async fn update_many_within<R: Resource>(
 
 /// Creates the object that `build` returns.
 pub(super) async fn create<R: Resource>(
-    connection: &mut PgConnection,
+    lease: &mut Lease,
     actor: &Actor,
     options: &WriteOptions,
     build: impl AsyncFnOnce(&mut PgConnection) -> Result<R, ApiError>,
 ) -> Result<WriteResponse, ApiError> {
-    run_write(connection, actor, options, async |tx| {
+    run_write(lease, actor, options, async |tx| {
         let object = build(tx).await?;
         let created = create_one(tx, actor, object).await?;
         WriteResponse::of(&created.object, created.version)
@@ -148,12 +149,12 @@ pub async fn create_all<R: Resource>(
 
 /// Deletes the object of that sid. Its history remains.
 pub(super) async fn delete<R: Resource>(
-    connection: &mut PgConnection,
+    lease: &mut Lease,
     actor: &Actor,
     sid: Uuid,
     options: &WriteOptions,
 ) -> Result<WriteResponse, ApiError> {
-    run_write(connection, actor, options, async |tx| {
+    run_write(lease, actor, options, async |tx| {
         let row = lock(tx, actor, sid, sql::lock_to_delete::<R>()).await?;
         let LockedRow::<R> { stored: before, now, if_match_required } =
             row.ok_or(ApiError::NoItem)?;
@@ -173,14 +174,14 @@ pub(super) async fn delete<R: Resource>(
 /// Writes `version` of the object of that sid as a new version. `restorer` authorizes the actor to
 /// restore an object that was deleted.
 pub(super) async fn revert<R: Resource + DeserializeOwned>(
-    connection: &mut PgConnection,
+    lease: &mut Lease,
     actor: &Actor,
     sid: Uuid,
     version: i64,
     options: &WriteOptions,
     restorer: impl FnOnce() -> Result<Actor, ApiError>,
 ) -> Result<WriteResponse, ApiError> {
-    run_write(connection, actor, options, async |tx| {
+    run_write(lease, actor, options, async |tx| {
         let after = match lock(tx, actor, sid, sql::lock::<R>()).await? {
             Some(row) => {
                 options.precondition.check(row.stored.version, row.if_match_required)?;

@@ -11,21 +11,31 @@ use uuid::Uuid;
 
 use super::request::Reply;
 use crate::auth::Visibility;
-use crate::error::ApiError;
+use crate::error::{ApiError, is_connection_lost};
 use crate::store::database::{BatchConnection, Database, Work};
 use crate::store::resource::{Resource, Stored};
+use crate::store::session;
 use crate::store::statement::{self, Mode, Write};
 
 /// The connection of a worker, opened when it is needed, and the texts of its statements.
 pub(super) struct Session<R> {
     database: Database,
     work: Work,
-    open: Option<(BatchConnection, Instant)>,
+    open: Option<Open>,
     load: Arc<str>,
     load_locked: Arc<str>,
     update: Arc<str>,
     update_with_responses: Arc<str>,
     of: PhantomData<R>,
+}
+
+/// An open connection.
+struct Open {
+    connection: BatchConnection,
+    /// When it was opened.
+    since: Instant,
+    /// When it was used last.
+    used: Instant,
 }
 
 impl<R: Resource> Session<R> {
@@ -47,30 +57,58 @@ impl<R: Resource> Session<R> {
         self.open = None;
     }
 
-    /// Returns the connection to the other workers, if it is shared.
+    /// Ends a round: returns the connection to the other workers, if it is shared.
     pub fn release(&mut self) {
-        if matches!(self.open, Some((BatchConnection::Shared(_), _))) {
-            self.open = None;
+        match &mut self.open {
+            Some(Open { connection: BatchConnection::Shared(_), .. }) => self.open = None,
+            Some(open) => open.used = Instant::now(),
+            None => {}
         }
     }
 
-    /// The connection, replaced if it is stale.
+    /// The connection, replaced if it is stale or was closed while it was idle.
     pub async fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
-        let is_fresh =
-            |(_, since): &(_, Instant)| !self.database.staleness().is_stale(since.elapsed());
-        let open = match self.open.take().filter(is_fresh) {
+        let mut open = self.open.take();
+        if let Some(Open { connection, since, used }) = &mut open {
+            let is_stale = self.database.staleness().is_stale(since.elapsed());
+            if is_stale || !session::is_usable(connection.as_mut(), used.elapsed()).await {
+                open = None;
+            }
+        }
+        let open = match open {
             Some(open) => open,
             None => {
                 let since = Instant::now();
-                (self.database.batch_connection(self.work).await?, since)
+                let connection = self.database.batch_connection(self.work).await?;
+                Open { connection, since, used: Instant::now() }
             }
         };
-        Ok(self.open.insert(open).0.as_mut())
+        Ok(self.open.insert(open).connection.as_mut())
+    }
+
+    /// Runs a read; if its connection was lost, once more on another one.
+    pub async fn read<T>(
+        &mut self,
+        read: impl AsyncFn(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        match read(self.connection().await?).await {
+            Err(error) if is_connection_lost(&error) => {
+                self.abandon(&error);
+                read(self.connection().await?).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Closes the connection, which the error has broken, with all others that it affects.
+    pub fn abandon(&mut self, error: &sqlx::Error) {
+        self.database.staleness().observe(error);
+        self.close();
     }
 
     /// Rolls back a transaction that has written nothing.
     pub async fn roll_back(&mut self) {
-        if let Some((connection, _)) = &mut self.open
+        if let Some(Open { connection, .. }) = &mut self.open
             && sqlx::raw_sql("rollback").execute(connection.as_mut()).await.is_err()
         {
             self.close();
@@ -93,20 +131,22 @@ impl<R: Resource> Session<R> {
             Mode::Optimistic => self.load.clone(),
             Mode::Locked => self.load_locked.clone(),
         };
-        let connection = self.connection().await?;
-        if mode == Mode::Locked {
-            sqlx::raw_sql("begin").execute(&mut *connection).await?;
-        }
         let rows = &query.rows;
         let visibility = |(_, visibility): &(Uuid, Visibility)| visibility.arguments();
-        sqlx::query_as(AssertSqlSafe(statement))
-            .bind((0..).take(rows.len()).collect::<Vec<i64>>())
-            .bind(rows.iter().map(|(sid, _)| *sid).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| visibility(row).0).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| visibility(row).1).collect::<Vec<_>>())
-            .bind(rows.iter().map(|row| visibility(row).2).collect::<Vec<_>>())
-            .fetch_all(connection)
-            .await
+        self.read(async |connection| {
+            if mode == Mode::Locked {
+                sqlx::raw_sql("begin").execute(&mut *connection).await?;
+            }
+            sqlx::query_as(AssertSqlSafe(statement.clone()))
+                .bind((0..).take(rows.len()).collect::<Vec<i64>>())
+                .bind(rows.iter().map(|(sid, _)| *sid).collect::<Vec<_>>())
+                .bind(rows.iter().map(|row| visibility(row).0).collect::<Vec<_>>())
+                .bind(rows.iter().map(|row| visibility(row).1).collect::<Vec<_>>())
+                .bind(rows.iter().map(|row| visibility(row).2).collect::<Vec<_>>())
+                .fetch_all(connection)
+                .await
+        })
+        .await
     }
 }
 

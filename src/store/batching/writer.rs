@@ -46,7 +46,7 @@ use uuid::Uuid;
 use super::plan::{Plan, PlannedRow, plan};
 use super::request::{Leftover, Outcome, Worker, WriteRequest};
 use super::session::{BatchQuery, Loaded, Session, fail_all, log_undelivered};
-use crate::error::ApiError;
+use crate::error::{ApiError, has_ended_while_idle};
 use crate::store::database::{Database, Work};
 use crate::store::idempotency::find_stored;
 use crate::store::resource::Resource;
@@ -152,13 +152,18 @@ impl<R: Resource> Writer<R> {
         contended
     }
 
-    /// Handles a statement that failed. Returns the requests that cannot be the cause.
+    /// Handles a statement that failed. Returns the requests to run again: those that cannot be the
+    /// cause, or all of them if the session had ended before the statement.
     async fn recover(
         &mut self,
         rows: Vec<PlannedRow<R>>,
         error: sqlx::Error,
         mode: Mode,
     ) -> Vec<WriteRequest<R>> {
+        if has_ended_while_idle(&error) {
+            self.session.abandon(&error);
+            return rows.into_iter().flat_map(PlannedRow::requests).collect();
+        }
         // A foreign key is violated by a row whose reference changed.
         let is_reference =
             error.as_database_error().is_some_and(DatabaseError::is_foreign_key_violation);
@@ -221,7 +226,7 @@ async fn replay_stored<R: Resource>(
         return Ok(());
     }
     let keys: Vec<_> = keys.into_iter().collect();
-    let stored = find_stored(session.connection().await?, &keys).await?;
+    let stored = session.read(async |connection| find_stored(connection, &keys).await).await?;
     let mut taken = HashSet::new();
     for request in mem::take(batch) {
         let Some((id, key)) = request.key().zip(request.options.key.as_ref()) else {

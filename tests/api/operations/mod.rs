@@ -3,8 +3,11 @@
 mod commands;
 pub mod dev;
 mod faults;
+mod idle_connections;
 pub mod lifecycle;
 pub mod log;
 mod metrics;
 mod migrations;
 mod roles;
+mod sessions;
+mod start;
