@@ -4,15 +4,15 @@ use std::sync::LazyLock;
 
 use actix_web::http::{Method, header};
 use actix_web::middleware::{DefaultHeaders, from_fn};
-use actix_web::web::Json;
+use actix_web::web::Data;
 use actix_web::{App, HttpRequest, HttpResponse, get};
-use utoipa::openapi::{Info, License, OpenApi, OpenApiBuilder};
+use utoipa::openapi::{Info, License, OpenApi, OpenApiBuilder, Server};
 use utoipa_actix_web::AppExt;
 use utoipa_actix_web::scope::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::error::ApiError;
-use crate::http::{authenticate, health, openapi, private};
+use crate::http::{PublicUrl, accepts, authenticate, health, openapi, private};
 use crate::{did_groups, oauth, partners, short_codes};
 
 /// Every endpoint.
@@ -76,14 +76,23 @@ pub fn openapi() -> &'static OpenApi {
     &DOCUMENT
 }
 
+/// The OpenAPI document of a service with that public URL.
+pub fn openapi_of(url: &PublicUrl) -> OpenApi {
+    let mut document = openapi().clone();
+    if let PublicUrl(Some(url)) = url {
+        document.servers = Some(vec![Server::new(url)]);
+    }
+    document
+}
+
 /// Returns this document.
 #[utoipa::path(
     tag = "Service",
     responses((status = OK, description = "OpenAPI 3.1", body = BTreeMap<String, Value>)),
 )]
 #[get("/openapi.json")]
-async fn openapi_json() -> Json<&'static OpenApi> {
-    Json(openapi())
+async fn openapi_json(document: Data<OpenApi>) -> HttpResponse {
+    HttpResponse::Ok().json(document)
 }
 
 /// The headers of responses with secrets, which must not be stored (RFC 6749, section 5.1).
@@ -91,11 +100,20 @@ fn no_store() -> DefaultHeaders {
     DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store")).add((header::PRAGMA, "no-cache"))
 }
 
-/// Answers a request that no route matched: `OPTIONS` with the methods of the path, another method
-/// of a known path with 405, everything else with 404.
+/// Answers a request that no route matched: a browser's for `/` with the documentation page,
+/// `OPTIONS` with the methods of the path, another method of a known path with 405, everything else
+/// with 404.
 pub async fn unmatched(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     // The path as the router reads it, percent-decoded.
-    let allow = methods_of(request.match_info().as_str());
+    let path = request.match_info().as_str();
+    if path == "/"
+        && request.method() == Method::GET
+        && accepts(request.headers(), "text/html")
+        && let Some(url) = request.app_data::<Data<PublicUrl>>()
+    {
+        return Ok(openapi::page::redirect(url));
+    }
+    let allow = methods_of(path);
     if allow.is_empty() {
         return Err(ApiError::NotFound);
     }

@@ -20,7 +20,10 @@ use utoipa_actix_web::AppExt;
 use crate::auth::{Authenticator, Keys, RateLimit};
 use crate::did_groups::DidGroup;
 use crate::http::openapi::page;
-use crate::http::{AllowedSites, BODY_LIMIT, PublicUrl, TrustedProxies, cors, request_middleware};
+use crate::http::{
+    AllowedSites, BODY_LIMIT, PublicUrl, TrustedProxies, cors, note_local_address,
+    request_middleware,
+};
 use crate::maintenance::Maintenance;
 use crate::oauth::{Grants, OauthToken};
 use crate::partners::{DescendantLimit, Partner};
@@ -252,8 +255,7 @@ struct State {
 }
 
 fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<Server> {
-    // Built before the first request needs it.
-    routes::openapi();
+    let document = Data::new(routes::openapi_of(&state.public_url));
     let server = HttpServer::new(move || {
         let state = state.clone();
         App::new()
@@ -290,3 +292,5 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
         .listen(listener)?
         .run())
 }
+            .app_data(document.clone())
+        .on_connect(note_local_address)

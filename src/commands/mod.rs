@@ -23,6 +23,7 @@ use sqlx::PgConnection;
 
 pub use history::verify as verify_history;
 
+use crate::http::PublicUrl;
 use crate::settings::Settings;
 use crate::{dev, routes, signals, store, telemetry};
 use output::Output;
@@ -101,7 +102,9 @@ impl Cli {
             Command::Serve => serve::run(&settings).await,
             Command::Migrate => migrate::run(connect(&settings).await?, &settings, output).await,
             Command::Healthcheck => healthcheck::run(settings.listen).await,
-            Command::Openapi => output.document(routes::openapi()),
+            Command::Openapi => {
+                output.document(&routes::openapi_of(&PublicUrl(settings.public_url)))
+            }
             Command::History(command) => {
                 history::run(command, &mut connect(&settings).await?, output).await
             }

@@ -99,6 +99,9 @@ pub struct Settings {
         env = "SHORTLINE_PUBLIC_URL",
         value_name = "URL",
         value_parser = public_url,
+    ///
+    /// It can have a path, which a proxy removes. The page at `/docs` and the servers of the OpenAPI
+    /// document have it too.
         global = true
     )]
     pub public_url: Option<String>,
@@ -158,8 +161,10 @@ pub struct Settings {
     /// The load balancer needs this time to stop sending requests. A second signal ends it.
     #[arg(long, env = "SHORTLINE_DRAIN_SECONDS", value_name = "SECONDS", global = true)]
     pub drain_seconds: Option<u64>,
-    /// Proxies whose `X-Forwarded-For`, `-Host` and `-Proto` headers are trusted: networks or
-    /// addresses, separated by commas, such as `10.0.0.0/8,192.0.2.7` [default: none]
+    /// Proxies whose `X-Forwarded-For`, `-Host` and `-Proto` or `Forwarded` headers are trusted:
+    /// networks or addresses, separated by commas, such as `10.0.0.0/8,192.0.2.7` [default: none]
+    ///
+    /// `Forwarded` is used if a request has none of the others.
     #[arg(
         long,
         env = "SHORTLINE_TRUSTED_PROXIES",

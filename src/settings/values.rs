@@ -23,14 +23,20 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
         .map_err(|_| "expected a network such as 10.0.0.0/8, or an address".to_owned())
 }
 
-/// Checks the public URL and removes slashes at its end.
+/// Parses the public URL, and removes slashes at its end.
 pub(super) fn public_url(text: &str) -> Result<String, String> {
-    match Url::parse(text) {
-        Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => {
-            Ok(text.trim_end_matches('/').to_owned())
-        }
-        _ => Err("expected a URL with a host that starts with http:// or https://".to_owned()),
-    }
+    let url = Url::parse(text).map_err(|_| "expected a URL such as https://api.example.com")?;
+    let is_web = url.has_host() && matches!(url.scheme(), "http" | "https");
+    let problem = if !is_web {
+        "expected a URL with a host that starts with http:// or https://"
+    } else if url.query().is_some() || url.fragment().is_some() {
+        "expected a base URL without a query and a fragment"
+    } else if !url.username().is_empty() || url.password().is_some() {
+        "expected a URL without a user and a password"
+    } else {
+        return Ok(url.as_str().trim_end_matches('/').to_owned());
+    };
+    Err(problem.to_owned())
 }
 
 /// Parses the URL of the database.
@@ -76,6 +82,31 @@ pub(super) fn read(file: &Path) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_public_url_is_a_base_url() {
+        for (text, expected) in [
+            ("https://api.example.com", "https://api.example.com"),
+            ("HTTPS://API.example.com/", "https://api.example.com"),
+            ("http://[::1]:8080/a/b//", "http://[::1]:8080/a/b"),
+        ] {
+            assert_eq!(public_url(text).as_deref(), Ok(expected));
+        }
+        for invalid in [
+            "api.example.com",
+            "/a",
+            "ftp://api.example.com",
+            "https://",
+            "https://api.example.com?",
+            "https://api.example.com/?a=b",
+            "https://api.example.com/#",
+            "https://user@api.example.com",
+            "https://:x@api.example.com",
+            "",
+        ] {
+            assert!(public_url(invalid).is_err(), "{invalid}");
+        }
+    }
 
     #[test]
     fn an_ipv6_address_of_the_database_has_no_brackets() {

@@ -7,8 +7,7 @@ use shortline::startup::Application;
 use sqlx::ConnectOptions;
 
 use crate::support::{
-    Answer, App, Contents, JSON, SECRET, check, check_database, check_with, code_path, settings,
-    url, wait_until,
+    Answer, Contents, SECRET, check, check_database, code_path, settings, url, wait_until,
 };
 
 #[test]
@@ -34,27 +33,6 @@ fn a_valid_request_id_is_returned_and_an_invalid_one_is_replaced() {
             assert_eq!(answer.header("x-request-id") == Some(sent), accepted, "{sent}");
             assert!(answer.header("x-request-id").is_some());
         }
-    });
-}
-
-#[test]
-fn forwarded_addresses_are_used_only_from_trusted_proxies() {
-    let ip_of_change = async |app: &App| {
-        let headers = [JSON, ("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.1.2.3")];
-        app.patch_text(&app.partner.group_path(), r#"{"name":"after"}"#, &headers)
-            .await
-            .expect(200);
-        let statement = "select entry::json ->> 'ip' from history where sid = $1 and version = 2";
-        let ip: String = sqlx::query_scalar(statement)
-            .bind(app.partner.group_sid)
-            .fetch_one(&mut app.connection().await)
-            .await
-            .unwrap();
-        ip
-    };
-    check(async |app| assert_eq!(ip_of_change(app).await, "127.0.0.1"));
-    check_with(&["--trusted-proxies", "127.0.0.0/8,10.0.0.0/8"], async |app| {
-        assert_eq!(ip_of_change(app).await, "192.0.2.7");
     });
 }
 

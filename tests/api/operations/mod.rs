@@ -10,4 +10,5 @@ mod metrics;
 mod migrations;
 mod roles;
 mod sessions;
+mod proxies;
 mod start;
