@@ -11,7 +11,7 @@ mod scope;
 mod verification;
 
 pub(crate) use actor::Visibility;
-pub use actor::{Actor, ClientIp, Principal, RequestId};
+pub use actor::{Actor, ClientIp, Principal, RequestId, name_operator};
 pub use authenticator::{Authenticator, PartnerAncestry, hash, signed_part};
 pub use jwt::{Claims, Keys};
 pub use last_access::LastAccess;

@@ -40,7 +40,10 @@ pub enum LogFormat {
 
 /// All settings. Each has a flag and an environment variable.
 #[derive(Clone, Debug, clap::Parser)]
-#[command(next_help_heading = "Settings")]
+/// The heading of the settings in `--help`.
+pub const SETTINGS: &str = "Settings";
+
+#[command(next_help_heading = SETTINGS)]
 pub struct Settings {
     /// URL of the PostgreSQL database, such as `postgres://user:password@host:5432/name`
     ///

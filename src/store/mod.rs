@@ -42,7 +42,7 @@ pub use read::{all, get, get_many};
 pub use resource::{Column, Kind, Listed, Reference, Representation, Resource, Stored, bind};
 pub use session::{check_sessions, connect};
 pub use staleness::Staleness;
-pub use write::{create_all, create_one, update_many_within, update_within};
+pub use write::{create_all, create_one, delete_within, update_many_within, update_within};
 
 use crate::auth::Actor;
 use crate::error::ApiError;

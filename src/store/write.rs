@@ -155,20 +155,49 @@ pub(super) async fn delete<R: Resource>(
     options: &WriteOptions,
 ) -> Result<WriteResponse, ApiError> {
     run_write(lease, actor, options, async |tx| {
-        let row = lock(tx, actor, sid, sql::lock_to_delete::<R>()).await?;
-        let LockedRow::<R> { stored: before, now, if_match_required } =
-            row.ok_or(ApiError::NoItem)?;
-        options.precondition.check(before.version, if_match_required)?;
-        if let Some(referring) = R::REFERRED_BY {
-            check_unreferenced(tx, referring, &before.object).await?;
-        }
-        let old = before.object.snapshot()?;
-        let mut last = before.next(before.object.clone(), now);
-        let entry = last.record(actor, Action::Delete, &Changes::between(Some(&old), None)?)?;
-        execute(tx, Write::Delete, &[(last, entry)]).await?;
+        delete_if(tx, actor, sid, |row: &LockedRow<R>| {
+            options.precondition.check(row.stored.version, row.if_match_required)
+        })
+        .await?;
         Ok(WriteResponse::deleted())
     })
     .await
+}
+
+/// Deletes the object of that sid within the caller's transaction, whatever its version. Returns
+/// what it was.
+///
+/// # Errors
+/// [`ApiError::NoItem`] if no such object is visible to the actor, [`ApiError::Conflict`] if others
+/// refer to it.
+pub async fn delete_within<R: Resource>(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    sid: Uuid,
+) -> Result<R, ApiError> {
+    let mut tx = connection.begin().await?;
+    let deleted = delete_if(&mut tx, actor, sid, |_| Ok(())).await?;
+    tx.commit().await?;
+    Ok(deleted)
+}
+
+async fn delete_if<R: Resource>(
+    tx: &mut PgConnection,
+    actor: &Actor,
+    sid: Uuid,
+    check: impl FnOnce(&LockedRow<R>) -> Result<(), ApiError>,
+) -> Result<R, ApiError> {
+    let row = lock(tx, actor, sid, sql::lock_to_delete::<R>()).await?.ok_or(ApiError::NoItem)?;
+    check(&row)?;
+    let LockedRow { stored: before, now, .. } = row;
+    if let Some(referring) = R::REFERRED_BY {
+        check_unreferenced(tx, referring, &before.object).await?;
+    }
+    let old = before.object.snapshot()?;
+    let mut last = before.next(before.object.clone(), now);
+    let entry = last.record(actor, Action::Delete, &Changes::between(Some(&old), None)?)?;
+    execute(tx, Write::Delete, &[(last, entry)]).await?;
+    Ok(before.object)
 }
 
 /// Writes `version` of the object of that sid as a new version. `restorer` authorizes the actor to

@@ -13,7 +13,7 @@ use crate::support::{
     Answer, App, Contents, SECRET, check, check_database, snapshot, url, wait_until,
 };
 
-fn shortline(database: &PgConnectOptions, arguments: &[&str]) -> Output {
+pub fn shortline(database: &PgConnectOptions, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shortline"));
     command
         .args(arguments)
@@ -24,7 +24,7 @@ fn shortline(database: &PgConnectOptions, arguments: &[&str]) -> Output {
 
 /// Runs a command that succeeds and returns its JSON.
 #[track_caller]
-fn json_of(database: &PgConnectOptions, arguments: &[&str]) -> Value {
+pub fn json_of(database: &PgConnectOptions, arguments: &[&str]) -> Value {
     let output = shortline(database, &[arguments, &["--json"]].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
@@ -43,7 +43,7 @@ fn shortline_reading(database: &PgConnectOptions, arguments: &[&str], input: &st
 
 /// Runs a command that fails and returns its error message.
 #[track_caller]
-fn error_of(database: &PgConnectOptions, arguments: &[&str]) -> String {
+pub fn error_of(database: &PgConnectOptions, arguments: &[&str]) -> String {
     let output = shortline(database, arguments);
     assert!(!output.status.success());
     assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));

@@ -3,12 +3,14 @@
 mod commands;
 pub mod dev;
 mod faults;
+mod help;
 mod idle_connections;
 pub mod lifecycle;
 pub mod log;
 mod metrics;
 mod migrations;
 mod roles;
-mod sessions;
+mod operators;
 mod proxies;
+mod sessions;
 mod start;
