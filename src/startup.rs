@@ -49,6 +49,9 @@ const ACCEPT_TIME: Duration = Duration::from_millis(200);
 /// and the last write of maintenance it must be shorter than the time after which an orchestrator
 /// kills the process: 25 s in the compose stack.
 const IN_FLIGHT: Duration = Duration::from_secs(10);
+/// The time between two looks at the files of keys. Together with the lifetime of a cached look-up, a
+/// change takes effect within 5 s.
+const KEY_INTERVAL: Duration = Duration::from_millis(1_500);
 /// How many connections the kernel completes before they are accepted.
 const BACKLOG: i32 = 1_024;
 
@@ -167,6 +170,11 @@ impl Application {
     }
 
     /// A handle that stops the service, after the requests in flight.
+    /// The authenticator, whose keys can be read again.
+    pub fn authenticator(&self) -> Data<Authenticator> {
+        self.maintenance.authenticator.clone()
+    }
+
     pub fn handle(&self) -> ServerHandle {
         self.server.handle()
     }
@@ -209,6 +217,7 @@ impl Application {
             _ = stopping => {}
             () = maintenance.run() => {}
             () = database.watch() => {}
+            () = watch_keys(&maintenance.authenticator) => {}
         }
         maintenance.write_deferred().await;
         // Last, so that the drain can be observed.
@@ -221,6 +230,23 @@ impl Application {
 }
 
 /// Refuses new connections, and gives those that the kernel has made the time to be accepted.
+/// Reads the keys of JWTs again when their files change, until it is dropped.
+async fn watch_keys(authenticator: &Data<Authenticator>) {
+    loop {
+        tokio::time::sleep(KEY_INTERVAL).await;
+        reload_keys(authenticator).await;
+    }
+}
+
+/// Reads the keys of JWTs again if their files have changed, on a thread that may wait for a disk.
+pub async fn reload_keys(authenticator: &Data<Authenticator>) {
+    let authenticator = authenticator.clone();
+    let reloaded = tokio::task::spawn_blocking(move || authenticator.reload_keys());
+    if let Err(error) = reloaded.await {
+        tracing::error!(error = &error as &dyn std::error::Error, "reading the keys failed");
+    }
+}
+
 ///
 /// Closing a listener resets the connections that are not accepted yet: a balancer that has already
 /// sent a PATCH on one cannot know whether it was done. The listener is therefore first bound to a

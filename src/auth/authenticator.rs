@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::actor::Principal;
-use super::jwt::Keys;
+use super::keys::Keys;
 use super::last_access::LastAccess;
 use super::scope::{Scope, Scopes};
 use crate::error::is_connection_lost;
@@ -72,6 +72,21 @@ impl Authenticator {
     /// Returns the keys that sign and verify JWTs.
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// Reads the keys again if their files have changed. A failure is logged, and the keys remain.
+    pub fn reload_keys(&self) {
+        match self.keys.reload() {
+            Ok(false) => {}
+            Ok(true) => {
+                self.cache.invalidate_all();
+                tracing::info!("read the keys of JWTs again, because a file has changed");
+            }
+            Err(error) => {
+                let cause = &*error as &dyn std::error::Error;
+                tracing::error!(error = cause, "the keys of JWTs were not replaced");
+            }
+        }
     }
 
     /// Returns the last accesses that are not saved yet.

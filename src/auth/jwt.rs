@@ -52,7 +52,7 @@ enum Audience {
 }
 
 impl Claims {
-    /// Returns the claims of a new token. [`Keys::sign`] adds issuer and audience.
+    /// Returns the claims of a new token. [`Keys::sign`](super::Keys::sign) adds issuer and audience.
     pub fn new(sub: Uuid, scopes: &Scopes, jti: Option<Uuid>, iat: i64, exp: i64) -> Self {
         let (iat, exp, scope) = (iat.into(), exp.into(), scopes.as_str().to_owned());
         Self {
@@ -102,14 +102,14 @@ struct SigningKey {
 }
 
 /// The configured keys, issuer and audience.
-pub struct Keys {
+pub(super) struct KeySet {
     verifying: Vec<VerifyingKey>,
     signing: Option<SigningKey>,
     issuer: Option<String>,
     audience: Option<String>,
 }
 
-impl Keys {
+impl KeySet {
     /// Reads the configured keys.
     ///
     /// # Errors
@@ -124,6 +124,9 @@ impl Keys {
         };
         if let Some(secret) = settings.jwt_secret()? {
             keys.add_secret(&secret)?;
+        }
+        if let Some(secret) = settings.jwt_secret_previous()? {
+            keys.verifying.push(verifying_secret("SHORTLINE_JWT_SECRET_PREVIOUS", &secret)?);
         }
         if let Some(text) = settings.jwt_keys()? {
             let public_keys = public_keys(&text).context("SHORTLINE_JWT_KEYS")?;
@@ -165,17 +168,9 @@ impl Keys {
     }
 
     fn add_secret(&mut self, secret: &SecretString) -> anyhow::Result<()> {
-        let secret = secret.expose_secret().as_bytes();
-        ensure!(
-            secret.len() >= 32,
-            "SHORTLINE_JWT_SECRET has {} bytes; it must have at least 32, such as the output of \
-             `openssl rand -hex 32`",
-            secret.len()
-        );
-        let (algorithm, key) = (Algorithm::HS256, DecodingKey::from_secret(secret));
-        self.verifying.push(VerifyingKey { kid: None, algorithm, key });
+        self.verifying.push(verifying_secret("SHORTLINE_JWT_SECRET", secret)?);
         self.signing = Some(SigningKey {
-            key: EncodingKey::from_secret(secret),
+            key: EncodingKey::from_secret(secret.expose_secret().as_bytes()),
             header: Header::new(Algorithm::HS256),
         });
         Ok(())
@@ -243,6 +238,19 @@ impl Keys {
         claims.aud = self.audience.clone().map(Audience::One);
         Ok(jsonwebtoken::encode(&signing.header, &claims, &signing.key)?)
     }
+}
+
+/// The key of a secret, which must be long enough.
+fn verifying_secret(name: &str, secret: &SecretString) -> anyhow::Result<VerifyingKey> {
+    let secret = secret.expose_secret().as_bytes();
+    ensure!(
+        secret.len() >= 32,
+        "{name} has {} bytes; it must have at least 32, such as the output of `openssl rand -hex \
+         32`",
+        secret.len()
+    );
+    let (algorithm, key) = (Algorithm::HS256, DecodingKey::from_secret(secret));
+    Ok(VerifyingKey { kid: None, algorithm, key })
 }
 
 /// Parses the public keys of a PEM file or a JWK set.

@@ -5,6 +5,7 @@ pub mod dev;
 mod faults;
 mod help;
 mod idle_connections;
+mod keys;
 pub mod lifecycle;
 pub mod log;
 mod metrics;
