@@ -119,7 +119,8 @@ impl Application {
         let authenticator = Authenticator::new(database.authentication().clone(), on_loss, keys);
         let authenticator = Data::new(authenticator);
         let usage = database.clone();
-        let metrics = Metrics::new(Box::new(move || usage.usage()), shutdown.clone())?;
+        let activity = database.activity().clone();
+        let metrics = Metrics::new(Box::new(move || usage.usage()), activity, shutdown.clone())?;
         let metrics = Data::new(metrics);
         let metrics_server = settings
             .metrics_listen
@@ -169,12 +170,12 @@ impl Application {
         self.metrics_server.as_ref().map(|(_, address)| *address)
     }
 
-    /// A handle that stops the service, after the requests in flight.
     /// The authenticator, whose keys can be read again.
     pub fn authenticator(&self) -> Data<Authenticator> {
         self.maintenance.authenticator.clone()
     }
 
+    /// A handle that stops the service, after the requests in flight.
     pub fn handle(&self) -> ServerHandle {
         self.server.handle()
     }
@@ -216,8 +217,8 @@ impl Application {
             stopped = server => stopped?,
             _ = stopping => {}
             () = maintenance.run() => {}
-            () = database.watch() => {}
             () = watch_keys(&maintenance.authenticator) => {}
+            () = database.watch() => {}
         }
         maintenance.write_deferred().await;
         // Last, so that the drain can be observed.
@@ -229,7 +230,6 @@ impl Application {
     }
 }
 
-/// Refuses new connections, and gives those that the kernel has made the time to be accepted.
 /// Reads the keys of JWTs again when their files change, until it is dropped.
 async fn watch_keys(authenticator: &Data<Authenticator>) {
     loop {
@@ -247,6 +247,7 @@ pub async fn reload_keys(authenticator: &Data<Authenticator>) {
     }
 }
 
+/// Refuses new connections, and gives those that the kernel has made the time to be accepted.
 ///
 /// Closing a listener resets the connections that are not accepted yet: a balancer that has already
 /// sent a PATCH on one cannot know whether it was done. The listener is therefore first bound to a
@@ -294,6 +295,7 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
             .app_data(state.authenticator)
             .app_data(state.database)
             .app_data(state.descendant_limit)
+            .app_data(document.clone())
             .app_data(state.grants)
             .app_data(state.metrics)
             .app_data(state.public_url)
@@ -311,6 +313,7 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
     });
     Ok(server
         .workers(threads)
+        .on_connect(note_local_address)
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
         .shutdown_timeout(IN_FLIGHT.as_secs())
@@ -318,5 +321,3 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
         .listen(listener)?
         .run())
 }
-            .app_data(document.clone())
-        .on_connect(note_local_address)

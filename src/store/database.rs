@@ -15,6 +15,7 @@ use super::pools::{Division, SharedPool};
 use super::session::{self, ACQUIRE_TIMEOUT};
 use super::staleness::Staleness;
 use crate::error::{ApiError, is_connection_lost};
+use crate::telemetry::activity::Activity;
 use crate::telemetry::metrics::Usage;
 
 /// The longest time that a readiness check takes. It is longer than [`ACQUIRE_TIMEOUT`], so that a
@@ -48,6 +49,9 @@ struct Inner {
     batches: Option<SharedBatches>,
     /// The number of connections that workers have of their own.
     own: AtomicU32,
+    /// The number of those that are in use.
+    own_used: AtomicU32,
+    activity: Activity,
 }
 
 /// The connections for batches that workers share. A commit that hangs takes none of the reads.
@@ -74,6 +78,7 @@ impl Database {
         let session_name = format!("shortline {}", Uuid::new_v4());
         let options = options.application_name(&session_name).disable_statement_logging();
         let staleness = Staleness::default();
+        let activity = Activity::new()?;
         let new_pool = |max, settings| pool(options.clone(), staleness.clone(), max, settings);
         let batches = (division.reads + division.updates < workers).then(|| SharedBatches {
             reads: new_pool(division.reads, session::BATCHES),
@@ -82,13 +87,20 @@ impl Database {
         Ok(Self(Arc::new(Inner {
             probe: new_pool(division.probe, ""),
             authentication: new_pool(division.authentication, ""),
-            lists: SharedPool::new(new_pool(division.lists, ""), division.lists),
+            lists: SharedPool::new(
+                new_pool(division.lists, ""),
+                division.lists,
+                activity.waits("lists"),
+            ),
             transactions: SharedPool::new(
                 new_pool(division.transactions, ""),
                 division.transactions,
+                activity.waits("transactions"),
             ),
             batches,
             own: AtomicU32::new(0),
+            own_used: AtomicU32::new(0),
+            activity,
             options,
             staleness,
             session_name,
@@ -109,6 +121,11 @@ impl Database {
     /// The connections for transactions.
     pub fn transactions(&self) -> &SharedPool {
         &self.0.transactions
+    }
+
+    /// The counts of what happens between the requests and the database.
+    pub fn activity(&self) -> &Activity {
+        &self.0.activity
     }
 
     /// Which open connections are stale.
@@ -133,7 +150,11 @@ impl Database {
         }
         let connection = session::open(&self.0.options, session::BATCHES).await?;
         self.0.own.fetch_add(1, Ordering::Relaxed);
-        Ok(BatchConnection::Own(connection, self.clone()))
+        Ok(BatchConnection::Own(OwnConnection {
+            connection,
+            database: self.clone(),
+            is_used: false,
+        }))
     }
 
     /// Opens the connection for maintenance, which no thread owns.
@@ -224,8 +245,8 @@ impl Database {
 
     /// The state of each part of the connections.
     pub fn usage(&self) -> Vec<Usage> {
-        let Inner { division, probe, authentication, lists, transactions, batches, own, .. } =
-            &*self.0;
+        let Inner { division, probe, authentication, lists, transactions, .. } = &*self.0;
+        let Inner { batches, own, own_used, .. } = &*self.0;
         let of = |part, max, pool: &PgPool| {
             let (open, idle) = (pool.size(), pool.num_idle() as u32);
             Usage { part, max, idle: idle.min(open), open }
@@ -234,7 +255,10 @@ impl Database {
             Some(SharedBatches { reads, updates }) => {
                 (reads.size() + updates.size(), (reads.num_idle() + updates.num_idle()) as u32)
             }
-            None => (own.load(Ordering::Relaxed), 0),
+            None => {
+                let open = own.load(Ordering::Relaxed);
+                (open, open.saturating_sub(own_used.load(Ordering::Relaxed)))
+            }
         };
         let max = division.reads + division.updates;
         vec![
@@ -255,25 +279,54 @@ fn maintenance_session(session_name: &str) -> String {
 /// A connection for batches.
 pub(super) enum BatchConnection {
     /// The worker's own connection. Its socket wakes the worker's own thread.
-    Own(PgConnection, Database),
+    Own(OwnConnection),
     /// A connection that is shared with other workers and returned after the batch.
     Shared(PoolConnection<Postgres>),
 }
 
-impl BatchConnection {
-    /// The connection.
-    pub fn as_mut(&mut self) -> &mut PgConnection {
-        match self {
-            Self::Own(connection, _) => connection,
-            Self::Shared(connection) => connection,
-        }
+/// A connection of one worker, which is counted.
+pub(super) struct OwnConnection {
+    connection: PgConnection,
+    database: Database,
+    is_used: bool,
+}
+
+impl OwnConnection {
+    /// Counts the connection as used or idle.
+    fn set_used(&mut self, is_used: bool) {
+        let used = &self.database.0.own_used;
+        match (self.is_used, is_used) {
+            (false, true) => used.fetch_add(1, Ordering::Relaxed),
+            (true, false) => used.fetch_sub(1, Ordering::Relaxed),
+            _ => return,
+        };
+        self.is_used = is_used;
     }
 }
 
-impl Drop for BatchConnection {
+impl Drop for OwnConnection {
     fn drop(&mut self) {
-        if let Self::Own(_, database) = self {
-            database.0.own.fetch_sub(1, Ordering::Relaxed);
+        self.set_used(false);
+        self.database.0.own.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl BatchConnection {
+    /// The connection, which is in use from now on.
+    pub fn as_mut(&mut self) -> &mut PgConnection {
+        match self {
+            Self::Own(own) => {
+                own.set_used(true);
+                &mut own.connection
+            }
+            Self::Shared(connection) => connection,
+        }
+    }
+
+    /// Ends the use of the worker's own connection.
+    pub fn rest(&mut self) {
+        if let Self::Own(own) = self {
+            own.set_used(false);
         }
     }
 }

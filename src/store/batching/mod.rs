@@ -26,6 +26,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use prometheus::Histogram;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -39,6 +40,7 @@ use super::resource::{Resource, Stored};
 use super::staleness::Staleness;
 use crate::auth::Actor;
 use crate::error::ApiError;
+use crate::telemetry::activity::Waits;
 
 /// The most requests in one batch.
 const MAX_BATCH_SIZE: usize = 64;
@@ -53,6 +55,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) struct Batcher<R> {
     reads: Rc<Queue<ReadRequest<R>>>,
     writes: Rc<Queue<WriteRequest<R>>>,
+    read_waits: Waits,
+    write_waits: Waits,
 }
 
 impl<R> Batcher<R> {
@@ -64,25 +68,34 @@ impl<R: Resource> Batcher<R> {
     /// Starts the workers on this thread.
     pub fn start(database: &Database) -> Self {
         let (reads, writes) = (Rc::new(Queue::default()), Rc::new(Queue::default()));
-        let staleness = || database.staleness().clone();
-        actix_web::rt::spawn(run_rounds(reads.clone(), Reader::new(database), staleness()));
-        actix_web::rt::spawn(run_rounds(writes.clone(), Writer::new(database), staleness()));
-        Self { reads, writes }
+        let (activity, staleness) = (database.activity(), || database.staleness().clone());
+        let (read_sizes, write_sizes) =
+            (activity.batch_sizes("reads"), activity.batch_sizes("updates"));
+        let (reader, writer) = (Reader::new(database), Writer::new(database));
+        actix_web::rt::spawn(run_rounds(reads.clone(), reader, staleness(), read_sizes));
+        actix_web::rt::spawn(run_rounds(writes.clone(), writer, staleness(), write_sizes));
+        Self {
+            reads,
+            writes,
+            read_waits: activity.waits("batches of reads"),
+            write_waits: activity.waits("batches of updates"),
+        }
     }
 
     /// Returns the object with that sid.
     pub async fn get(&self, actor: &Actor, sid: Uuid) -> Result<Stored<R>, ApiError> {
-        let (reply, response) = oneshot::channel();
+        let (sender, response) = oneshot::channel();
         let request = ReadRequest {
             partner_sid: actor.partner_sid(),
             subtree_sid: actor.subtree_sid(),
             visibility: actor.visibility(),
             sid,
-            reply,
+            reply: sender,
             queued: Instant::now(),
+            wait: Some(self.read_waits.begin()),
         };
-        self.reads.push(request)?;
-        response.await.unwrap_or(Err(ApiError::Unavailable(None)))
+        admitted(&self.read_waits, self.reads.push(request))?;
+        reply(&self.read_waits, response).await
     }
 
     /// Changes the object with that sid. A dry run must not be batched.
@@ -98,11 +111,32 @@ impl<R: Resource> Batcher<R> {
             // A key belongs to a partner.
             actor.own_partner_sid()?;
         }
-        let (reply, response) = oneshot::channel();
+        let (sender, response) = oneshot::channel();
         let (actor, change, queued) = (actor.clone(), Box::new(change), Instant::now());
-        self.writes.push(WriteRequest { actor, sid, options, change, reply, queued })?;
-        response.await.unwrap_or(Err(ApiError::Unavailable(None)))
+        let wait = Some(self.write_waits.begin());
+        let request = WriteRequest { actor, sid, options, change, reply: sender, queued, wait };
+        admitted(&self.write_waits, self.writes.push(request))?;
+        reply(&self.write_waits, response).await
     }
+}
+
+/// Counts a request that is rejected because the queue is full.
+fn admitted(waits: &Waits, pushed: Result<(), ApiError>) -> Result<(), ApiError> {
+    if let Err(ApiError::Unavailable(_)) = pushed {
+        waits.count_timeout();
+    }
+    pushed
+}
+
+/// Returns the reply to a request; 503 if it was dropped because it has waited too long.
+async fn reply<T>(
+    waits: &Waits,
+    response: oneshot::Receiver<Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    response.await.unwrap_or_else(|_| {
+        waits.count_timeout();
+        Err(ApiError::Unavailable(None))
+    })
 }
 
 impl<R> Drop for Batcher<R> {
@@ -116,7 +150,12 @@ impl<R> Drop for Batcher<R> {
 ///
 /// If a round panics or hangs, the worker's connection is closed, and the requests get 503 because
 /// their reply channels are dropped.
-async fn run_rounds<W: Worker>(queue: Rc<Queue<W::Request>>, mut worker: W, staleness: Staleness) {
+async fn run_rounds<W: Worker>(
+    queue: Rc<Queue<W::Request>>,
+    mut worker: W,
+    staleness: Staleness,
+    sizes: Histogram,
+) {
     let (mut batch, mut last_size) = (Vec::new(), 0);
     loop {
         if batch.is_empty() {
@@ -129,6 +168,7 @@ async fn run_rounds<W: Worker>(queue: Rc<Queue<W::Request>>, mut worker: W, stal
                 }
             }
             last_size = batch.len();
+            sizes.observe(last_size as f64);
         }
         let round = AssertUnwindSafe(worker.run(std::mem::take(&mut batch))).catch_unwind();
         match tokio::time::timeout(ROUND_TIMEOUT, round).await {

@@ -26,7 +26,8 @@ impl<R: Resource> Worker for Reader<R> {
         batch.retain(ReadRequest::is_live);
         let mut query = BatchQuery::default();
         let mut waiting: Vec<Vec<ReadRequest<R>>> = Vec::new();
-        for request in batch {
+        for mut request in batch {
+            request.wait = None;
             let index = query.add(request.sid, request.visibility);
             waiting.resize_with(query.len(), Vec::new);
             waiting[index].push(request);

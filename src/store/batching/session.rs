@@ -61,7 +61,10 @@ impl<R: Resource> Session<R> {
     pub fn release(&mut self) {
         match &mut self.open {
             Some(Open { connection: BatchConnection::Shared(_), .. }) => self.open = None,
-            Some(open) => open.used = Instant::now(),
+            Some(Open { connection, used, .. }) => {
+                connection.rest();
+                *used = Instant::now();
+            }
             None => {}
         }
     }

@@ -104,6 +104,7 @@ impl<R: Resource> Writer<R> {
         leftover: &mut Leftover<WriteRequest<R>>,
     ) {
         batch.retain(WriteRequest::is_live);
+        batch.iter_mut().for_each(|request| request.wait = None);
         if let Err(error) = replay_stored(&mut self.session, &mut batch, leftover).await {
             return self.rerun_or_fail(batch, error, mode).await;
         }
