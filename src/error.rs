@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -346,14 +348,36 @@ fn is_transient(error: &sqlx::Error) -> bool {
     use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
     match error {
         Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed => true,
-        Database(error) => error.code().is_some_and(|code| {
-            // The classes of lost connections, exhausted resources and operator intervention
-            // (shutdown, cancelled statement). The codes for serialization failure, deadlock, lock
-            // not available, read-only, and a transaction that was idle while this process was
-            // frozen.
-            ["08", "53", "57"].iter().any(|class| code.starts_with(class))
-                || ["40001", "40P01", "55P03", "25006", "25P03"].contains(&code.as_ref())
-        }),
+        Database(cause) => {
+            ends_session(error)
+                || cause.code().is_some_and(|code| {
+                    // The classes of lost connections, exhausted resources and operator
+                    // intervention (cancelled statement). The codes for serialization failure,
+                    // deadlock, lock not available and read-only.
+                    ["08", "53", "57"].iter().any(|class| code.starts_with(class))
+                        || ["40001", "40P01", "55P03", "25006"].contains(&code.as_ref())
+                })
+        }
         _ => false,
     }
+}
+
+/// Returns whether the connection is lost, or PostgreSQL has ended its session. It is unknown
+/// whether the statement was executed.
+pub fn is_connection_lost(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(_)) || ends_session(error)
+}
+
+/// Returns whether PostgreSQL has ended the session, or not begun it. The severity says so for
+/// every code: a shutdown, a timeout of an idle session or transaction, a wrong password.
+fn ends_session(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error().and_then(|error| error.try_downcast_ref());
+    error.is_some_and(|error: &PgDatabaseError| {
+        matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic)
+    })
+}
+
+/// Returns whether the session had ended because it was idle: the statement was not executed.
+pub fn has_ended_while_idle(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(DatabaseError::code).as_deref() == Some("57P05")
 }

@@ -14,7 +14,8 @@
 //!    resources
 //! 6. [`http`]: what their requests and responses have in common
 //! 7. [`store`]: reads and writes of stored objects, with their history
-//! 8. [`telemetry`]: log and metrics; [`shutdown`]: whether the service drains
+//! 8. [`telemetry`]: log and metrics; [`shutdown`]: whether the service drains; [`signals`]: SIGTERM
+//!    and SIGINT
 //! 9. [`auth`]: tokens, partners, scopes, visibility, rates
 //! 10. [`settings`]: the configuration
 //! 11. [`input`]: from JSON to checked values
@@ -37,6 +38,7 @@ pub mod routes;
 pub mod settings;
 pub mod short_codes;
 pub mod shutdown;
+pub mod signals;
 pub mod startup;
 pub mod store;
 pub mod telemetry;

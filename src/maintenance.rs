@@ -23,7 +23,7 @@ const PRUNE_BATCH: i64 = 1_000;
 /// What maintenance works on.
 pub struct Maintenance {
     /// Holds the last accesses of tokens.
-    authenticator: Data<Authenticator>,
+    pub authenticator: Data<Authenticator>,
     /// Deletes tokens that have ended.
     ended_tokens: EndedTokens,
     /// Holds the buckets of partners.
@@ -51,6 +51,7 @@ impl Maintenance {
     /// Runs once a minute until it is dropped.
     pub async fn run(&self) {
         loop {
+            self.count_tokens().await;
             tokio::time::sleep(INTERVAL).await;
             self.rate_limit.sweep();
             self.run_once().await;
@@ -78,6 +79,19 @@ impl Maintenance {
             let cause = &*error as &dyn std::error::Error;
             tracing::warn!(error = cause, "the last accesses of tokens were not written");
         }
+    }
+
+    /// Counts the tokens that have not expired, for the metrics. A failure leaves the last count.
+    async fn count_tokens(&self) {
+        let count = async {
+            let mut connection = self.database.maintenance_connection().await?;
+            let alive =
+                "select count(*) from oauth_tokens where date_expiration_access_token > now()";
+            let alive: i64 = sqlx::query_scalar(alive).fetch_one(&mut connection).await?;
+            self.database.activity().tokens.set(alive);
+            anyhow::Ok(connection.close().await?)
+        };
+        let _ = tokio::time::timeout(TIMEOUT, count).await;
     }
 
     async fn work(&self) -> anyhow::Result<()> {

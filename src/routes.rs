@@ -5,15 +5,17 @@ use std::sync::LazyLock;
 use actix_web::http::Method;
 use actix_web::http::header::{self, ContentType};
 use actix_web::middleware::{DefaultHeaders, from_fn};
-use actix_web::web;
+use actix_web::web::{self, Bytes, Data};
 use actix_web::{App, HttpRequest, HttpResponse, get};
-use utoipa::openapi::{Info, License, OpenApi, OpenApiBuilder};
+use utoipa::openapi::{Info, License, OpenApi, OpenApiBuilder, Server};
 use utoipa_actix_web::AppExt;
 use utoipa_actix_web::scope::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::error::ApiError;
-use crate::http::{authenticate, health, in_pieces, limit_memory, openapi, private};
+use crate::http::{
+    PublicUrl, accepts, authenticate, health, in_pieces, limit_memory, openapi, private,
+};
 use crate::{did_groups, did_stock, dids, oauth, partners, resolve, short_codes};
 
 /// Every endpoint.
@@ -96,17 +98,36 @@ pub fn openapi() -> &'static OpenApi {
     &DOCUMENT
 }
 
+/// The OpenAPI document of a service with that public URL.
+pub fn openapi_of(url: &PublicUrl) -> OpenApi {
+    let mut document = openapi().clone();
+    if let PublicUrl(Some(url)) = url {
+        document.servers = Some(vec![Server::new(url)]);
+    }
+    document
+}
+
+/// The JSON text of the OpenAPI document of a service.
+pub struct OpenApiText(Bytes);
+
+impl OpenApiText {
+    /// The text of [`openapi_of`] that URL.
+    ///
+    /// # Errors
+    /// If it cannot be serialized.
+    pub fn of(url: &PublicUrl) -> serde_json::Result<Self> {
+        Ok(Self(serde_json::to_vec(&openapi_of(url))?.into()))
+    }
+}
+
 /// Returns this document.
 #[utoipa::path(
     tag = "Service",
     responses((status = OK, description = "OpenAPI 3.1", body = BTreeMap<String, Value>)),
 )]
 #[get("/openapi.json")]
-async fn openapi_json() -> Result<HttpResponse, ApiError> {
-    static TEXT: LazyLock<serde_json::Result<String>> =
-        LazyLock::new(|| serde_json::to_string(openapi()));
-    let text = TEXT.as_deref().map_err(|error| ApiError::Internal(anyhow::anyhow!("{error}")))?;
-    Ok(HttpResponse::Ok().insert_header(ContentType::json()).body(in_pieces(text)))
+async fn openapi_json(document: Data<OpenApiText>) -> HttpResponse {
+    HttpResponse::Ok().insert_header(ContentType::json()).body(in_pieces(document.0.clone()))
 }
 
 /// The headers of responses with secrets, which must not be stored (RFC 6749, section 5.1).
@@ -114,11 +135,20 @@ fn no_store() -> DefaultHeaders {
     DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store")).add((header::PRAGMA, "no-cache"))
 }
 
-/// Answers a request that no route matched: `OPTIONS` with the methods of the path, another method
-/// of a known path with 405, everything else with 404.
+/// Answers a request that no route matched: a browser's for `/` with the documentation page,
+/// `OPTIONS` with the methods of the path, another method of a known path with 405, everything else
+/// with 404.
 pub async fn unmatched(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     // The path as the router reads it, percent-decoded.
-    let allow = methods_of(request.match_info().as_str());
+    let path = request.match_info().as_str();
+    if path == "/"
+        && request.method() == Method::GET
+        && accepts(request.headers(), "text/html")
+        && let Some(url) = request.app_data::<Data<PublicUrl>>()
+    {
+        return Ok(openapi::page::redirect(url));
+    }
+    let allow = methods_of(path);
     if allow.is_empty() {
         return Err(ApiError::NotFound);
     }

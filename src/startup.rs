@@ -14,7 +14,6 @@ use anyhow::{Context, ensure};
 use socket2::SockRef;
 use socket2::{Domain, Socket, Type};
 use sqlx::postgres::PgConnectOptions;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout_at};
 use utoipa_actix_web::AppExt;
 
@@ -24,7 +23,8 @@ use crate::did_stock::AvailableDid;
 use crate::dids::{Did, RentalRules};
 use crate::http::openapi::page;
 use crate::http::{
-    AllowedSites, BODY_LIMIT, MemoryBudget, PublicUrl, TrustedProxies, cors, request_middleware,
+    AllowedSites, BODY_LIMIT, MemoryBudget, PublicUrl, TrustedProxies, cors, note_local_address,
+    request_middleware,
 };
 use crate::maintenance::Maintenance;
 use crate::oauth::{Grants, OauthToken};
@@ -34,6 +34,7 @@ use crate::routes;
 use crate::settings::{Settings, TokenFormat};
 use crate::short_codes::ShortCode;
 use crate::shutdown::Shutdown;
+use crate::signals::Signals;
 use crate::store::{self, Database, Lookups, Staleness, Store, migrations};
 use crate::telemetry::metrics::{self, Metrics};
 
@@ -59,6 +60,9 @@ const WORKERS: u32 = Store::<ShortCode>::WORKERS
     + Store::<DidGroup>::WORKERS
     + Store::<Did>::WORKERS
     + Lookups::<Route>::WORKERS;
+/// The time between two looks at the files of keys. Together with the lifetime of a cached look-up, a
+/// change takes effect within 5 s.
+const KEY_INTERVAL: Duration = Duration::from_millis(1_500);
 /// How many connections the kernel completes before they are accepted.
 const BACKLOG: i32 = 1_024;
 
@@ -117,15 +121,19 @@ impl Application {
         let rate_limit = Data::new(RateLimit::from_settings(settings)?);
         let socket = bind(settings.listen)
             .with_context(|| format!("cannot listen on {}", settings.listen))?;
+        store::check_sessions(&options).await?;
         migrations::prepare(store::connect(&options).await?, settings).await?;
         let threads = available_parallelism().map_or(1, usize::from);
         let workers = threads as u32 * WORKERS;
         let database = Database::new(options, settings.database_connections, workers)?;
         let shutdown = Shutdown::default();
-        let authenticator = Authenticator::new(database.authentication().clone(), keys);
+        let staleness = database.staleness().clone();
+        let on_loss = Box::new(move |error: &sqlx::Error| staleness.observe(error));
+        let authenticator = Authenticator::new(database.authentication().clone(), on_loss, keys);
         let authenticator = Data::new(authenticator);
         let usage = database.clone();
-        let metrics = Metrics::new(Box::new(move || usage.usage()), shutdown.clone())?;
+        let activity = database.activity().clone();
+        let metrics = Metrics::new(Box::new(move || usage.usage()), activity, shutdown.clone())?;
         let metrics = Data::new(metrics);
         let metrics_server = settings
             .metrics_listen
@@ -176,6 +184,11 @@ impl Application {
         self.metrics_server.as_ref().map(|(_, address)| *address)
     }
 
+    /// The authenticator, whose keys can be read again.
+    pub fn authenticator(&self) -> Data<Authenticator> {
+        self.maintenance.authenticator.clone()
+    }
+
     /// A handle that stops the service, after the requests in flight.
     pub fn handle(&self) -> ServerHandle {
         self.server.handle()
@@ -218,6 +231,7 @@ impl Application {
             stopped = server => stopped?,
             _ = stopping => {}
             () = maintenance.run() => {}
+            () = watch_keys(&maintenance.authenticator) => {}
             () = database.watch() => {}
         }
         maintenance.write_deferred().await;
@@ -227,6 +241,23 @@ impl Application {
         }
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Reads the keys of JWTs again when their files change, until it is dropped.
+async fn watch_keys(authenticator: &Data<Authenticator>) {
+    loop {
+        tokio::time::sleep(KEY_INTERVAL).await;
+        reload_keys(authenticator).await;
+    }
+}
+
+/// Reads the keys of JWTs again if their files have changed, on a thread that may wait for a disk.
+pub async fn reload_keys(authenticator: &Data<Authenticator>) {
+    let authenticator = authenticator.clone();
+    let reloaded = tokio::task::spawn_blocking(move || authenticator.reload_keys());
+    if let Err(error) = reloaded.await {
+        tracing::error!(error = &error as &dyn std::error::Error, "reading the keys failed");
     }
 }
 
@@ -245,28 +276,6 @@ async fn refuse_connections(listener: &TcpListener) {
             tracing::warn!("a connection that begins now may be reset: {error}");
         }
         tokio::time::sleep(ACCEPT_TIME).await;
-    }
-}
-
-/// The signals that stop the process.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }
 
@@ -289,8 +298,7 @@ struct State {
 }
 
 fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<Server> {
-    // Built before the first request needs it.
-    routes::openapi();
+    let document = Data::new(routes::OpenApiText::of(&state.public_url)?);
     let server = HttpServer::new(move || {
         let state = state.clone();
         App::new()
@@ -306,6 +314,7 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
             .app_data(state.authenticator)
             .app_data(state.database)
             .app_data(state.descendant_limit)
+            .app_data(document.clone())
             .app_data(state.grants)
             .app_data(state.memory_budget)
             .app_data(state.metrics)
@@ -325,6 +334,7 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
     });
     Ok(server
         .workers(threads)
+        .on_connect(note_local_address)
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIMEOUT)
         .shutdown_timeout(IN_FLIGHT.as_secs())

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// The modules from the outermost to the innermost. Each imports only modules after it.
-const LAYERS: [&str; 20] = [
+const LAYERS: [&str; 21] = [
     "main",
     "commands",
     "dev",
@@ -27,6 +27,7 @@ const LAYERS: [&str; 20] = [
     "telemetry",
     "auth",
     "shutdown",
+    "signals",
     "settings",
     "input",
 ];

@@ -1,6 +1,7 @@
 //! Actors, and the objects that are visible to them.
 
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 use uuid::Uuid;
 
@@ -14,6 +15,14 @@ pub struct ClientIp(pub IpAddr);
 /// The ID of a request: the client's `X-Request-Id` if it is valid, otherwise a new one.
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
+
+/// The name of the operator who runs a command, for the history.
+static OPERATOR: OnceLock<String> = OnceLock::new();
+
+/// Sets the name of the operator who runs this process. Only the first name counts.
+pub fn name_operator(name: String) {
+    let _ = OPERATOR.set(name);
+}
 
 /// The partners whose objects are visible to an actor. The store returns no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +61,7 @@ pub struct Actor {
     subtree_sid: Option<Uuid>,
     token_sid: Option<Uuid>,
     ip: Option<IpAddr>,
+    operator: Option<&'static str>,
     request_id: Option<String>,
 }
 
@@ -64,6 +74,7 @@ impl Actor {
             subtree_sid: None,
             token_sid: None,
             ip: None,
+            operator: OPERATOR.get().map(String::as_str),
             request_id: None,
         }
     }
@@ -81,6 +92,7 @@ impl Actor {
             subtree_sid: Some(subtree_sid),
             token_sid: None,
             ip: ip.map(|ip| ip.0),
+            operator: None,
             request_id: request_id.map(|id| id.0),
         }
     }
@@ -145,6 +157,11 @@ impl Actor {
     /// Returns the address of the client.
     pub fn ip(&self) -> Option<IpAddr> {
         self.ip
+    }
+
+    /// Returns the name of the operator who runs the command.
+    pub fn operator_name(&self) -> Option<&str> {
+        self.operator
     }
 
     /// Returns the ID of the request.

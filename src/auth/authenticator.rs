@@ -13,9 +13,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::actor::Principal;
-use super::jwt::Keys;
+use super::keys::Keys;
 use super::last_access::LastAccess;
 use super::scope::{Scope, Scopes};
+use crate::error::is_connection_lost;
 use crate::input::parse_sid;
 
 /// The longest time that a look-up takes: longer than its statements, unless the database hangs.
@@ -39,9 +40,13 @@ pub fn signed_part(jwt: &str) -> &str {
     jwt.rsplit_once('.').map_or(jwt, |(signed, _)| signed)
 }
 
+/// Called with the error of a connection that was lost, before the look-up is repeated.
+pub type OnLoss = Box<dyn Fn(&sqlx::Error) + Send + Sync>;
+
 /// Finds the principals of bearer tokens.
 pub struct Authenticator {
     db: PgPool,
+    on_loss: OnLoss,
     keys: Keys,
     last_access: LastAccess,
     cache: Cache<[u8; 32], Lookup>,
@@ -66,15 +71,30 @@ struct Bearer {
 
 impl Authenticator {
     /// Returns an authenticator that verifies JWTs with `keys` and finds opaque tokens in `db`.
-    pub fn new(db: PgPool, keys: Keys) -> Self {
+    pub fn new(db: PgPool, on_loss: OnLoss, keys: Keys) -> Self {
         let cache =
             Cache::builder().max_capacity(CACHE_CAPACITY).time_to_live(CACHE_LIFETIME).build();
-        Self { db, keys, last_access: LastAccess::default(), cache }
+        Self { db, on_loss, keys, last_access: LastAccess::default(), cache }
     }
 
     /// Returns the keys that sign and verify JWTs.
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// Reads the keys again if their files have changed. A failure is logged, and the keys remain.
+    pub fn reload_keys(&self) {
+        match self.keys.reload() {
+            Ok(false) => {}
+            Ok(true) => {
+                self.cache.invalidate_all();
+                tracing::info!("read the keys of JWTs again, because a file has changed");
+            }
+            Err(error) => {
+                let cause = &*error as &dyn std::error::Error;
+                tracing::error!(error = cause, "the keys of JWTs were not replaced");
+            }
+        }
     }
 
     /// Returns the last accesses that are not saved yet.
@@ -123,7 +143,14 @@ impl Authenticator {
 
     async fn look_up(&self, token: &str) -> Result<Lookup, sqlx::Error> {
         let started = Instant::now();
-        let found = tokio::time::timeout(LOOKUP_TIMEOUT, self.find(token)).await;
+        let find = async || match self.find(token).await {
+            Err(error) if is_connection_lost(&error) => {
+                (self.on_loss)(&error);
+                self.find(token).await
+            }
+            outcome => outcome,
+        };
+        let found = tokio::time::timeout(LOOKUP_TIMEOUT, find()).await;
         let hangs = || sqlx::Error::Io(io::ErrorKind::TimedOut.into());
         Ok(Lookup { found: found.unwrap_or_else(|_| Err(hangs()))?, started })
     }

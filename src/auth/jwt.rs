@@ -51,7 +51,7 @@ enum Audience {
 }
 
 impl Claims {
-    /// Returns the claims of a new token. [`Keys::sign`] adds issuer and audience.
+    /// Returns the claims of a new token. [`Keys::sign`](super::Keys::sign) adds issuer and audience.
     pub fn new(sub: Uuid, scopes: &Scopes, jti: Option<Uuid>, iat: i64, exp: i64) -> Self {
         let (iat, exp, scope) = (iat.into(), exp.into(), scopes.as_str().to_owned());
         Self {
@@ -126,14 +126,14 @@ struct SigningKey {
 }
 
 /// The configured keys, issuer and audience.
-pub struct Keys {
+pub(super) struct KeySet {
     verifying: Vec<VerifyingKey>,
     signing: Option<SigningKey>,
     issuer: Option<String>,
     audience: Option<String>,
 }
 
-impl Keys {
+impl KeySet {
     /// Reads the configured keys.
     ///
     /// # Errors
@@ -148,6 +148,9 @@ impl Keys {
         };
         if let Some(secret) = settings.jwt_secret()? {
             keys.add_secret(&secret)?;
+        }
+        if let Some(secret) = settings.jwt_secret_previous()? {
+            keys.verifying.push(verifying_secret("SHORTLINE_JWT_SECRET_PREVIOUS", &secret)?);
         }
         if let Some(text) = settings.jwt_keys()? {
             let public_keys = public_keys(&text).context("SHORTLINE_JWT_KEYS")?;
@@ -189,17 +192,9 @@ impl Keys {
     }
 
     fn add_secret(&mut self, secret: &SecretString) -> anyhow::Result<()> {
-        let secret = secret.expose_secret().as_bytes();
-        ensure!(
-            secret.len() >= 32,
-            "SHORTLINE_JWT_SECRET has {} bytes; it must have at least 32, such as the output of \
-             `openssl rand -hex 32`",
-            secret.len()
-        );
-        let (algorithm, key) = (Algorithm::HS256, DecodingKey::from_secret(secret));
-        self.verifying.push(VerifyingKey { kid: None, algorithm, key });
+        self.verifying.push(verifying_secret("SHORTLINE_JWT_SECRET", secret)?);
         self.signing = Some(SigningKey {
-            key: EncodingKey::from_secret(secret),
+            key: EncodingKey::from_secret(secret.expose_secret().as_bytes()),
             header: Header::new(Algorithm::HS256),
         });
         Ok(())
@@ -276,17 +271,30 @@ fn now() -> i64 {
     OffsetDateTime::now_utc().unix_timestamp()
 }
 
+/// The key of a secret, which must be long enough.
+fn verifying_secret(name: &str, secret: &SecretString) -> anyhow::Result<VerifyingKey> {
+    let secret = secret.expose_secret().as_bytes();
+    ensure!(
+        secret.len() >= 32,
+        "{name} has {} bytes; it must have at least 32, such as the output of `openssl rand -hex \
+         32`",
+        secret.len()
+    );
+    let (algorithm, key) = (Algorithm::HS256, DecodingKey::from_secret(secret));
+    Ok(VerifyingKey { kid: None, algorithm, key })
+}
+
 /// A JWK set (RFC 7517, section 5), its keys not parsed yet: a set can contain keys of types that
 /// the library does not know.
 #[derive(Deserialize)]
-struct KeySet {
+struct JwkSet {
     keys: Vec<Value>,
 }
 
 /// Parses the public keys of a PEM file or a JWK set.
 fn public_keys(text: &str) -> anyhow::Result<Vec<VerifyingKey>> {
     let keys = if text.trim_start().starts_with('{') {
-        let set: KeySet = serde_json::from_str(text).context("is not a valid JWK set")?;
+        let set: JwkSet = serde_json::from_str(text).context("is not a valid JWK set")?;
         let keys = set.keys.into_iter().filter_map(|key| verifying_jwk(key).transpose());
         keys.collect::<anyhow::Result<Vec<_>>>()?
     } else {

@@ -4,6 +4,7 @@
 mod actor;
 mod authenticator;
 mod jwt;
+mod keys;
 mod last_access;
 mod passwords;
 mod rate_limit;
@@ -11,9 +12,10 @@ mod scope;
 mod verification;
 
 pub(crate) use actor::Visibility;
-pub use actor::{Actor, ClientIp, Principal, RequestId};
+pub use actor::{Actor, ClientIp, Principal, RequestId, name_operator};
 pub use authenticator::{Authenticator, PartnerAncestry, hash, signed_part};
-pub use jwt::{Claims, Keys};
+pub use jwt::Claims;
+pub use keys::Keys;
 pub use last_access::LastAccess;
 pub use passwords::{Passwords, hash_password};
 pub use rate_limit::{Allowance, RateLimit};

@@ -29,6 +29,12 @@ pub enum Command {
     },
     /// List all clients in the order of creation
     List,
+    /// Print a client without its secret
+    Show {
+        /// Sid of the client
+        #[arg(value_name = "CLIENT_ID", value_parser = arguments::sid)]
+        client_id: Uuid,
+    },
     /// Give a client a new secret and print it; it cannot be shown again
     ///
     /// The tokens that were issued through the old secret end when the old secret does.
@@ -79,6 +85,10 @@ pub async fn run(
                 &clients,
                 &["client_id", "status", "partner_sid", "date_secret_changed", "scopes"],
             )
+        }
+        Command::Show { client_id } => {
+            let client = store::get::<OauthClient>(connection, &operator, client_id).await;
+            output.document(&Listed::of(&client.map_err(cli_error)?.object))
         }
         Command::Rotate { client_id, keep_old } => output
             .document(&rotate_client(connection, client_id, keep_old).await.map_err(cli_error)?),

@@ -15,8 +15,9 @@ pub async fn run(mut listen: SocketAddr) -> anyhow::Result<()> {
     }
     let url = format!("http://{listen}/readyz");
     let request = tokio::task::spawn_blocking(move || {
-        let agent =
-            ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build();
+        let agent = ureq::Agent::config_builder();
+        // No proxy of the environment: it does not lead to this machine.
+        let agent = agent.timeout_global(Some(Duration::from_secs(5))).proxy(None).build();
         ureq::Agent::from(agent)
             .get(&url)
             .call()

@@ -35,6 +35,12 @@ pub enum Command {
     },
     /// List all logins in the order of creation
     List,
+    /// Print a login without its password
+    Show {
+        /// Name of the login
+        #[arg(long, value_name = "NAME")]
+        login: String,
+    },
     /// Reject the password of a login until it is set again, and end the tokens that were issued
     /// for the login
     Disable {
@@ -64,6 +70,11 @@ pub async fn run(
                 &logins,
                 &["login_sid", "status", "partner_sid", "date_password_changed", "login"],
             )
+        }
+        Command::Show { login } => {
+            let sid = sid_of(connection, &login).await?;
+            let login = store::get::<PartnerLogin>(connection, &Actor::operator(), sid).await;
+            output.document(&Listed::of(&login.map_err(cli_error)?.object))
         }
         Command::Disable { login } => {
             let sid = sid_of(connection, &login).await?;

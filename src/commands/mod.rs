@@ -6,6 +6,7 @@
 mod arguments;
 mod client;
 mod did;
+mod environment;
 mod healthcheck;
 mod history;
 mod import;
@@ -17,14 +18,18 @@ mod serve;
 mod short_code;
 mod token;
 
+use std::ffi::OsString;
+
 use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use sqlx::PgConnection;
 
 pub use history::verify as verify_history;
 
-use crate::settings::Settings;
-use crate::{dev, routes, store, telemetry};
+use crate::http::PublicUrl;
+use crate::input::types::Name;
+use crate::settings::{SETTINGS, Settings};
+use crate::{auth, dev, routes, signals, store, telemetry};
 use output::Output;
 
 /// DID groups and short codes behind the CarrierX Core API v2, on your own PostgreSQL
@@ -36,6 +41,12 @@ pub struct Cli {
     /// Print results as JSON
     #[arg(long, global = true)]
     json: bool,
+    /// Name that the history records for changes by the command [default: the user and the host, as
+    /// in `ann@host`]
+    ///
+    /// Partners see it in the histories of their objects.
+    #[arg(long = "as", value_name = "NAME", value_parser = arguments::name, global = true)]
+    operator: Option<Name>,
     #[command(subcommand)]
     command: Command,
 }
@@ -55,22 +66,22 @@ enum Command {
     /// Verify the history of all objects
     #[command(subcommand)]
     History(history::Command),
-    /// Create, list, suspend and activate partners
+    /// Create, list, show, suspend and activate partners, and set their scopes
     #[command(subcommand)]
     Partner(partner::Command),
-    /// Create, list, rotate and revoke OAuth clients
+    /// Create, list, show, rotate and revoke OAuth clients
     #[command(subcommand)]
     Client(client::Command),
-    /// Create, list and disable logins of partners, and set their passwords
+    /// Create, list, show and disable logins of partners, and set their passwords
     #[command(subcommand)]
     Login(login::Command),
-    /// Issue, list and revoke tokens
+    /// Issue, list, show and revoke tokens
     #[command(subcommand)]
     Token(token::Command),
     /// Import phone numbers into a stock, and list them
     #[command(subcommand)]
     Did(did::Command),
-    /// Create and import short codes
+    /// Create, import, list, show and delete short codes
     #[command(subcommand)]
     ShortCode(short_code::Command),
 }
@@ -78,11 +89,19 @@ enum Command {
 impl Cli {
     /// Parses the arguments and environment of this process. An empty variable counts as not set.
     pub fn from_process() -> Self {
-        let command =
+        let mut command =
             Self::command().mut_args(|argument| match argument.get_env().map(std::env::var_os) {
                 Some(Some(value)) if value.is_empty() => argument.env(Resettable::Reset),
                 _ => argument,
             });
+        let is_subcommand = |word: &OsString| command.find_subcommand(word).is_some();
+        if std::env::args_os().skip(1).any(|word| is_subcommand(&word)) {
+            command = command.mut_args(|argument| match argument.get_help_heading() {
+                Some(SETTINGS) => argument.hide(true),
+                _ => argument,
+            });
+            command = command.mut_subcommands(refer_to_settings);
+        }
         Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
     }
 
@@ -91,7 +110,13 @@ impl Cli {
     /// # Errors
     /// A message of one line for the operator.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Self { settings, json, command } = self;
+        let Self { settings, json, operator, command } = self;
+        if let Command::Dev(_) = command {
+            environment::without_postgresql()?;
+        }
+        signals::end_process()?;
+        let operator = operator.map_or_else(environment::user_and_host, String::from);
+        auth::name_operator(operator);
         let output = Output { json };
         // Until the command ends, so that its last lines are written.
         let _log = telemetry::start(&settings)?;
@@ -100,7 +125,9 @@ impl Cli {
             Command::Serve => serve::run(&settings).await,
             Command::Migrate => migrate::run(connect(&settings).await?, &settings, output).await,
             Command::Healthcheck => healthcheck::run(settings.listen).await,
-            Command::Openapi => output.document(routes::openapi()),
+            Command::Openapi => {
+                output.document(&routes::openapi_of(&PublicUrl(settings.public_url)))
+            }
             Command::History(command) => {
                 history::run(command, &mut connect(&settings).await?, output).await
             }
@@ -126,6 +153,14 @@ impl Cli {
     }
 }
 
+/// Ends the help of a subcommand with one line about the settings, instead of all of them.
+fn refer_to_settings(command: clap::Command) -> clap::Command {
+    let line = "Every setting is an option too, such as --database-url: see `shortline --help`";
+    command.mut_subcommands(refer_to_settings).after_help(line)
+}
+
 async fn connect(settings: &Settings) -> anyhow::Result<PgConnection> {
-    store::connect(&settings.database()?).await
+    let options = settings.database()?;
+    store::check_sessions(&options).await?;
+    store::connect(&options).await
 }

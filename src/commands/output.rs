@@ -5,8 +5,12 @@ use std::io::{ErrorKind, Write, stdout};
 use anyhow::anyhow;
 use serde::Serialize;
 use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
 
+use crate::auth::Actor;
 use crate::error::{ApiError, FieldError};
+use crate::store::{self, Resource};
 
 /// Standard output, in the format that the caller selects.
 #[derive(Clone, Copy)]
@@ -24,6 +28,16 @@ impl Output {
     pub fn document(self, value: &impl Serialize) -> anyhow::Result<()> {
         let indented = serde_json::to_string_pretty(value)?;
         self.sentence(value, &indented)
+    }
+
+    /// Prints the object of that sid.
+    pub async fn show<R: Resource + Serialize>(
+        self,
+        connection: &mut PgConnection,
+        sid: Uuid,
+    ) -> anyhow::Result<()> {
+        let found = store::get::<R>(connection, &Actor::operator(), sid).await;
+        self.document(&found.map_err(cli_error)?.object)
     }
 
     /// Prints a line with these members of each object, or all objects as JSON.

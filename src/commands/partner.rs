@@ -2,12 +2,13 @@
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Subcommand};
+use serde_json::json;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::arguments;
 use super::output::{Output, cli_error};
-use crate::auth::{Actor, Scope};
+use crate::auth::{Actor, PartnerAncestry, Scope, Scopes};
 use crate::input::types::Name;
 use crate::partners::{Partner, Status};
 use crate::store;
@@ -32,6 +33,24 @@ pub enum Command {
     },
     /// List all partners in the order of creation
     List,
+    /// Print a partner
+    Show {
+        /// Sid of the partner
+        #[arg(value_parser = arguments::sid)]
+        sid: Uuid,
+    },
+    /// Print the scopes of a partner, or set them
+    ///
+    /// `effective_scopes` are those that all its ancestors have too: tokens carry no others. Tokens
+    /// that were issued before do not lose the scopes that the partner gets again.
+    Scopes {
+        /// Sid of the partner
+        #[arg(value_parser = arguments::sid)]
+        sid: Uuid,
+        /// All scopes that the partner has from now on [default: print those that it has]
+        #[arg(value_name = "SCOPE")]
+        scopes: Vec<Scope>,
+    },
     /// Reject all tokens of a partner and its descendants
     Suspend {
         /// Sid of the partner
@@ -86,6 +105,14 @@ pub async fn run(
                 &["partner_sid", "display_id", "status", "name", "available_scopes"],
             )
         }
+        Command::Show { sid } => output.show::<Partner>(connection, sid).await,
+        Command::Scopes { sid, scopes } if scopes.is_empty() => {
+            print_scopes(connection, sid, output).await
+        }
+        Command::Scopes { sid, scopes } => {
+            let scopes = scopes.into_iter().collect();
+            update(connection, sid, output, |partner| partner.available_scopes = scopes).await
+        }
         Command::Suspend { sid } => {
             update(connection, sid, output, |partner| {
                 partner.set_status_as_operator(Status::Suspended)
@@ -102,6 +129,19 @@ pub async fn run(
             update(connection, sid, output, |partner| partner.requires_if_match = required).await
         }
     }
+}
+
+async fn print_scopes(
+    connection: &mut PgConnection,
+    sid: Uuid,
+    output: Output,
+) -> anyhow::Result<()> {
+    let partner = store::get::<Partner>(&mut *connection, &Actor::operator(), sid).await;
+    let available = partner.map_err(cli_error)?.object.available_scopes;
+    let ancestry = PartnerAncestry::of(connection, sid).await?;
+    let effective: Scopes =
+        ancestry.map(|ancestry| ancestry.scopes).unwrap_or_default().into_iter().collect();
+    output.document(&json!({"available_scopes": available, "effective_scopes": effective}))
 }
 
 async fn update(

@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use super::output::{Output, cli_error};
 use super::{arguments, import};
-use crate::auth::Actor;
+use crate::auth::{Actor, Visibility};
 use crate::input::{Completeness, Members};
+use crate::partners::Partner;
 use crate::short_codes::{NewShortCode, ShortCode};
 use crate::store;
 
@@ -40,7 +41,31 @@ pub enum Command {
         #[arg(long, value_parser = arguments::sid)]
         sid: Option<Uuid>,
     },
+    /// List all short codes, or those of a partner, in the order of creation
+    List {
+        /// Partner that owns the short codes [default: all partners]
+        #[arg(long, value_name = "SID", value_parser = arguments::sid)]
+        partner: Option<Uuid>,
+    },
+    /// Print a short code
+    Show {
+        /// Sid of the short code
+        #[arg(value_parser = arguments::sid)]
+        sid: Uuid,
+    },
+    /// Delete a short code and print what it was; its history remains
+    Delete {
+        /// Sid of the short code
+        #[arg(value_parser = arguments::sid)]
+        sid: Uuid,
+    },
     /// Create the short codes in a file, all or none
+    ///
+    /// A CSV file has a header with the names of the columns, an NDJSON file has an object on each
+    /// line. The columns and members are: short_code (required), partner_sid (required without
+    /// --partner), attributes (a JSON object), callback_url, country_code, did_group_sid, locality,
+    /// lrn_sid, name, short_code_sid, state, string_key_1, string_key_2. An empty cell is a member
+    /// that is absent.
     Import {
         /// CSV file with a header, or NDJSON file; members are named as in the API
         file: PathBuf,
@@ -75,6 +100,28 @@ pub async fn run(
             let code =
                 store::create_one(connection, &Actor::operator(), code).await.map_err(cli_error)?;
             output.document(&code.object)
+        }
+        Command::List { partner } => {
+            let operator = Actor::operator();
+            let owner = match partner {
+                Some(sid) => {
+                    let owner = store::get::<Partner>(&mut *connection, &operator, sid).await;
+                    owner.map_err(cli_error)?;
+                    operator.with_visibility(Visibility::Own(sid))
+                }
+                None => operator,
+            };
+            let codes = store::all::<ShortCode>(connection, &owner).await.map_err(cli_error)?;
+            output.rows(
+                &codes,
+                &["short_code_sid", "partner_sid", "country_code", "short_code", "name"],
+            )
+        }
+        Command::Show { sid } => output.show::<ShortCode>(connection, sid).await,
+        Command::Delete { sid } => {
+            let operator = Actor::operator();
+            let deleted = store::delete_within::<ShortCode>(connection, &operator, sid).await;
+            output.document(&deleted.map_err(cli_error)?)
         }
         Command::Import { file, partner } => {
             let created = import::run::<ShortCode>(connection, &file, partner).await?;

@@ -38,6 +38,12 @@ pub enum Command {
     },
     /// List all tokens in the order of creation
     List,
+    /// Print a token without its secrets
+    Show {
+        /// Sid of the token
+        #[arg(value_parser = arguments::sid)]
+        token_sid: Uuid,
+    },
     /// Revoke a token
     Revoke {
         /// Sid of the token
@@ -76,6 +82,7 @@ pub async fn run(
                 &["token_sid", "partner_sid", "date_expiration_access_token", "scopes"],
             )
         }
+        Command::Show { token_sid } => output.show::<OauthToken>(connection, token_sid).await,
         Command::Revoke { token_sid } => {
             let revoke = |token: &mut OauthToken| {
                 token.revoke();

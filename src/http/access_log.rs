@@ -7,6 +7,7 @@ use actix_web::http::Method;
 use actix_web::{HttpMessage, web};
 
 use super::auth::Authentication;
+use super::object::IDEMPOTENCY_REPLAYED;
 use crate::error::ApiError;
 use crate::store::Staleness;
 use crate::telemetry;
@@ -26,6 +27,9 @@ pub(super) fn record<B>(
     let (route, status) = (request.match_pattern(), response.status());
     if let Some(metrics) = request.app_data::<web::Data<Metrics>>() {
         metrics.observe(method, route.as_deref().unwrap_or_default(), status, duration);
+        if response.headers().contains_key(IDEMPOTENCY_REPLAYED) {
+            metrics.observe_replay();
+        }
     }
     let route = route.as_deref().unwrap_or("unmatched");
     let (method, status) = (method.as_str(), status.as_u16());

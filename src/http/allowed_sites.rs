@@ -29,20 +29,17 @@ pub enum AllowedSites {
 }
 
 impl AllowedSites {
-    /// Checks the `Host` and the `Origin` of a request. A request without them is served.
+    /// Checks the host and the `Origin` of a request. A request without an origin is served.
     ///
     /// # Errors
     /// [`ApiError::BadRequest`] that names the header.
-    pub(super) fn check(&self, request: &ServiceRequest) -> Result<(), ApiError> {
+    pub(super) fn check(&self, request: &ServiceRequest, host: &str) -> Result<(), ApiError> {
         let Self::Loopback { hosts, origins } = self else { return Ok(()) };
-        for host in request.headers().get_all(header::HOST) {
-            let authority = Authority::try_from(host.as_bytes()).ok();
-            let host = authority.as_ref().map(Authority::host).unwrap_or_default();
-            if !is_loopback(host) && !hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
-            {
-                let message = "must be a loopback host; allow another one with --allow-host";
-                return Err(ApiError::bad_argument("Host", message));
-            }
+        let authority = Authority::try_from(host).ok();
+        let host = authority.as_ref().map(Authority::host).unwrap_or_default();
+        if !is_loopback(host) && !hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host)) {
+            let message = "must be a loopback host; allow another one with --allow-host";
+            return Err(ApiError::bad_argument("Host", message));
         }
         for origin in request.headers().get_all(header::ORIGIN) {
             let origin = origin.to_str().unwrap_or_default();

@@ -37,9 +37,8 @@ pub async fn readyz(
     if shutdown.has_begun() {
         return Err(ApiError::Unavailable(None));
     }
-    match database.is_ready().await {
-        Ok(true) => Ok(HttpResponse::Ok().json(Health { status: "ready" })),
-        Ok(false) => Err(ApiError::Unavailable(None)),
-        Err(error) => Err(ApiError::Unavailable(Some(error))),
+    if !database.is_ready().await? {
+        return Err(ApiError::Unavailable(None));
     }
+    Ok(HttpResponse::Ok().json(Health { status: "ready" }))
 }

@@ -165,9 +165,9 @@ pub async fn limit_memory<B: MessageBody + 'static>(
     })
 }
 
-/// The body of a response that is part of the program.
-pub(crate) fn in_pieces(text: &'static str) -> BoxBody {
-    BoxBody::new(Pieces { bytes: Bytes::from_static(text.as_bytes()), _reservation: None })
+/// The body of a response whose bytes are shared by all responses.
+pub(crate) fn in_pieces(bytes: Bytes) -> BoxBody {
+    BoxBody::new(Pieces { bytes, _reservation: None })
 }
 
 /// A body that is sent in pieces: actix copies each into the buffer of the connection, where a

@@ -6,8 +6,8 @@ use std::time::Instant;
 use actix_cors::Cors;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::http::uri::{Authority, PathAndQuery};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::uri::PathAndQuery;
 use actix_web::http::{ConnectionType, Method, Uri};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, web};
@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use super::access_log;
 use super::allowed_sites::AllowedSites;
-use super::client_ip::TrustedProxies;
 use super::prefer::Handling;
+use super::target::{Target, TrustedProxies};
 use crate::auth::{ClientIp, RequestId};
 use crate::error::ApiError;
 use crate::shutdown::Shutdown;
@@ -32,16 +32,12 @@ pub async fn request_middleware<B: MessageBody + 'static>(
     let method = request.method().clone();
     let id = request_id(&request);
     request.extensions_mut().insert(RequestId(id.clone()));
-    if let Some(proxies) = request.app_data::<web::Data<TrustedProxies>>()
-        && let Some(ip) = proxies.client(request.request())
-    {
-        request.extensions_mut().insert(ClientIp(ip));
-    }
+    let target = find_target(&request);
     normalize(&mut request);
 
     let shutdown = request.app_data::<web::Data<Shutdown>>().cloned();
     let in_flight = shutdown.as_ref().map(|shutdown| shutdown.track());
-    let mut response = match check_site(&request) {
+    let mut response = match target {
         Ok(()) => as_problem(next.call(request).await?),
         Err(error) => as_problem(request.error_response(error)),
     };
@@ -97,29 +93,22 @@ fn request_id(request: &ServiceRequest) -> String {
         .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
-/// Checks that every `Host` header is valid, and that the service is meant for the host and the
-/// origin.
-fn check_site(request: &ServiceRequest) -> Result<(), ApiError> {
-    if !has_valid_host(request) {
-        return Err(ApiError::bad_argument("Host", "must be a host, optionally with a port"));
+/// Finds the client and the target of the request, and checks that the service is meant for the
+/// host and the origin.
+fn find_target(request: &ServiceRequest) -> Result<(), ApiError> {
+    let own = Target::of(request.request())?;
+    if let Some(sites) = request.app_data::<web::Data<AllowedSites>>() {
+        sites.check(request, own.host())?;
     }
-    let sites = request.app_data::<web::Data<AllowedSites>>();
-    sites.map_or(Ok(()), |sites| sites.check(request))
-}
-
-/// Whether every `Host` header is valid (RFC 9112, section 3.2). Links are made from it.
-fn has_valid_host(request: &ServiceRequest) -> bool {
-    let is_valid = |host: &HeaderValue| {
-        Authority::try_from(host.as_bytes()).is_ok_and(|authority| {
-            // No user before the host, and only a port behind it.
-            match authority.as_str().strip_prefix(authority.host()) {
-                Some("") => true,
-                Some(_) => authority.port_u16().is_some(),
-                None => false,
-            }
-        })
-    };
-    request.headers().get_all(header::HOST).all(is_valid)
+    if let Some(proxies) = request.app_data::<web::Data<TrustedProxies>>() {
+        let (client, target) = proxies.resolve(request.request(), own)?;
+        let mut extensions = request.extensions_mut();
+        extensions.insert(target);
+        if let Some(client) = client {
+            extensions.insert(ClientIp(client));
+        }
+    }
+    Ok(())
 }
 
 /// Routes `HEAD` as `GET` (actix drops the body), and removes one trailing slash.
@@ -174,8 +163,7 @@ pub fn cors() -> Cors {
 
 /// Turns an error into a problem document (RFC 9457) if the caller's `Accept` names that format.
 fn as_problem<B: MessageBody + 'static>(response: ServiceResponse<B>) -> ServiceResponse<BoxBody> {
-    let accept = response.request().headers().get_all(header::ACCEPT);
-    let wanted = accept.filter_map(|value| value.to_str().ok()).any(accepts_problem);
+    let wanted = accepts(response.request().headers(), PROBLEM_JSON);
     let problem =
         response.response().error().and_then(|error| error.as_error()).map(ApiError::problem);
     match problem {
@@ -192,11 +180,12 @@ fn as_problem<B: MessageBody + 'static>(response: ServiceResponse<B>) -> Service
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
-/// Whether an `Accept` header names problem documents (RFC 9110, section 12.5.1).
-fn accepts_problem(accept: &str) -> bool {
-    accept.split(',').any(|range| {
+/// Whether `Accept` names a media type (RFC 9110, section 12.5.1). A range such as `*/*` names none.
+pub fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let accept = headers.get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
+    accept.flat_map(|value| value.split(',')).any(|range| {
         let mut parts = range.split(';').map(str::trim);
-        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(PROBLEM_JSON));
+        let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(media_type));
         let excluded = |weight: &str| weight.trim_end_matches(['0', '.']) == "q=";
         named && !parts.any(excluded)
     })

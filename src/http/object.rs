@@ -4,7 +4,7 @@ use std::future::{Ready, ready};
 
 use actix_web::body::BoxBody;
 use actix_web::dev::Payload;
-use actix_web::http::header::ContentType;
+use actix_web::http::header::{ContentType, HeaderName};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, Responder};
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -18,6 +18,9 @@ use super::view::ViewRequest;
 use crate::auth::Actor;
 use crate::error::ApiError;
 use crate::store::{Resource, Store, Stored, WriteResponse};
+
+/// The header of a response that is a stored response.
+pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Returns the committed object.
 impl Responder for WriteResponse {
@@ -33,7 +36,7 @@ impl Responder for WriteResponse {
             response.insert_header(entity_tag(&version.to_string()));
         }
         if is_replayed {
-            response.insert_header(("Idempotency-Replayed", "true"));
+            response.insert_header((IDEMPOTENCY_REPLAYED, "true"));
         }
         match body {
             Some(body) => response.content_type(ContentType::json()).body(body),

@@ -1,12 +1,12 @@
 //! Pages of lists and of histories: limit and offset, the envelope and its links.
 
-use actix_web::{HttpRequest, web};
+use actix_web::HttpRequest;
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 use utoipa::{IntoParams, ToSchema};
 
 use super::arguments::Arguments;
-use super::client_ip::TrustedProxies;
+use super::target::base_url;
 use super::view::View;
 
 const DEFAULT_LIMIT: i64 = 10;
@@ -128,10 +128,6 @@ pub struct Pagination {
     pub previous: Option<String>,
 }
 
-/// The configured URL of the service, for links in responses.
-#[derive(Clone, Debug, Default)]
-pub struct PublicUrl(pub Option<String>);
-
 /// Creates the links of a page.
 pub(super) struct Links {
     /// The URL of the list.
@@ -146,7 +142,7 @@ impl Links {
         let is_repeated = |(name, _): &(&str, &str)| !["offset", "after", "before"].contains(name);
         let repeated = arguments.pairs().filter(is_repeated);
         Self {
-            url: format!("{}{}", base(request), request.path()),
+            url: format!("{}{}", base_url(request), request.path()),
             repeated: repeated.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         }
     }
@@ -167,22 +163,4 @@ impl Links {
         query.extend_pairs(&self.repeated).append_pair(name, value);
         format!("{}?{}", self.url, query.finish())
     }
-}
-
-/// The configured public URL, otherwise the request's own scheme and host.
-fn base(request: &HttpRequest) -> String {
-    if let Some(PublicUrl(Some(url))) =
-        request.app_data::<web::Data<PublicUrl>>().map(|url| &***url)
-    {
-        return url.clone();
-    }
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let trusted = request
-        .app_data::<web::Data<TrustedProxies>>()
-        .is_some_and(|proxies| proxies.sent(request));
-    let forwarded = |name| header(name).filter(|_| trusted);
-    let scheme =
-        forwarded("x-forwarded-proto").filter(|scheme| *scheme == "https").unwrap_or("http");
-    let host = forwarded("x-forwarded-host").or_else(|| header("host")).unwrap_or_default();
-    format!("{scheme}://{host}")
 }

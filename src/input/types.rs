@@ -26,6 +26,12 @@ impl Default for Name {
     }
 }
 
+impl From<Name> for String {
+    fn from(Name(text): Name) -> Self {
+        text
+    }
+}
+
 impl FromMember for Name {
     fn from_member(value: Value) -> Result<Self, ValidationError> {
         match value {

@@ -5,22 +5,22 @@
 //!
 //! Errors: a setting that is missing, contradicts another one or names a file that cannot be read.
 
+#[cfg(test)]
+mod page;
 mod values;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
 use ipnet::IpNet;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
-use url::{Host, Url};
 
-use self::values::{network, public_url, rate, read, secret};
+use self::values::{connect_options, network, public_url, rate, read, secret};
 
 /// The format of new tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -40,9 +40,12 @@ pub enum LogFormat {
     Text,
 }
 
+/// The heading of the settings in `--help`.
+pub const SETTINGS: &str = "Settings";
+
 /// All settings. Each has a flag and an environment variable.
 #[derive(Clone, Debug, clap::Parser)]
-#[command(next_help_heading = "Settings")]
+#[command(next_help_heading = SETTINGS)]
 pub struct Settings {
     /// URL of the PostgreSQL database, such as `postgres://user:password@host:5432/name`
     ///
@@ -96,6 +99,9 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Base URL under which clients reach the service, such as `https://api.example.com`, for links
     /// in responses [default: scheme and host of the request]
+    ///
+    /// It can have a path, which a proxy removes. The page at `/docs` and the servers of the OpenAPI
+    /// document have it too.
     #[arg(
         long,
         env = "SHORTLINE_PUBLIC_URL",
@@ -122,9 +128,26 @@ pub struct Settings {
     /// Whitespace at the end of the file is ignored.
     #[arg(long, env = "SHORTLINE_JWT_SECRET_FILE", value_name = "FILE", global = true)]
     jwt_secret_file: Option<PathBuf>,
+    /// Secret that verifies JWTs (HS256) in addition, and signs none: the one before a rotation
+    ///
+    /// Remove it when the tokens that it has signed have expired.
+    #[arg(
+        long,
+        env = "SHORTLINE_JWT_SECRET_PREVIOUS",
+        value_name = "SECRET",
+        hide_env_values = true,
+        global = true
+    )]
+    jwt_secret_previous: Option<SecretString>,
+    /// File that contains the JWT secret before a rotation
+    ///
+    /// Whitespace at the end of the file is ignored.
+    #[arg(long, env = "SHORTLINE_JWT_SECRET_PREVIOUS_FILE", value_name = "FILE", global = true)]
+    jwt_secret_previous_file: Option<PathBuf>,
     /// File of public keys that verify JWTs (EdDSA, ES256, RS256), as PEM or as a JWK set
     ///
-    /// The file may contain several keys. It is read at startup.
+    /// The file may contain several keys. Instances read this file, and the other files of keys and
+    /// secrets of JWTs, again within five seconds of a change, and on SIGHUP.
     #[arg(long, env = "SHORTLINE_JWT_KEYS", value_name = "FILE", global = true)]
     jwt_keys: Option<PathBuf>,
     /// File of the private key that signs JWTs, as PEM (PKCS #8)
@@ -160,8 +183,10 @@ pub struct Settings {
     /// The load balancer needs this time to stop sending requests. A second signal ends it.
     #[arg(long, env = "SHORTLINE_DRAIN_SECONDS", value_name = "SECONDS", global = true)]
     pub drain_seconds: Option<u64>,
-    /// Proxies whose `X-Forwarded-For`, `-Host` and `-Proto` headers are trusted: networks or
-    /// addresses, separated by commas, such as `10.0.0.0/8,192.0.2.7` [default: none]
+    /// Proxies whose `X-Forwarded-For`, `-Host` and `-Proto` or `Forwarded` headers are trusted:
+    /// networks or addresses, separated by commas, such as `10.0.0.0/8,192.0.2.7` [default: none]
+    ///
+    /// `Forwarded` is used if a request has none of the others.
     #[arg(
         long,
         env = "SHORTLINE_TRUSTED_PROXIES",
@@ -296,19 +321,8 @@ impl Settings {
     /// If no URL is set, or it is not valid.
     pub fn database(&self) -> anyhow::Result<PgConnectOptions> {
         let url = self.database_url()?;
-        // An error of the parsers is not passed on: it could show the password.
-        let parsed = Url::parse(url.expose_secret()).ok();
-        let parsed = parsed.filter(|url| matches!(url.scheme(), "postgres" | "postgresql"));
-        let options = PgConnectOptions::from_str(url.expose_secret()).ok();
-        let (parsed, options) = parsed.zip(options).context(
-            "DATABASE_URL is not a valid PostgreSQL URL; expected \
-             `postgres://user:password@host/name`",
-        )?;
-        let options = match parsed.host() {
-            Some(Host::Ipv6(address)) => options.host(&address.to_string()),
-            _ => options,
-        };
-        Ok(options.application_name("shortline"))
+        // A parameter that a pooler may reject. No value that it concerns is read as text.
+        Ok(connect_options(&url)?.application_name("shortline").extra_float_digits(None))
     }
 
     /// Returns the secret that signs and verifies JWTs.
@@ -317,6 +331,26 @@ impl Settings {
     /// See the module.
     pub fn jwt_secret(&self) -> anyhow::Result<Option<SecretString>> {
         secret("SHORTLINE_JWT_SECRET", &self.jwt_secret, &self.jwt_secret_file)
+    }
+
+    /// Returns the secret that verifies JWTs in addition.
+    ///
+    /// # Errors
+    /// See the module.
+    pub fn jwt_secret_previous(&self) -> anyhow::Result<Option<SecretString>> {
+        let name = "SHORTLINE_JWT_SECRET_PREVIOUS";
+        secret(name, &self.jwt_secret_previous, &self.jwt_secret_previous_file)
+    }
+
+    /// Returns the files of keys and secrets of JWTs.
+    pub fn key_files(&self) -> impl Iterator<Item = &Path> {
+        let files = [
+            &self.jwt_secret_file,
+            &self.jwt_secret_previous_file,
+            &self.jwt_keys,
+            &self.jwt_signing_key,
+        ];
+        files.into_iter().filter_map(Option::as_deref)
     }
 
     /// Sets the secret that signs and verifies JWTs.
@@ -366,7 +400,7 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
-    use clap::{ArgAction, CommandFactory, Parser};
+    use clap::Parser;
 
     use super::*;
 
@@ -395,56 +429,5 @@ mod tests {
         };
         assert_eq!(subtree(&["--rate", "20", "--burst", "5"]), (200.0, 50.0));
         assert_eq!(subtree(&["--rate", "20", "--burst", "5", "--subtree-rate", "9"]), (9.0, 3.0));
-    }
-
-    /// Compares docs/configuration.md with the settings. `UPDATE_DOCS=1` rewrites the page.
-    #[test]
-    fn configuration_page_describes_every_setting() {
-        const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
-        const BEGIN: &str = "<!-- generated from src/settings/mod.rs -->\n\n";
-        const END: &str = "\n<!-- end of the generated part -->\n";
-        let page = std::fs::read_to_string(PAGE).unwrap();
-        let (before, rest) = page.split_once(BEGIN).unwrap();
-        let (_, after) = rest.split_once(END).unwrap();
-        let expected = format!("{before}{BEGIN}{}{END}{after}", table_of_settings());
-        if std::env::var_os("UPDATE_DOCS").is_some() {
-            std::fs::write(PAGE, expected).unwrap();
-        } else {
-            assert!(
-                page == expected,
-                "docs/configuration.md is out of date; run \
-                 `UPDATE_DOCS=1 cargo test --lib configuration_page`"
-            );
-        }
-    }
-
-    fn table_of_settings() -> String {
-        let mut table = "| variable | flag | value | default | meaning |\n".to_owned();
-        table.push_str("| --- | --- | --- | --- | --- |\n");
-        for setting in Settings::command().get_arguments() {
-            let code = |text: &str| format!("`{text}`");
-            let variable = setting.get_env().and_then(|name| name.to_str()).unwrap();
-            let flag = format!("--{}", setting.get_long().unwrap());
-            let choices = setting.get_possible_values();
-            let choices: Vec<_> = choices.iter().map(|choice| code(choice.get_name())).collect();
-            let value = match &*choices {
-                // As a variable; the flag has no value.
-                _ if matches!(setting.get_action(), ArgAction::SetTrue) => "`true`, `false`".into(),
-                [] => setting.get_value_names().unwrap()[0].to_string(),
-                choices => choices.join(", "),
-            };
-            let help = setting.get_long_help().or(setting.get_help()).unwrap().to_string();
-            let (first, more) = help.split_once("\n\n").unwrap_or((&help, ""));
-            let (first, described) = first.split_once(" [default: ").unwrap_or((first, "none]"));
-            let default = match setting.get_default_values() {
-                [default] => code(default.to_str().unwrap()),
-                _ => described.strip_suffix(']').unwrap().to_owned(),
-            };
-            let meaning = format!("{first}. {}", more.replace("\n\n", " "));
-            let meaning = meaning.trim_end();
-            let (variable, flag) = (code(variable), code(&flag));
-            table.push_str(&format!("| {variable} | {flag} | {value} | {default} | {meaning} |\n"));
-        }
-        table
     }
 }

@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::{Context, bail};
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
+use sqlx::postgres::PgConnectOptions;
+use url::{Host, Url};
 
 /// Parses a rate in requests per second.
 pub(super) fn rate(text: &str) -> Result<f64, String> {
@@ -21,14 +23,39 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
         .map_err(|_| "expected a network such as 10.0.0.0/8, or an address".to_owned())
 }
 
-/// Checks the public URL and removes slashes at its end.
+/// Parses the public URL, and removes slashes at its end.
 pub(super) fn public_url(text: &str) -> Result<String, String> {
-    match Url::parse(text) {
-        Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => {
-            Ok(text.trim_end_matches('/').to_owned())
+    let url = Url::parse(text).map_err(|_| "expected a URL such as https://api.example.com")?;
+    let is_web = url.has_host() && matches!(url.scheme(), "http" | "https");
+    let problem = if !is_web {
+        "expected a URL with a host that starts with http:// or https://"
+    } else if url.query().is_some() || url.fragment().is_some() {
+        "expected a base URL without a query and a fragment"
+    } else if !url.username().is_empty() || url.password().is_some() {
+        "expected a URL without a user and a password"
+    } else {
+        return Ok(url.as_str().trim_end_matches('/').to_owned());
+    };
+    Err(problem.to_owned())
+}
+
+/// Parses the URL of the database.
+///
+/// # Errors
+/// If it is not valid. The message does not contain it: it could contain the password.
+pub(super) fn connect_options(url: &SecretString) -> anyhow::Result<PgConnectOptions> {
+    let parsed = Url::parse(url.expose_secret()).ok();
+    let parsed = parsed.filter(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+    let options = parsed.and_then(|mut url| {
+        // The driver takes the brackets for a part of the name.
+        if let Some(Host::Ipv6(address)) = url.host() {
+            url.query_pairs_mut().append_pair("host", &address.to_string());
         }
-        _ => Err("expected a URL with a host that starts with http:// or https://".to_owned()),
-    }
+        PgConnectOptions::from_str(url.as_str()).ok()
+    });
+    options.context(
+        "DATABASE_URL is not a valid PostgreSQL URL; expected `postgres://user:password@host/name`",
+    )
 }
 
 /// Returns the secret, from the setting itself or from its file. Whitespace at the end, such as the
@@ -55,4 +82,51 @@ fn trimmed(secret: &str) -> SecretString {
 /// Reads a file.
 pub(super) fn read(file: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_url_is_a_base_url() {
+        for (text, expected) in [
+            ("https://api.example.com", "https://api.example.com"),
+            ("HTTPS://API.example.com/", "https://api.example.com"),
+            ("http://[::1]:8080/a/b//", "http://[::1]:8080/a/b"),
+        ] {
+            assert_eq!(public_url(text).as_deref(), Ok(expected));
+        }
+        for invalid in [
+            "api.example.com",
+            "/a",
+            "ftp://api.example.com",
+            "https://",
+            "https://api.example.com?",
+            "https://api.example.com/?a=b",
+            "https://api.example.com/#",
+            "https://user@api.example.com",
+            "https://:x@api.example.com",
+            "",
+        ] {
+            assert!(public_url(invalid).is_err(), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_address_of_the_database_has_no_brackets() {
+        let host = |url: &str| {
+            let options = connect_options(&SecretString::from(url)).unwrap();
+            (options.get_host().to_owned(), options.get_port())
+        };
+        assert_eq!(host("postgres://u:p@[::1]:5433/d"), ("::1".to_owned(), 5433));
+        assert_eq!(host("postgresql://[2001:DB8::7]/d?sslmode=disable").0, "2001:db8::7");
+        assert_eq!(host("postgres://u:p@[::ffff:10.0.0.1]/d").0, "::ffff:10.0.0.1");
+        assert_eq!(host("postgres://u:p@127.0.0.1/d").0, "127.0.0.1");
+        assert_eq!(host("postgres://u:p@db.example/d").0, "db.example");
+        for invalid in ["postgres://[::1/d", "http://u:p@[::1]/d", "postgres://u:secret@[x]/d"] {
+            let error = connect_options(&SecretString::from(invalid)).unwrap_err();
+            assert!(!format!("{error:#}").contains("secret"), "{error:#}");
+        }
+    }
 }

@@ -1,21 +1,21 @@
 //! Connections to the database, all set up the same way.
 
-use std::future::ready;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres};
+use sqlx::{ConnectOptions, PgConnection, PgPool, Postgres};
 use uuid::Uuid;
 
 use super::migrations;
-use super::pools::{ACQUIRE_TIMEOUT, Division, SharedPool};
+use super::pools::{Division, SharedPool};
+use super::session::{self, ACQUIRE_TIMEOUT};
 use super::staleness::Staleness;
-use crate::error::ApiError;
+use crate::error::{ApiError, is_connection_lost};
+use crate::telemetry::activity::Activity;
 use crate::telemetry::metrics::Usage;
 
 /// The longest time that a readiness check takes. It is longer than [`ACQUIRE_TIMEOUT`], so that a
@@ -27,53 +27,9 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 const HANG_LIMIT: Duration = Duration::from_secs(10);
 /// The same for maintenance, whose statements have no limit: longer than a run of it.
 const MAINTENANCE_HANG_LIMIT: Duration = Duration::from_secs(35);
-/// The settings of every session, also that of a command: a client that is frozen, or a network
-/// that drops everything, must not hold locks. Its session ends, even if PostgreSQL is sending to
-/// it.
-const SAFETY: &str = "
-    set idle_in_transaction_session_timeout = '5s';
-    set tcp_keepalives_idle = 5;
-    set tcp_keepalives_interval = 2;
-    set tcp_keepalives_count = 3;
-    set tcp_user_timeout = '8s'";
-/// The further settings of a session of the service.
-///
-/// A list reads the rows of its partner through an index, even if the partner owns most of a table,
-/// and never the rows of other tenants. It runs on one processor and is not compiled: the cost that
-/// PostgreSQL assigns to a disabled scan would otherwise make it compile.
-const SESSION: &str = "
-    set statement_timeout = '5s';
-    set lock_timeout = '500ms';
-    set time zone 'UTC';
-    set enable_seqscan = off;
-    set max_parallel_workers_per_gather = 0;
-    set jit = off";
-
-/// The further settings of a session that runs batches: a plan is the same for arrays of any
-/// length, and planning costs more than the execution.
-const BATCHES: &str = "set plan_cache_mode = force_generic_plan";
 /// The longest time that one call of the store takes. Every statement has a shorter limit; this one
 /// holds if the database hangs.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Opens a connection for a command.
-///
-/// # Errors
-/// If the database is not available.
-pub async fn connect(options: &PgConnectOptions) -> anyhow::Result<PgConnection> {
-    let connecting = async {
-        let mut connection = PgConnection::connect_with(options).await?;
-        sqlx::raw_sql(SAFETY).execute(&mut connection).await?;
-        Ok(connection)
-    };
-    let connected = tokio::time::timeout(ACQUIRE_TIMEOUT, connecting)
-        .await
-        .map_err(|_| sqlx::Error::PoolTimedOut);
-    connected.flatten().with_context(|| {
-        let (host, port) = (options.get_host(), options.get_port());
-        format!("cannot connect to PostgreSQL at {host}:{port}")
-    })
-}
 
 /// The database of a service, and the connections of this instance.
 #[derive(Clone)]
@@ -93,6 +49,9 @@ struct Inner {
     batches: Option<SharedBatches>,
     /// The number of connections that workers have of their own.
     own: AtomicU32,
+    /// The number of those that are in use.
+    own_used: AtomicU32,
+    activity: Activity,
 }
 
 /// The connections for batches that workers share. A commit that hangs takes none of the reads.
@@ -119,21 +78,29 @@ impl Database {
         let session_name = format!("shortline {}", Uuid::new_v4());
         let options = options.application_name(&session_name).disable_statement_logging();
         let staleness = Staleness::default();
+        let activity = Activity::new()?;
         let new_pool = |max, settings| pool(options.clone(), staleness.clone(), max, settings);
         let batches = (division.reads + division.updates < workers).then(|| SharedBatches {
-            reads: new_pool(division.reads, BATCHES),
-            updates: new_pool(division.updates, BATCHES),
+            reads: new_pool(division.reads, session::BATCHES),
+            updates: new_pool(division.updates, session::BATCHES),
         });
         Ok(Self(Arc::new(Inner {
             probe: new_pool(division.probe, ""),
             authentication: new_pool(division.authentication, ""),
-            lists: SharedPool::new(new_pool(division.lists, ""), division.lists),
+            lists: SharedPool::new(
+                new_pool(division.lists, ""),
+                division.lists,
+                activity.waits("lists"),
+            ),
             transactions: SharedPool::new(
                 new_pool(division.transactions, ""),
                 division.transactions,
+                activity.waits("transactions"),
             ),
             batches,
             own: AtomicU32::new(0),
+            own_used: AtomicU32::new(0),
+            activity,
             options,
             staleness,
             session_name,
@@ -156,6 +123,11 @@ impl Database {
         &self.0.transactions
     }
 
+    /// The counts of what happens between the requests and the database.
+    pub fn activity(&self) -> &Activity {
+        &self.0.activity
+    }
+
     /// Which open connections are stale.
     pub fn staleness(&self) -> &Staleness {
         &self.0.staleness
@@ -176,15 +148,13 @@ impl Database {
             };
             return Ok(BatchConnection::Shared(shared.acquire().await?));
         }
-        let connecting = async {
-            let mut connection = PgConnection::connect_with(&self.0.options).await?;
-            prepare(&mut connection, BATCHES).await?;
-            Ok(connection)
-        };
-        let connected = tokio::time::timeout(ACQUIRE_TIMEOUT, connecting).await;
-        let connection = connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+        let connection = session::open(&self.0.options, session::BATCHES).await?;
         self.0.own.fetch_add(1, Ordering::Relaxed);
-        Ok(BatchConnection::Own(connection, self.clone()))
+        Ok(BatchConnection::Own(OwnConnection {
+            connection,
+            database: self.clone(),
+            is_used: false,
+        }))
     }
 
     /// Opens the connection for maintenance, which no thread owns.
@@ -193,7 +163,7 @@ impl Database {
     /// If the database is not available.
     pub async fn maintenance_connection(&self) -> anyhow::Result<PgConnection> {
         let name = maintenance_session(&self.0.session_name);
-        connect(&self.0.options.clone().application_name(&name)).await
+        session::connect(&self.0.options.clone().application_name(&name)).await
     }
 
     /// Returns whether the database is writable and its schema up to date. If it is read-only or
@@ -201,12 +171,13 @@ impl Database {
     ///
     /// # Errors
     /// If the database is not available.
-    pub async fn is_ready(&self) -> Result<bool, sqlx::Error> {
-        let state = sqlx::query_as(
-            "select current_setting('transaction_read_only') = 'off',
-                 (select max(version) from refinery_schema_history)",
-        )
-        .fetch_one(&self.0.probe);
+    pub async fn is_ready(&self) -> Result<bool, ApiError> {
+        let state = self.repeat_if_lost(async || {
+            let state = "select current_setting('transaction_read_only') = 'off',
+                             (select max(version) from refinery_schema_history)";
+            let state = sqlx::query_as(state).fetch_one(&self.0.probe).await;
+            state.map_err(|error| ApiError::Unavailable(Some(error)))
+        });
         let Ok(state) = tokio::time::timeout(READINESS_TIMEOUT, state).await else {
             self.staleness().mark_all_stale();
             return Ok(false);
@@ -216,6 +187,32 @@ impl Database {
             self.staleness().mark_all_stale();
         }
         Ok(is_writable && schema >= Some(migrations::newest()))
+    }
+
+    /// Runs a read within the limits of a call, once more if its connection was lost.
+    ///
+    /// # Errors
+    /// Those of the read, and of [`within_limit`].
+    pub(super) async fn read<T>(
+        &self,
+        read: impl AsyncFn() -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        within_limit(self.repeat_if_lost(read)).await
+    }
+
+    /// Runs a read, once more if its connection was lost. Connections that are as old are not used
+    /// again, so the second attempt opens one.
+    async fn repeat_if_lost<T>(
+        &self,
+        read: impl AsyncFn() -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        match read().await {
+            Err(ApiError::Unavailable(Some(error))) if is_connection_lost(&error) => {
+                self.staleness().observe(&error);
+                read().await
+            }
+            outcome => outcome,
+        }
     }
 
     /// Ends the sessions of this instance that hang, every few seconds until it is dropped.
@@ -248,8 +245,8 @@ impl Database {
 
     /// The state of each part of the connections.
     pub fn usage(&self) -> Vec<Usage> {
-        let Inner { division, probe, authentication, lists, transactions, batches, own, .. } =
-            &*self.0;
+        let Inner { division, probe, authentication, lists, transactions, .. } = &*self.0;
+        let Inner { batches, own, own_used, .. } = &*self.0;
         let of = |part, max, pool: &PgPool| {
             let (open, idle) = (pool.size(), pool.num_idle() as u32);
             Usage { part, max, idle: idle.min(open), open }
@@ -258,7 +255,10 @@ impl Database {
             Some(SharedBatches { reads, updates }) => {
                 (reads.size() + updates.size(), (reads.num_idle() + updates.num_idle()) as u32)
             }
-            None => (own.load(Ordering::Relaxed), 0),
+            None => {
+                let open = own.load(Ordering::Relaxed);
+                (open, open.saturating_sub(own_used.load(Ordering::Relaxed)))
+            }
         };
         let max = division.reads + division.updates;
         vec![
@@ -279,25 +279,54 @@ fn maintenance_session(session_name: &str) -> String {
 /// A connection for batches.
 pub(super) enum BatchConnection {
     /// The worker's own connection. Its socket wakes the worker's own thread.
-    Own(PgConnection, Database),
+    Own(OwnConnection),
     /// A connection that is shared with other workers and returned after the batch.
     Shared(PoolConnection<Postgres>),
 }
 
-impl BatchConnection {
-    /// The connection.
-    pub fn as_mut(&mut self) -> &mut PgConnection {
-        match self {
-            Self::Own(connection, _) => connection,
-            Self::Shared(connection) => connection,
-        }
+/// A connection of one worker, which is counted.
+pub(super) struct OwnConnection {
+    connection: PgConnection,
+    database: Database,
+    is_used: bool,
+}
+
+impl OwnConnection {
+    /// Counts the connection as used or idle.
+    fn set_used(&mut self, is_used: bool) {
+        let used = &self.database.0.own_used;
+        match (self.is_used, is_used) {
+            (false, true) => used.fetch_add(1, Ordering::Relaxed),
+            (true, false) => used.fetch_sub(1, Ordering::Relaxed),
+            _ => return,
+        };
+        self.is_used = is_used;
     }
 }
 
-impl Drop for BatchConnection {
+impl Drop for OwnConnection {
     fn drop(&mut self) {
-        if let Self::Own(_, database) = self {
-            database.0.own.fetch_sub(1, Ordering::Relaxed);
+        self.set_used(false);
+        self.database.0.own.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl BatchConnection {
+    /// The connection, which is in use from now on.
+    pub fn as_mut(&mut self) -> &mut PgConnection {
+        match self {
+            Self::Own(own) => {
+                own.set_used(true);
+                &mut own.connection
+            }
+            Self::Shared(connection) => connection,
+        }
+    }
+
+    /// Ends the use of the worker's own connection.
+    pub fn rest(&mut self) {
+        if let Self::Own(own) = self {
+            own.set_used(false);
         }
     }
 }
@@ -312,11 +341,14 @@ fn pool(
     PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        // A broken connection is detected when it is used: a test would cost a round trip a
+        // A connection that was in use until now is not tested: that would cost a round trip a
         // request.
         .test_before_acquire(false)
-        .before_acquire(move |_, connection| {
-            Box::pin(ready(Ok(!staleness.is_stale(connection.age))))
+        .before_acquire(move |connection, metadata| {
+            let is_fresh = !staleness.is_stale(metadata.age);
+            Box::pin(async move {
+                Ok(is_fresh && session::is_usable(connection, metadata.idle_for).await)
+            })
         })
         .after_release(move |connection, metadata| {
             // A stale connection may hang, so it is closed without a statement.
@@ -329,22 +361,8 @@ fn pool(
                 Ok(is_fresh)
             })
         })
-        .after_connect(move |connection, _| Box::pin(prepare(connection, settings)))
+        .after_connect(move |connection, _| Box::pin(session::prepare(connection, settings)))
         .connect_lazy_with(options)
-}
-
-/// Applies the settings of a session, and rejects a read-only server: after a failover the address
-/// may still lead to the old primary.
-async fn prepare(connection: &mut PgConnection, settings: &'static str) -> Result<(), sqlx::Error> {
-    for settings in [SAFETY, SESSION, settings] {
-        sqlx::raw_sql(settings).execute(&mut *connection).await?;
-    }
-    let is_writable: bool =
-        sqlx::query_scalar("select current_setting('transaction_read_only') = 'off'")
-            .fetch_one(connection)
-            .await?;
-    let read_only = || sqlx::Error::Protocol("the database server is read only".to_owned());
-    if is_writable { Ok(()) } else { Err(read_only()) }
 }
 
 /// Runs a call of the database for at most `CALL_TIMEOUT`.

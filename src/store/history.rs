@@ -108,6 +108,9 @@ struct Text<'a> {
     kind: &'static str,
     /// The object after the change, or before its deletion.
     object: &'a RawValue,
+    /// The operator who ran the command that made the change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator: Option<&'a str>,
     /// The place in the order of creation, in the entry of a deletion.
     #[serde(skip_serializing_if = "Option::is_none")]
     ordinal: Option<i64>,
@@ -144,6 +147,7 @@ impl<R: Resource> Stored<R> {
             ip: actor.ip(),
             kind: R::KIND,
             object: changes.object,
+            operator: actor.operator_name(),
             ordinal: changes.ordinal,
             partner_sid: actor.partner_sid(),
             request_id: actor.request_id(),
@@ -273,6 +277,10 @@ pub struct HistoryEntry {
     /// The address that the request came from. `null` for a command.
     #[schema(required)]
     ip: Option<String>,
+    /// The operator who made the change by a command. Absent for a request.
+    #[schema(required = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    operator: Option<String>,
     /// The partner of the token that made the change. `null` for a command.
     #[schema(required)]
     partner_sid: Option<Uuid>,
@@ -299,8 +307,17 @@ pub struct Change {
 
 impl HistoryEntry {
     /// The names of the members.
-    pub const MEMBERS: [&str; 8] =
-        ["action", "changes", "date", "ip", "partner_sid", "request_id", "token_sid", "version"];
+    pub const MEMBERS: [&str; 9] = [
+        "action",
+        "changes",
+        "date",
+        "ip",
+        "operator",
+        "partner_sid",
+        "request_id",
+        "token_sid",
+        "version",
+    ];
 }
 
 /// Some entries of an object's history, oldest first.

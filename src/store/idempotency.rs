@@ -6,8 +6,9 @@ use sqlx::{Acquire, PgConnection};
 use uuid::Uuid;
 
 use super::options::{IdempotencyKey, WriteOptions, WriteResponse};
+use super::pools::Lease;
 use crate::auth::Actor;
-use crate::error::{ApiError, FieldError};
+use crate::error::{ApiError, FieldError, has_ended_while_idle, is_connection_lost};
 
 /// Runs a write in a transaction of its own with these options: commits it together with the stored
 /// response, or rolls it back after an error or a dry run.
@@ -16,38 +17,50 @@ use crate::error::{ApiError, FieldError};
 /// the first commits, the second is rolled back and replays the stored response; if the wait is too
 /// long, it gets [`ApiError::InFlight`]. After any error a stored response comes first, since the
 /// error may be an effect of the first request.
+///
+/// If PostgreSQL has ended the session because it was idle, nothing has run, and the transaction
+/// begins again on another connection.
 pub(super) async fn run_write(
-    connection: &mut PgConnection,
+    lease: &mut Lease,
     actor: &Actor,
     options: &WriteOptions,
     write: impl AsyncFnOnce(&mut PgConnection) -> Result<WriteResponse, ApiError>,
 ) -> Result<WriteResponse, ApiError> {
-    if options.validate_only {
-        let mut tx = connection.begin().await?;
-        let response = write(&mut tx).await?;
-        tx.rollback().await?;
-        return Ok(WriteResponse { version: None, ..response });
-    }
-    let Some(key) = &options.key else {
-        let mut tx = connection.begin().await?;
-        let response = write(&mut tx).await?;
-        tx.commit().await?;
-        return Ok(response);
+    let key = match options.key.as_ref().filter(|_| !options.validate_only) {
+        Some(key) => Some((actor.own_partner_sid()?, key)),
+        None => None,
     };
-    let partner_sid = actor.own_partner_sid()?;
-    if let Some(stored) = replay(&mut *connection, partner_sid, actor, key).await? {
+    if let Some((partner_sid, key)) = key
+        && let Some(stored) = replay(lease, partner_sid, actor, key).await?
+    {
         return Ok(stored);
     }
     let outcome = async {
-        let mut tx = connection.begin().await?;
+        let mut tx = loop {
+            let begun = lease.connection.begin().await;
+            match begun.as_ref().err() {
+                Some(error) if has_ended_while_idle(error) => {}
+                _ => break begun?,
+            }
+            drop(begun);
+            lease.reconnect().await?;
+        };
         let response = write(&mut tx).await?;
-        save_response(&mut tx, partner_sid, key, key.fingerprint(actor), &response).await?;
+        if options.validate_only {
+            tx.rollback().await?;
+            return Ok(WriteResponse { version: None, ..response });
+        }
+        if let Some((partner_sid, key)) = key {
+            save_response(&mut tx, partner_sid, key, key.fingerprint(actor), &response).await?;
+        }
         tx.commit().await?;
         Ok(response)
     };
-    match outcome.await {
-        Err(error) => replay(&mut *connection, partner_sid, actor, key).await?.ok_or(error),
-        response => response,
+    match (outcome.await, key) {
+        (Err(error), Some((partner_sid, key))) => {
+            replay(lease, partner_sid, actor, key).await?.ok_or(error)
+        }
+        (outcome, _) => outcome,
     }
 }
 
@@ -85,14 +98,20 @@ impl StoredResponse {
     }
 }
 
+/// Returns the stored response of a key, if there is one. The connection is replaced if it is lost.
 async fn replay(
-    connection: &mut PgConnection,
+    lease: &mut Lease,
     partner_sid: Uuid,
     actor: &Actor,
     key: &IdempotencyKey,
 ) -> Result<Option<WriteResponse>, ApiError> {
     let keys = [(partner_sid, key.text().to_owned())];
-    let stored = find_stored(connection, &keys).await?.into_values().next();
+    let mut found = find_stored(&mut lease.connection, &keys).await;
+    if found.as_ref().is_err_and(is_connection_lost) {
+        lease.reconnect().await?;
+        found = find_stored(&mut lease.connection, &keys).await;
+    }
+    let stored = found?.into_values().next();
     stored.map(|stored| stored.replay(key, actor)).transpose()
 }
 

@@ -19,9 +19,12 @@ mod embedded {
 
 /// The key of the advisory lock that an instance holds while it migrates: "shortlin" in ASCII.
 const LOCK: i64 = 0x7368_6f72_746c_696e;
+/// The time between two attempts to take it.
+const LOCK_POLL: Duration = Duration::from_millis(100);
 /// The longest time that a statement of a migration waits for a lock. Others wait behind it.
 const LOCK_TIMEOUT: &str = "set lock_timeout = '200ms'";
-/// How long a migration that gets no lock is repeated.
+/// How long a migration that gets no lock is repeated, and how long the lock of another instance is
+/// waited for.
 const LOCK_LIMIT: Duration = Duration::from_secs(60);
 /// The time between two attempts, in which the sessions that have waited continue.
 const LOCK_PAUSE: Duration = Duration::from_millis(500);
@@ -60,8 +63,8 @@ pub async fn migrate(connection: PgConnection, settings: &Settings) -> anyhow::R
 /// others wait.
 ///
 /// # Errors
-/// If the database is not available, another session holds a lock for too long, or the schema is
-/// not one of Shortline.
+/// If the database is not available, another session holds a lock or migrates for too long, or the
+/// schema is not one of Shortline.
 pub async fn run(connection: PgConnection) -> anyhow::Result<Report> {
     apply(connection, Target::Latest, None).await
 }
@@ -114,11 +117,7 @@ async fn apply(
     target: Target,
     history_months: Option<u32>,
 ) -> anyhow::Result<Report> {
-    // Another instance may migrate for as long as it takes.
-    sqlx::raw_sql("set statement_timeout = 0; set lock_timeout = 0")
-        .execute(&mut connection)
-        .await?;
-    sqlx::query("select pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
+    lock(&mut connection).await?;
     sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut connection).await?;
     let mut session = Session(connection);
     // Migrations that are unknown here belong to a newer release. They keep this release working,
@@ -131,6 +130,48 @@ async fn apply(
     // Closing the connection releases the lock, here and after an error.
     session.0.close().await?;
     Ok(report)
+}
+
+/// Takes the lock that only one session has while it migrates.
+///
+/// # Errors
+/// If another session holds it for too long.
+async fn lock(connection: &mut PgConnection) -> anyhow::Result<()> {
+    let (began, mut is_logged) = (Instant::now(), false);
+    loop {
+        let locked = sqlx::query_scalar("select pg_try_advisory_lock($1)").bind(LOCK);
+        if locked.fetch_one(&mut *connection).await? {
+            return Ok(());
+        }
+        let holder = holder(connection).await?;
+        ensure!(
+            began.elapsed() < LOCK_LIMIT,
+            "another session has held the lock for migrations for {LOCK_LIMIT:?}: {holder}; wait \
+             until it has ended, or end it by `select pg_terminate_backend(<process>)`"
+        );
+        if !is_logged {
+            tracing::warn!(
+                "waiting for the lock for migrations, for at most {LOCK_LIMIT:?}, which another \
+                 session holds: {holder}"
+            );
+        }
+        is_logged = true;
+        tokio::time::sleep(LOCK_POLL).await;
+    }
+}
+
+/// Describes the session that migrates.
+async fn holder(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+    let holder = "
+        select concat_ws(', ', format('process %s', pid), nullif(application_name, ''),
+            'from ' || host(client_addr))
+        from pg_locks join pg_stat_activity using (pid)
+        where locktype = 'advisory' and granted and objsubid = 1
+            and (classid::bigint << 32) | objid::bigint = $1
+            and pg_locks.database = (select oid from pg_database where datname = current_database())";
+    let holder: Option<String> =
+        sqlx::query_scalar(holder).bind(LOCK).fetch_optional(connection).await?;
+    Ok(holder.unwrap_or_else(|| "it has just ended".to_owned()))
 }
 
 /// A connection as refinery uses it.

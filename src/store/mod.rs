@@ -21,6 +21,7 @@ mod options;
 mod pools;
 mod read;
 mod resource;
+mod session;
 mod sql;
 mod staleness;
 mod statement;
@@ -34,7 +35,7 @@ use uuid::Uuid;
 
 use batching::Batcher;
 pub use batching::Lookups;
-pub use database::{Database, connect, within_limit};
+pub use database::{Database, within_limit};
 pub use history::{Action, HistoryEntry, HistoryPage, prune, retention_limit};
 pub use idempotency::purge_expired;
 pub use integrity::{IntegrityReport, Violation, settled_date, verify_chains, verify_objects};
@@ -44,9 +45,12 @@ pub use read::{all, get, get_many};
 pub use resource::{
     Column, Kind, Listed, Reference, Representation, Resource, Stored, bind, in_use,
 };
+pub use session::{check_sessions, connect};
 pub use sql::{asked, visible_to_asker};
 pub use staleness::Staleness;
-pub use write::{create_all, create_one, delete_many, update_many_within, update_within};
+pub use write::{
+    create_all, create_one, delete_many, delete_within, update_many_within, update_within,
+};
 
 use crate::auth::Actor;
 use crate::error::ApiError;
@@ -81,11 +85,11 @@ impl<R: Resource> Store<R> {
         match &self.batcher {
             Some(batcher) => batcher.get(actor, sid).await,
             None => {
-                let call = async {
+                let read = async || {
                     let mut lease = self.database.transactions().acquire(actor).await?;
                     read::get(&mut *lease.connection, actor, sid).await
                 };
-                within_limit(call).await
+                self.database.read(read).await
             }
         }
     }
@@ -95,11 +99,11 @@ impl<R: Resource> Store<R> {
     /// # Errors
     /// As this module.
     pub async fn owners(&self, actor: &Actor, sids: &[Uuid]) -> Result<Vec<R::Owner>, ApiError> {
-        let call = async {
+        let read = async || {
             let mut lease = self.database.lists().acquire(actor).await?;
             read::get_many(&mut *lease.connection, actor, sids).await
         };
-        within_limit(call).await
+        self.database.read(read).await
     }
 
     /// Returns a page of the objects that are visible to the actor.
@@ -108,11 +112,11 @@ impl<R: Resource> Store<R> {
     /// [`ApiError::BadRequest`] if the page starts at a row that is not visible to the actor, or
     /// would exceed 16 MiB.
     pub async fn list(&self, actor: &Actor, query: &Query) -> Result<Page<Listed>, ApiError> {
-        let call = async {
+        let read = async || {
             let mut lease = self.database.lists().acquire(actor).await?;
             read::list::<R>(&mut lease, actor, query).await
         };
-        within_limit(call).await
+        self.database.read(read).await
     }
 
     /// Returns the result of a query of the resource's own, on a connection for lists.
@@ -144,7 +148,7 @@ impl<R: Resource> Store<R> {
     ) -> Result<WriteResponse, ApiError> {
         let call = async {
             let mut lease = self.database.transactions().acquire(actor).await?;
-            write::create(&mut lease.connection, actor, options, build).await
+            write::create(&mut lease, actor, options, build).await
         };
         within_limit(call).await
     }
@@ -198,7 +202,7 @@ impl<R: Resource> Store<R> {
     ) -> Result<WriteResponse, ApiError> {
         let call = async {
             let mut lease = self.database.transactions().acquire(actor).await?;
-            write::delete(&mut lease.connection, actor, sid, options, after).await
+            write::delete(&mut lease, actor, sid, options, after).await
         };
         within_limit(call).await
     }
@@ -243,8 +247,7 @@ impl<R: Resource> Store<R> {
     {
         let call = async {
             let mut lease = self.database.transactions().acquire(actor).await?;
-            let connection = &mut lease.connection;
-            write::revert(connection, actor, sid, version, options, restorer, prepare).await
+            write::revert(&mut lease, actor, sid, version, options, restorer, prepare).await
         };
         within_limit(call).await
     }
@@ -261,11 +264,11 @@ impl<R: Resource> Store<R> {
         limit: i64,
         offset: i64,
     ) -> Result<HistoryPage, ApiError> {
-        let call = async {
+        let read = async || {
             let mut lease = self.database.lists().acquire(actor).await?;
             history::history::<R>(&mut lease.connection, actor, sid, limit, offset).await
         };
-        within_limit(call).await
+        self.database.read(read).await
     }
 
     /// Returns the object of that sid as it was at that date.
@@ -279,10 +282,10 @@ impl<R: Resource> Store<R> {
         sid: Uuid,
         date: OffsetDateTime,
     ) -> Result<Representation, ApiError> {
-        let call = async {
+        let read = async || {
             let mut lease = self.database.lists().acquire(actor).await?;
             history::at::<R>(&mut lease.connection, actor, sid, date).await
         };
-        within_limit(call).await
+        self.database.read(read).await
     }
 }

@@ -4,19 +4,19 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use anyhow::ensure;
 use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgPool, Postgres};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
+use super::session::{self, ACQUIRE_TIMEOUT};
 use crate::auth::Actor;
 use crate::error::ApiError;
+use crate::telemetry::activity::Waits;
 
-/// The longest time that a request waits for a connection.
-pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The most requests of one partner that wait for a connection. Further requests are rejected with
 /// 429.
 const MAX_WAITING: usize = 64;
@@ -68,12 +68,12 @@ impl Division {
 /// A request takes a permit of its partner first, then one of the subtree. Both have as many, so
 /// that a partner alone gets the whole share, and its requests never wait behind more than that
 /// number of requests of a sibling.
-#[derive(Debug)]
 pub struct SharedPool {
     pool: PgPool,
     share: usize,
     shares: Mutex<HashMap<Uuid, Arc<Share>>>,
     use_count: Arc<UseCount>,
+    waits: Waits,
 }
 
 /// Counts the leases of a pool.
@@ -101,6 +101,7 @@ struct PartnerShare {
 pub struct Lease {
     /// The connection.
     pub connection: PoolConnection<Postgres>,
+    options: Arc<PgConnectOptions>,
     use_count: Arc<UseCount>,
     /// The number of leases before this one; `None` if others were in use when it began.
     before: Option<usize>,
@@ -108,15 +109,22 @@ pub struct Lease {
 }
 
 impl Lease {
-    fn new(
-        connection: PoolConnection<Postgres>,
-        use_count: Arc<UseCount>,
-        claim: Option<Claim>,
-    ) -> Self {
+    fn new(connection: PoolConnection<Postgres>, pool: &SharedPool, claim: Option<Claim>) -> Self {
+        let (options, use_count) = (pool.pool.connect_options(), pool.use_count.clone());
         let others = use_count.current.fetch_add(1, Ordering::Relaxed);
         let before = use_count.total.fetch_add(1, Ordering::Relaxed);
         let before = (others == 0).then_some(before);
-        Self { connection, use_count, before, _turn: claim }
+        Self { connection, options, use_count, before, _turn: claim }
+    }
+
+    /// Replaces the connection, which is lost.
+    ///
+    /// # Errors
+    /// If the database is not available.
+    pub(super) async fn reconnect(&mut self) -> Result<(), sqlx::Error> {
+        // In its place: waiting for another one of the pool could wait for other leases.
+        *self.connection = Box::pin(session::open(&self.options, "")).await?;
+        Ok(())
     }
 
     /// Whether no other lease of the pool has been in use since this one began.
@@ -147,9 +155,9 @@ impl Drop for Claim {
 
 impl SharedPool {
     /// Shares the pool, which has at most `max` connections, between partners.
-    pub fn new(pool: PgPool, max: u32) -> Self {
+    pub fn new(pool: PgPool, max: u32, waits: Waits) -> Self {
         let share = (max as usize / 2).max(1);
-        Self { pool, share, shares: Mutex::default(), use_count: Arc::default() }
+        Self { pool, share, shares: Mutex::default(), use_count: Arc::default(), waits }
     }
 
     /// The pool, for work that belongs to no partner.
@@ -165,11 +173,16 @@ impl SharedPool {
     /// [`ApiError::Unavailable`] if the request waits for too long, for the subtree's share or for the
     /// pool, or the database is not available.
     pub async fn acquire(&self, actor: &Actor) -> Result<Lease, ApiError> {
+        let _wait = self.waits.begin();
         let claim = match actor.partner_sid().zip(actor.subtree_sid()) {
             Some((partner_sid, subtree_sid)) => Some(self.claim(partner_sid, subtree_sid).await?),
             None => None,
         };
-        Ok(Lease::new(self.pool.acquire().await?, self.use_count.clone(), claim))
+        let acquired = self.pool.acquire().await;
+        if matches!(acquired, Err(sqlx::Error::PoolTimedOut)) {
+            self.waits.count_timeout();
+        }
+        Ok(Lease::new(acquired?, self, claim))
     }
 
     async fn claim(&self, partner_sid: Uuid, subtree_sid: Uuid) -> Result<Claim, ApiError> {
@@ -192,8 +205,12 @@ impl SharedPool {
         };
         let permits = tokio::time::timeout(ACQUIRE_TIMEOUT, permits).await;
         claim.permits = permits.ok().and_then(Result::ok);
-        // Not a 429: the partner's statements may hang because of the database.
-        if claim.permits.is_some() { Ok(claim) } else { Err(ApiError::Unavailable(None)) }
+        if claim.permits.is_none() {
+            self.waits.count_timeout();
+            // Not a 429: the partner's statements may hang because of the database.
+            return Err(ApiError::Unavailable(None));
+        }
+        Ok(claim)
     }
 }
 

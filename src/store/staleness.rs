@@ -2,8 +2,8 @@
 //!
 //! After a failover the address of the database leads to the new primary, but a connection that was
 //! opened before still leads to the old one, which may be alive, read-only and behind. After a
-//! restart every old connection is dead. No connection is tested before its use: the first that
-//! proves to be broken marks all that are as old.
+//! restart every old connection is dead. A connection that is in use all the time is not tested: the
+//! first that proves to be broken marks all that are as old.
 
 use std::error::Error;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -35,14 +35,18 @@ impl Staleness {
     }
 }
 
+/// The codes of errors that concern more than one connection: read_only_sql_transaction,
+/// admin_shutdown, crash_shutdown, cannot_connect_now and idle_session_timeout. So does the class 08,
+/// the errors of connections.
+const AFFECTS_ALL: [&str; 5] = ["25006", "57P01", "57P02", "57P03", "57P05"];
+
 /// Whether the cause of the error has broken every connection that is as old.
 fn affects_all_connections(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) => true,
-        // read_only_sql_transaction, admin_shutdown, crash_shutdown, cannot_connect_now
-        sqlx::Error::Database(error) => error
-            .code()
-            .is_some_and(|code| ["25006", "57P01", "57P02", "57P03"].contains(&code.as_ref())),
+        sqlx::Error::Database(error) => {
+            error.code().is_some_and(|code| code.starts_with("08") || AFFECTS_ALL.contains(&&*code))
+        }
         _ => false,
     }
 }

@@ -12,6 +12,7 @@ use super::database::{Database, within_limit};
 use super::history::{self, Action, Changes, Entry};
 use super::idempotency::run_write;
 use super::options::{WriteOptions, WriteResponse};
+use super::pools::Lease;
 use super::read::visible_to;
 use super::resource::{Resource, Stored, in_use};
 use super::sql;
@@ -45,7 +46,7 @@ pub(super) async fn update_individually<R: Resource>(
 ) -> Result<WriteResponse, ApiError> {
     let update = async {
         let mut lease = database.transactions().acquire(actor).await?;
-        run_write(&mut lease.connection, actor, options, async |tx| {
+        run_write(&mut lease, actor, options, async |tx| {
             let row = lock(tx, actor, sid, sql::lock::<R>()).await?.ok_or(ApiError::NoItem)?;
             options.preconditions.check(row.stored.version, row.if_match_required)?;
             let after = row.apply(tx, actor, Action::Update, change).await?;
@@ -101,12 +102,12 @@ pub async fn update_many_within<R: Resource>(
 
 /// Creates the object that `build` returns.
 pub(super) async fn create<R: Resource>(
-    connection: &mut PgConnection,
+    lease: &mut Lease,
     actor: &Actor,
     options: &WriteOptions,
     build: impl AsyncFnOnce(&mut PgConnection) -> Result<R, ApiError>,
 ) -> Result<WriteResponse, ApiError> {
-    run_write(connection, actor, options, async |tx| {
+    run_write(lease, actor, options, async |tx| {
         let object = build(tx).await?;
         let created = create_one(tx, actor, object).await?;
         WriteResponse::of(&created.object, created.version)
@@ -150,19 +151,17 @@ pub async fn create_all<R: Resource>(
 
 /// Deletes the object of that sid. Its history remains. `after` runs in the same transaction.
 pub(super) async fn delete<R: Resource>(
-    connection: &mut PgConnection,
+    lease: &mut Lease,
     actor: &Actor,
     sid: Uuid,
     options: &WriteOptions,
     after: impl AsyncFnOnce(&mut PgConnection, R) -> Result<(), ApiError>,
 ) -> Result<WriteResponse, ApiError> {
-    run_write(connection, actor, options, async |tx| {
-        let row = lock(tx, actor, sid, sql::lock_to_delete::<R>()).await?;
-        let row: LockedRow<R> = row.ok_or(ApiError::NoItem)?;
-        options.preconditions.check(row.stored.version, row.if_match_required)?;
-        let object = row.stored.object.clone();
-        check_unreferenced(tx, &object).await?;
-        execute(tx, Write::Delete, &[row.delete(actor)?]).await?;
+    run_write(lease, actor, options, async |tx| {
+        let object = delete_if(tx, actor, sid, |row: &LockedRow<R>| {
+            options.preconditions.check(row.stored.version, row.if_match_required)
+        })
+        .await?;
         after(tx, object).await?;
         Ok(WriteResponse::deleted())
     })
@@ -190,10 +189,41 @@ pub async fn delete_many<R: Resource>(
     Ok(deleted.len())
 }
 
+/// Deletes the object of that sid within the caller's transaction, whatever its version. Returns
+/// what it was.
+///
+/// # Errors
+/// [`ApiError::NoItem`] if no such object is visible to the actor, [`ApiError::Conflict`] if others
+/// refer to it.
+pub async fn delete_within<R: Resource>(
+    connection: &mut PgConnection,
+    actor: &Actor,
+    sid: Uuid,
+) -> Result<R, ApiError> {
+    let mut tx = connection.begin().await?;
+    let deleted = delete_if(&mut tx, actor, sid, |_| Ok(())).await?;
+    tx.commit().await?;
+    Ok(deleted)
+}
+
+async fn delete_if<R: Resource>(
+    tx: &mut PgConnection,
+    actor: &Actor,
+    sid: Uuid,
+    check: impl FnOnce(&LockedRow<R>) -> Result<(), ApiError>,
+) -> Result<R, ApiError> {
+    let row = lock(tx, actor, sid, sql::lock_to_delete::<R>()).await?.ok_or(ApiError::NoItem)?;
+    check(&row)?;
+    let object = row.stored.object.clone();
+    check_unreferenced(tx, &object).await?;
+    execute(tx, Write::Delete, &[row.delete(actor)?]).await?;
+    Ok(object)
+}
+
 /// Writes `version` of the object of that sid as a new version. `restorer` authorizes the actor to
 /// restore an object that was deleted; `prepare` runs in the transaction before that.
 pub(super) async fn revert<R: Resource + DeserializeOwned>(
-    connection: &mut PgConnection,
+    lease: &mut Lease,
     actor: &Actor,
     sid: Uuid,
     version: i64,
@@ -201,7 +231,7 @@ pub(super) async fn revert<R: Resource + DeserializeOwned>(
     restorer: impl FnOnce() -> Result<Actor, ApiError>,
     prepare: impl AsyncFnOnce(&mut PgConnection, &R) -> Result<(), ApiError>,
 ) -> Result<WriteResponse, ApiError> {
-    run_write(connection, actor, options, async |tx| {
+    run_write(lease, actor, options, async |tx| {
         let after = match lock(tx, actor, sid, sql::lock::<R>()).await? {
             Some(row) => {
                 options.preconditions.check(row.stored.version, row.if_match_required)?;

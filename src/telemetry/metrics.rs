@@ -1,8 +1,8 @@
 //! Metrics in the Prometheus text format, served on a separate listener.
 //!
 //! The names follow OpenTelemetry's semantic conventions. A request adds one observation; gauges
-//! are read at each scrape. The number of requests that wait for a connection is missing, because
-//! sqlx's pool does not report it.
+//! are read at each scrape. [`Activity`] has the metrics of what happens between the requests and the
+//! database.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use prometheus::{
     HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TEXT_FORMAT, TextEncoder,
 };
 
+use super::activity::Activity;
 use crate::shutdown::Shutdown;
 
 /// The buckets of request durations in seconds: OpenTelemetry's, and smaller ones, because most
@@ -48,6 +49,7 @@ pub struct Metrics {
     active_requests: IntGauge,
     connections: IntGaugeVec,
     dropped_lines: IntGauge,
+    activity: Activity,
     shutdown: Shutdown,
     usage: UsageSource,
 }
@@ -57,7 +59,11 @@ impl Metrics {
     ///
     /// # Errors
     /// If two metrics have the same name.
-    pub fn new(usage: UsageSource, shutdown: Shutdown) -> prometheus::Result<Self> {
+    pub fn new(
+        usage: UsageSource,
+        activity: Activity,
+        shutdown: Shutdown,
+    ) -> prometheus::Result<Self> {
         let duration = HistogramOpts::new(
             "http_server_request_duration_seconds",
             "Time from the head of a request to the head of its response.",
@@ -93,6 +99,9 @@ impl Metrics {
         registry.register(Box::new(connections_max))?;
         registry.register(Box::new(dropped_lines.clone()))?;
         registry.register(Box::new(build))?;
+        for collector in activity.collectors() {
+            registry.register(collector)?;
+        }
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Self {
@@ -101,6 +110,7 @@ impl Metrics {
             active_requests,
             connections,
             dropped_lines,
+            activity,
             shutdown,
             usage,
         })
@@ -113,6 +123,11 @@ impl Metrics {
         if let Ok(requests) = self.requests.get_metric_with_label_values(&labels) {
             requests.observe(duration.as_secs_f64());
         }
+    }
+
+    /// Records a response that was replayed.
+    pub fn observe_replay(&self) {
+        self.activity.replays.inc();
     }
 
     fn text(&self) -> prometheus::Result<String> {

@@ -1,5 +1,6 @@
 //! The log. It is written to standard error, since commands print their results to standard output.
 
+pub mod activity;
 pub mod metrics;
 
 use std::error::Error;

@@ -26,6 +26,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use prometheus::Histogram;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -40,6 +41,7 @@ use super::resource::{Resource, Stored};
 use super::staleness::Staleness;
 use crate::auth::Actor;
 use crate::error::ApiError;
+use crate::telemetry::activity::Waits;
 
 /// The most requests in one batch.
 const MAX_BATCH_SIZE: usize = 64;
@@ -52,7 +54,10 @@ const ROUND_TIMEOUT: Duration = Duration::from_secs(15);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The lookups of one thread. Concurrent ones share a statement.
-pub struct Lookups<L: Lookup>(Rc<Queue<ReadRequest<L>>>);
+pub struct Lookups<L: Lookup> {
+    queue: Rc<Queue<ReadRequest<L>>>,
+    waits: Waits,
+}
 
 impl<L: Lookup> Lookups<L> {
     /// The number of workers of one thread.
@@ -61,9 +66,10 @@ impl<L: Lookup> Lookups<L> {
     /// Starts the worker. It must be created on its thread, inside the thread's runtime.
     pub fn new(database: &Database) -> Self {
         let queue = Rc::new(Queue::default());
-        let staleness = database.staleness().clone();
-        actix_web::rt::spawn(run_rounds(queue.clone(), Reader::new(database), staleness));
-        Self(queue)
+        let (activity, staleness) = (database.activity(), database.staleness().clone());
+        let (reader, sizes) = (Reader::new(database), activity.batch_sizes("reads"));
+        actix_web::rt::spawn(run_rounds(queue.clone(), reader, staleness, sizes));
+        Self { queue, waits: activity.waits("batches of reads") }
     }
 
     /// Returns the row with that key.
@@ -71,23 +77,24 @@ impl<L: Lookup> Lookups<L> {
     /// # Errors
     /// [`ApiError::NoItem`] if no such row is visible to the actor.
     pub async fn get(&self, actor: &Actor, key: L::Key) -> Result<L::Row, ApiError> {
-        let (reply, response) = oneshot::channel();
+        let (sender, response) = oneshot::channel();
         let request = ReadRequest {
             partner_sid: actor.partner_sid(),
             subtree_sid: actor.subtree_sid(),
             visibility: actor.visibility(),
             key,
-            reply,
+            reply: sender,
             queued: Instant::now(),
+            wait: Some(self.waits.begin()),
         };
-        self.0.push(request)?;
-        response.await.unwrap_or(Err(ApiError::Unavailable(None)))
+        admitted(&self.waits, self.queue.push(request))?;
+        reply(&self.waits, response).await
     }
 }
 
 impl<L: Lookup> Drop for Lookups<L> {
     fn drop(&mut self) {
-        self.0.close();
+        self.queue.close();
     }
 }
 
@@ -95,6 +102,7 @@ impl<L: Lookup> Drop for Lookups<L> {
 pub(super) struct Batcher<R: Resource> {
     reads: Lookups<BySid<R>>,
     writes: Rc<Queue<WriteRequest<R>>>,
+    write_waits: Waits,
 }
 
 impl<R: Resource> Batcher<R> {
@@ -104,9 +112,11 @@ impl<R: Resource> Batcher<R> {
     /// Starts the workers on this thread.
     pub fn start(database: &Database) -> Self {
         let writes = Rc::new(Queue::default());
-        let staleness = database.staleness().clone();
-        actix_web::rt::spawn(run_rounds(writes.clone(), Writer::new(database), staleness));
-        Self { reads: Lookups::new(database), writes }
+        let (activity, staleness) = (database.activity(), database.staleness().clone());
+        let (writer, sizes) = (Writer::new(database), activity.batch_sizes("updates"));
+        actix_web::rt::spawn(run_rounds(writes.clone(), writer, staleness, sizes));
+        let write_waits = activity.waits("batches of updates");
+        Self { reads: Lookups::new(database), writes, write_waits }
     }
 
     /// Returns the object with that sid.
@@ -127,11 +137,32 @@ impl<R: Resource> Batcher<R> {
             // A key belongs to a partner.
             actor.own_partner_sid()?;
         }
-        let (reply, response) = oneshot::channel();
+        let (sender, response) = oneshot::channel();
         let (actor, change, queued) = (actor.clone(), Box::new(change), Instant::now());
-        self.writes.push(WriteRequest { actor, sid, options, change, reply, queued })?;
-        response.await.unwrap_or(Err(ApiError::Unavailable(None)))
+        let wait = Some(self.write_waits.begin());
+        let request = WriteRequest { actor, sid, options, change, reply: sender, queued, wait };
+        admitted(&self.write_waits, self.writes.push(request))?;
+        reply(&self.write_waits, response).await
     }
+}
+
+/// Counts a request that is rejected because the queue is full.
+fn admitted(waits: &Waits, pushed: Result<(), ApiError>) -> Result<(), ApiError> {
+    if let Err(ApiError::Unavailable(_)) = pushed {
+        waits.count_timeout();
+    }
+    pushed
+}
+
+/// Returns the reply to a request; 503 if it was dropped because it has waited too long.
+async fn reply<T>(
+    waits: &Waits,
+    response: oneshot::Receiver<Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    response.await.unwrap_or_else(|_| {
+        waits.count_timeout();
+        Err(ApiError::Unavailable(None))
+    })
 }
 
 impl<R: Resource> Drop for Batcher<R> {
@@ -144,7 +175,12 @@ impl<R: Resource> Drop for Batcher<R> {
 ///
 /// If a round panics or hangs, the worker's connection is closed, and the requests get 503 because
 /// their reply channels are dropped.
-async fn run_rounds<W: Worker>(queue: Rc<Queue<W::Request>>, mut worker: W, staleness: Staleness) {
+async fn run_rounds<W: Worker>(
+    queue: Rc<Queue<W::Request>>,
+    mut worker: W,
+    staleness: Staleness,
+    sizes: Histogram,
+) {
     let (mut batch, mut last_size) = (Vec::new(), 0);
     loop {
         if batch.is_empty() {
@@ -157,6 +193,7 @@ async fn run_rounds<W: Worker>(queue: Rc<Queue<W::Request>>, mut worker: W, stal
                 }
             }
             last_size = batch.len();
+            sizes.observe(last_size as f64);
         }
         let round = AssertUnwindSafe(worker.run(std::mem::take(&mut batch))).catch_unwind();
         match tokio::time::timeout(ROUND_TIMEOUT, round).await {

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::mem;
 use std::sync::Arc;
 
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use super::request::{Leftover, ReadRequest, Worker};
 use super::session::{BatchQuery, Connection, fail_all};
@@ -37,10 +37,13 @@ impl<L: Lookup> Reader<L> {
         &mut self,
         query: &BatchQuery<L::Key>,
     ) -> Result<Vec<Indexed<L::Row>>, sqlx::Error> {
-        let arguments = query.arguments(L::bind_keys).map_err(sqlx::Error::Encode)?;
-        let statement = AssertSqlSafe(self.statement.clone());
-        let connection = self.connection.get().await?;
-        sqlx::query_as_with(statement, arguments).fetch_all(connection).await
+        let statement = self.statement.clone();
+        let load = async |connection: &mut PgConnection| {
+            let arguments = query.arguments(L::bind_keys).map_err(sqlx::Error::Encode)?;
+            let statement = AssertSqlSafe(statement.clone());
+            sqlx::query_as_with(statement, arguments).fetch_all(connection).await
+        };
+        self.connection.read(load).await
     }
 }
 
@@ -51,7 +54,8 @@ impl<L: Lookup> Worker for Reader<L> {
         batch.retain(ReadRequest::is_live);
         let mut query = BatchQuery::default();
         let mut waiting: Vec<Vec<ReadRequest<L>>> = Vec::new();
-        for request in batch {
+        for mut request in batch {
+            request.wait = None;
             let index = query.add(request.key.clone(), request.visibility);
             waiting.resize_with(query.len(), Vec::new);
             waiting[index].push(request);

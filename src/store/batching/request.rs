@@ -10,6 +10,7 @@ use crate::auth::{Actor, Visibility};
 use crate::error::ApiError;
 use crate::store::lookup::Lookup;
 use crate::store::options::{WriteOptions, WriteResponse};
+use crate::telemetry::activity::Wait;
 
 /// The longest time that a request waits for its last round to begin. It is then rejected with 503.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -57,6 +58,8 @@ pub(super) struct ReadRequest<L: Lookup> {
     pub key: L::Key,
     pub reply: Reply<L::Row>,
     pub queued: Instant,
+    /// Counts the request as waiting until its first round.
+    pub wait: Option<Wait>,
 }
 
 impl<L: Lookup> ReadRequest<L> {
@@ -91,6 +94,8 @@ pub(super) struct WriteRequest<R> {
     pub change: Change<R>,
     pub reply: Reply<WriteResponse>,
     pub queued: Instant,
+    /// Counts the request as waiting until its first round.
+    pub wait: Option<Wait>,
 }
 
 impl<R> WriteRequest<R> {

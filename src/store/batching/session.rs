@@ -14,16 +14,26 @@ use uuid::Uuid;
 
 use super::request::Reply;
 use crate::auth::Visibility;
-use crate::error::ApiError;
+use crate::error::{ApiError, is_connection_lost};
 use crate::store::database::{BatchConnection, Database, Work};
 use crate::store::resource::{Resource, Stored};
+use crate::store::session;
 use crate::store::statement::{self, Mode, Write};
 
 /// The connection of a worker, opened when it is needed.
 pub(super) struct Connection {
     database: Database,
     work: Work,
-    open: Option<(BatchConnection, Instant)>,
+    open: Option<Open>,
+}
+
+/// An open connection.
+struct Open {
+    connection: BatchConnection,
+    /// When it was opened.
+    since: Instant,
+    /// When it was used last.
+    used: Instant,
 }
 
 impl Connection {
@@ -36,30 +46,61 @@ impl Connection {
         self.open = None;
     }
 
-    /// Returns the connection to the other workers, if it is shared.
+    /// Ends a round: returns the connection to the other workers, if it is shared.
     pub fn release(&mut self) {
-        if matches!(self.open, Some((BatchConnection::Shared(_), _))) {
-            self.open = None;
+        match &mut self.open {
+            Some(Open { connection: BatchConnection::Shared(_), .. }) => self.open = None,
+            Some(Open { connection, used, .. }) => {
+                connection.rest();
+                *used = Instant::now();
+            }
+            None => {}
         }
     }
 
-    /// The connection, replaced if it is stale.
+    /// The connection, replaced if it is stale or was closed while it was idle.
     pub async fn get(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
-        let is_fresh =
-            |(_, since): &(_, Instant)| !self.database.staleness().is_stale(since.elapsed());
-        let open = match self.open.take().filter(is_fresh) {
+        let mut open = self.open.take();
+        if let Some(Open { connection, since, used }) = &mut open {
+            let is_stale = self.database.staleness().is_stale(since.elapsed());
+            if is_stale || !session::is_usable(connection.as_mut(), used.elapsed()).await {
+                open = None;
+            }
+        }
+        let open = match open {
             Some(open) => open,
             None => {
                 let since = Instant::now();
-                (self.database.batch_connection(self.work).await?, since)
+                let connection = self.database.batch_connection(self.work).await?;
+                Open { connection, since, used: Instant::now() }
             }
         };
-        Ok(self.open.insert(open).0.as_mut())
+        Ok(self.open.insert(open).connection.as_mut())
+    }
+
+    /// Runs a read; if its connection was lost, once more on another one.
+    pub async fn read<T>(
+        &mut self,
+        read: impl AsyncFn(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        match read(self.get().await?).await {
+            Err(error) if is_connection_lost(&error) => {
+                self.abandon(&error);
+                read(self.get().await?).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Closes the connection, which the error has broken, with all others that it affects.
+    pub fn abandon(&mut self, error: &sqlx::Error) {
+        self.database.staleness().observe(error);
+        self.close();
     }
 
     /// Rolls back a transaction that has written nothing.
     pub async fn roll_back(&mut self) {
-        if let Some((connection, _)) = &mut self.open
+        if let Some(Open { connection, .. }) = &mut self.open
             && sqlx::raw_sql("rollback").execute(connection.as_mut()).await.is_err()
         {
             self.close();
@@ -105,12 +146,15 @@ impl<R: Resource> Session<R> {
             Mode::Optimistic => self.load.clone(),
             Mode::Locked => self.load_locked.clone(),
         };
-        let arguments = query.arguments(PgArguments::add).map_err(sqlx::Error::Encode)?;
-        let connection = self.connection.get().await?;
-        if mode == Mode::Locked {
-            sqlx::raw_sql("begin").execute(&mut *connection).await?;
-        }
-        sqlx::query_as_with(AssertSqlSafe(statement), arguments).fetch_all(connection).await
+        let load = async |connection: &mut PgConnection| {
+            let arguments = query.arguments(PgArguments::add).map_err(sqlx::Error::Encode)?;
+            if mode == Mode::Locked {
+                sqlx::raw_sql("begin").execute(&mut *connection).await?;
+            }
+            let statement = AssertSqlSafe(statement.clone());
+            sqlx::query_as_with(statement, arguments).fetch_all(connection).await
+        };
+        self.connection.read(load).await
     }
 }
 

@@ -40,13 +40,14 @@ use std::mem;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use sqlx::PgConnection;
 use sqlx::error::DatabaseError;
 use uuid::Uuid;
 
 use super::plan::{Plan, PlannedRow, plan};
 use super::request::{Leftover, Outcome, Worker, WriteRequest};
 use super::session::{BatchQuery, Loaded, Session, fail_all, log_undelivered};
-use crate::error::ApiError;
+use crate::error::{ApiError, has_ended_while_idle};
 use crate::store::database::Database;
 use crate::store::idempotency::find_stored;
 use crate::store::resource::Resource;
@@ -104,6 +105,7 @@ impl<R: Resource> Writer<R> {
         leftover: &mut Leftover<WriteRequest<R>>,
     ) {
         batch.retain(WriteRequest::is_live);
+        batch.iter_mut().for_each(|request| request.wait = None);
         if let Err(error) = replay_stored(&mut self.session, &mut batch, leftover).await {
             return self.rerun_or_fail(batch, error, mode).await;
         }
@@ -152,13 +154,18 @@ impl<R: Resource> Writer<R> {
         contended
     }
 
-    /// Handles a statement that failed. Returns the requests that cannot be the cause.
+    /// Handles a statement that failed. Returns the requests to run again: those that cannot be the
+    /// cause, or all of them if the session had ended before the statement.
     async fn recover(
         &mut self,
         rows: Vec<PlannedRow<R>>,
         error: sqlx::Error,
         mode: Mode,
     ) -> Vec<WriteRequest<R>> {
+        if has_ended_while_idle(&error) {
+            self.session.connection.abandon(&error);
+            return rows.into_iter().flat_map(PlannedRow::requests).collect();
+        }
         // A foreign key is violated by a row whose reference changed.
         let is_reference =
             error.as_database_error().is_some_and(DatabaseError::is_foreign_key_violation);
@@ -221,7 +228,8 @@ async fn replay_stored<R: Resource>(
         return Ok(());
     }
     let keys: Vec<_> = keys.into_iter().collect();
-    let stored = find_stored(session.connection.get().await?, &keys).await?;
+    let find = async |connection: &mut PgConnection| find_stored(connection, &keys).await;
+    let stored = session.connection.read(find).await?;
     let mut taken = HashSet::new();
     for request in mem::take(batch) {
         let Some((id, key)) = request.key().zip(request.options.key.as_ref()) else {

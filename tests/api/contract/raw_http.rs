@@ -6,6 +6,8 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use shortline::auth::Scope;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::{Answer, App, CODES, check, check_with, code_path, group_path, send_raw};
 
@@ -150,5 +152,50 @@ fn a_forged_host_header_changes_only_the_host_of_links() {
                 assert_eq!(link, format!("https://api.example{CODES}?limit=1&offset=1"), "{host}");
             }
         }
+    });
+}
+
+#[test]
+fn a_body_that_does_not_arrive_in_time_is_408() {
+    /// The longest time that a body takes.
+    const LIMIT: Duration = Duration::from_secs(30);
+    check(async |app| {
+        let host = app.base.strip_prefix("http://").unwrap();
+        let form = "Content-Type: application/x-www-form-urlencoded";
+        let json = format!("Content-Type: application/json\r\nAuthorization: Bearer {}", app.token);
+        let code = app.partner.code_path();
+        let requests = [
+            ("PATCH", &*code, &*json, 0),
+            // It arrives too slowly.
+            ("PATCH", &*code, &*json, 20),
+            ("POST", "/core/v2/oauth/token", form, 0),
+        ];
+        let answers = join_all(requests.map(async |(method, path, headers, bytes)| {
+            let sent = Instant::now();
+            let (mut read, mut write) = TcpStream::connect(host).await.unwrap().into_split();
+            let head = format!(
+                "{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\nContent-Length: 100\r\n\r\n"
+            );
+            write.write_all(head.as_bytes()).await.unwrap();
+            let slowly = async {
+                for _ in 0..bytes {
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                    let _ = write.write_all(b" ").await;
+                }
+                std::future::pending::<()>().await;
+            };
+            let mut answer = [0; 1_024];
+            let length = tokio::select! {
+                length = read.read(&mut answer) => length.unwrap(),
+                () = slowly => unreachable!(),
+            };
+            (String::from_utf8_lossy(&answer[..length]).into_owned(), sent.elapsed())
+        }));
+        for (answer, took) in answers.await {
+            assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+            assert!(answer.contains("the body was not received in time"), "{answer}");
+            assert!((LIMIT..LIMIT + Duration::from_secs(3)).contains(&took), "{took:?}");
+        }
+        app.get(&code).await.expect(200);
     });
 }

@@ -12,7 +12,7 @@ use crate::support::{
     Answer, App, Contents, SECRET, check, check_database, snapshot, url, wait_until,
 };
 
-fn shortline(database: &PgConnectOptions, arguments: &[&str]) -> Output {
+pub fn shortline(database: &PgConnectOptions, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shortline"));
     command
         .args(arguments)

@@ -228,3 +228,22 @@ fn it_ends_with_a_message_when_its_server_dies() {
     std::io::Read::read_to_string(&mut stderr, &mut message).unwrap();
     assert!(message.contains("PostgreSQL ended"), "{message}");
 }
+
+#[test]
+fn the_environment_of_postgresql_is_not_used() {
+    let mut command = Dev::command(&["--ephemeral"]);
+    command.envs([
+        ("PGSSLMODE", "require"),
+        ("PGSSLROOTCERT", "/nothing"),
+        ("PGHOST", "db.example"),
+        ("PGPORT", "1"),
+        ("PGUSER", "nobody"),
+        ("PGDATABASE", "other"),
+        ("PGOPTIONS", "-c nothing=1"),
+        ("PGDATA", "/nothing"),
+    ]);
+    let mut dev = Dev::spawn(&mut command);
+    dev.rename_sample_group();
+    assert_eq!(dev.name_of_sample_group(), "my_did_group");
+    assert_eq!(dev.end("-INT"), Some(0));
+}

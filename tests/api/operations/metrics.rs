@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 
+use futures_util::future::{join, join_all};
 use reqwest::Method;
 use serde_json::json;
 use shortline::auth::Scope;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::{Answer, App, check, check_with, wait_until};
+use crate::support::{Answer, App, JSON, check, check_with, wait_until};
 
 const LISTEN: [&str; 2] = ["--metrics-listen", "127.0.0.1:0"];
 
@@ -145,5 +146,55 @@ fn metrics_are_off_by_default() {
     check(async |app| {
         assert_eq!(app.metrics, None);
         app.get("/metrics").await.expect_error(404, "not found");
+    });
+}
+
+#[test]
+fn waits_batches_replays_and_tokens_are_measured() {
+    check_with(&LISTEN, async |app| {
+        let path = app.partner.code_path();
+        app.get(&path).await.expect(200);
+        let headers = [JSON, ("idempotency-key", "k")];
+        for _ in 0..3 {
+            app.patch_text(&path, r#"{"name":"after"}"#, &headers).await.expect(200);
+        }
+        let text = scrape(app).await;
+        assert_eq!(value(&text, "shortline_replays_total"), 2.0);
+        assert_eq!(value(&text, "shortline_batch_size_count{work=\"reads\"}"), 1.0);
+        assert_eq!(value(&text, "shortline_batch_size_sum{work=\"updates\"}"), 3.0);
+        let batches = |state: &str| {
+            let labels = format!("{{pool=\"batches\",state=\"{state}\"}}");
+            value(&text, &format!("db_client_connection_count{labels}"))
+        };
+        assert!(batches("idle") + batches("used") >= 1.0, "{text}");
+        wait_until("the tokens of the tenants are counted", async || {
+            value(&scrape(app).await, "shortline_tokens_alive") == 3.0
+        })
+        .await;
+
+        // Writes outside of batches wait for connections while a lock holds them.
+        let mut holder = app.connection().await;
+        let lock = "begin; select from did_groups for update";
+        sqlx::raw_sql(lock).execute(&mut holder).await.unwrap();
+        let group = app.partner.group_path();
+        let deletions = join_all((0..16).map(|_| app.delete(&group)));
+        let watch = async {
+            wait_until("requests wait for connections", async || {
+                let waiting = "shortline_requests_waiting{for=\"transactions\"}";
+                value(&scrape(app).await, waiting) > 0.0
+            })
+            .await;
+        };
+        let (answers, ()) = join(deletions, watch).await;
+        assert!(answers.iter().all(|answer| answer.status == 503));
+        sqlx::raw_sql("rollback").execute(&mut holder).await.unwrap();
+        let text = scrape(app).await;
+        for name in ["lists", "transactions", "batches of reads", "batches of updates"] {
+            let waiting = format!("shortline_requests_waiting{{for=\"{name}\"}}");
+            assert_eq!(value(&text, &waiting), 0.0, "{name}");
+        }
+        // Two connections for the partner, 16 requests of half a second, and a limit of 3 s.
+        let timeouts = "shortline_wait_timeouts_total{for=\"transactions\"}";
+        assert!(value(&text, timeouts) >= 1.0, "{text}");
     });
 }

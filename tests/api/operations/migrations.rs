@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use actix_web::rt::spawn;
 use actix_web::rt::time::sleep;
+use serde_json::json;
 use shortline::startup::Application;
 use shortline::store::migrations;
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
-use crate::support::{Contents, SECRET, check_database, settings, url};
+use crate::support::{Contents, GROUPS, SECRET, check, check_database, settings, url};
 
 /// The versions of the schemas of older releases. The migrations after the second one lock tables.
 const OLDER_SCHEMAS: [i32; 2] = [8, 6];
@@ -56,8 +57,8 @@ fn a_migration_delays_no_reader_and_no_older_release_for_long() {
             assert!(version == 8 || !migration.is_finished(), "the reader blocks it");
             tx.rollback().await.unwrap();
             let report = migration.await.unwrap().unwrap();
-            let newest = report.applied_migrations().last().map(refinery_core::Migration::version);
-            assert_eq!(newest, Some(migrations::newest()));
+            let newest = report.applied_migrations().last().unwrap().version();
+            assert_eq!(newest, migrations::newest());
             assert!(longest < Duration::from_secs(1), "a statement took {longest:?}");
             for statement in OLDER_RELEASE {
                 sqlx::raw_sql(statement).execute(&mut release).await.unwrap();
@@ -154,5 +155,63 @@ fn no_migrate_accepts_a_newer_schema_and_rejects_an_older_one_in_one_line() {
         connection.close().await.unwrap();
         let settings = settings(&["--no-migrate"]);
         assert!(Application::build(&settings, database.clone()).await.is_ok());
+    });
+}
+
+#[test]
+fn data_can_be_restored_into_a_migrated_database() {
+    check_database(Contents::Tenants, async |database| {
+        // The rows of a dump: without a search path, a child before its parent, and with the rows
+        // of the tree that the triggers add as well.
+        let restore = "
+            create temporary table old_partners as select * from partners order by ordinal desc;
+            create temporary table old_tree as select * from partner_tree;
+            begin;
+            set local session_replication_role = replica;
+            delete from partner_tree;
+            delete from partners;
+            set local session_replication_role = origin;
+            set local search_path = '';
+            insert into public.partners overriding system value
+            select * from pg_temp.old_partners;
+            insert into public.partner_tree select * from pg_temp.old_tree;
+            commit";
+        let mut connection = database.connect().await.unwrap();
+        sqlx::raw_sql(restore).execute(&mut connection).await.unwrap();
+        let same = "select not exists (
+                        (table partner_tree except table old_tree)
+                        union all (table old_tree except table partner_tree)
+                        union all (select ancestor_sid, sid from partner_tree, partners
+                            where ancestor_sid = descendant_sid and sid = ancestor_sid
+                            group by 1, 2 having count(*) > 1))";
+        let same: bool = sqlx::query_scalar(same).fetch_one(&mut connection).await.unwrap();
+        assert!(same);
+        connection.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_repeated_order_of_creation_is_an_error() {
+    check(async |app| {
+        let mut connection = app.connection().await;
+        for table in ["did_groups", "short_codes", "oauth_tokens", "partners"] {
+            // As after a switchover by logical replication.
+            let restart = format!("alter table {table} alter ordinal restart with 1");
+            sqlx::raw_sql(AssertSqlSafe(restart)).execute(&mut connection).await.unwrap();
+        }
+        app.post(GROUPS, &json!({})).await.expect_error(500, "internal server error");
+        let sid = app.partner.sid.to_string();
+        let new: [&[&str]; 3] = [
+            &["partner", "create", "--name", "x"],
+            &["short-code", "create", "--partner", &sid, "--short-code", "20001"],
+            &["token", "issue", "--partner", &sid, "--opaque"],
+        ];
+        for (arguments, table) in new.into_iter().zip(["partners", "short_codes", "oauth_tokens"]) {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_shortline"));
+            command.args(arguments).args(["--database-url", &url(&app.database)]);
+            let output = command.output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert!(stderr.contains(&format!("{table}_ordinal_key")), "{stderr}");
+        }
     });
 }

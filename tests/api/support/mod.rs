@@ -3,6 +3,7 @@
 mod answer;
 mod app;
 mod cluster;
+mod forwarder;
 mod snapshot;
 mod tenants;
 mod timer;
@@ -22,6 +23,7 @@ use sqlx::postgres::PgConnectOptions;
 pub use answer::{Answer, send_raw};
 pub use app::App;
 pub use cluster::{Contents, place_files_in_memory};
+pub use forwarder::{Ending, Forwarder};
 pub use snapshot::{indented, snapshot};
 pub use tenants::{
     CHILD, PARTNER, Tenant, UNRELATED, code_path, create_tenants, did_path, group_path,

@@ -1,0 +1,101 @@
+//! What happens between the requests and the database, counted where it happens.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+};
+
+/// The buckets of batch sizes, up to the most requests of a batch.
+const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
+
+/// The counts, which all threads share.
+#[derive(Clone)]
+pub struct Activity {
+    waiting: IntGaugeVec,
+    timeouts: IntCounterVec,
+    batch_sizes: HistogramVec,
+    /// Responses that were replayed to a repeated request.
+    pub replays: IntCounter,
+    /// Access tokens that have not expired, when they were counted last.
+    pub tokens: IntGauge,
+}
+
+/// The counts of requests that wait for one thing.
+#[derive(Clone)]
+pub struct Waits {
+    waiting: IntGauge,
+    timeouts: IntCounter,
+}
+
+/// A request that waits until this is dropped.
+pub struct Wait(IntGauge);
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Waits {
+    /// Counts a request that waits until the result is dropped.
+    pub fn begin(&self) -> Wait {
+        self.waiting.inc();
+        Wait(self.waiting.clone())
+    }
+
+    /// Counts a request that got a 503 because it has waited too long, or too many waited already.
+    pub fn count_timeout(&self) {
+        self.timeouts.inc();
+    }
+}
+
+impl Activity {
+    /// Creates the counts.
+    ///
+    /// # Errors
+    /// If two of them have the same name.
+    pub fn new() -> prometheus::Result<Self> {
+        let waiting = Opts::new("shortline_requests_waiting", "Requests that wait, by what for.");
+        let timeouts = Opts::new(
+            "shortline_wait_timeouts_total",
+            "Requests that got a 503 because they waited too long or too many waited.",
+        );
+        let sizes = HistogramOpts::new("shortline_batch_size", "Requests of a batch.");
+        Ok(Self {
+            waiting: IntGaugeVec::new(waiting, &["for"])?,
+            timeouts: IntCounterVec::new(timeouts, &["for"])?,
+            batch_sizes: HistogramVec::new(sizes.buckets(SIZES.to_vec()), &["work"])?,
+            replays: IntCounter::new(
+                "shortline_replays_total",
+                "Responses that were replayed to a request with the same idempotency key.",
+            )?,
+            tokens: IntGauge::new(
+                "shortline_tokens_alive",
+                "Access tokens in the database that have not expired, counted once a minute.",
+            )?,
+        })
+    }
+
+    /// The counts of requests that wait for a batch or a connection of that name.
+    pub fn waits(&self, name: &str) -> Waits {
+        Waits {
+            waiting: self.waiting.with_label_values(&[name]),
+            timeouts: self.timeouts.with_label_values(&[name]),
+        }
+    }
+
+    /// The sizes of the batches of that work.
+    pub fn batch_sizes(&self, work: &str) -> Histogram {
+        self.batch_sizes.with_label_values(&[work])
+    }
+
+    pub(super) fn collectors(&self) -> [Box<dyn Collector>; 5] {
+        [
+            Box::new(self.waiting.clone()),
+            Box::new(self.timeouts.clone()),
+            Box::new(self.batch_sizes.clone()),
+            Box::new(self.replays.clone()),
+            Box::new(self.tokens.clone()),
+        ]
+    }
+}
