@@ -131,8 +131,7 @@ impl Application {
         let on_loss = Box::new(move |error: &sqlx::Error| staleness.observe(error));
         let authenticator = Authenticator::new(database.authentication().clone(), on_loss, keys);
         let authenticator = Data::new(authenticator);
-        let usage = database.clone();
-        let activity = database.activity().clone();
+        let (usage, activity) = (database.clone(), database.activity().clone());
         let metrics = Metrics::new(Box::new(move || usage.usage()), activity, shutdown.clone())?;
         let metrics = Data::new(metrics);
         let metrics_server = settings

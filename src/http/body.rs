@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
-use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::{Method, header};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde_json::{Map, Value};
 
+use super::content_coding::is_plain;
 use super::memory::{MemoryBudget, Reservation};
 use super::prefer::Handling;
 use super::write::update_options;
@@ -236,15 +236,6 @@ pub(super) fn read(
         let bytes = read.map_err(|_| ApiError::Timeout)?.map_err(|error| unreadable(&error))?;
         Ok((bytes, reservation))
     }
-}
-
-/// Whether a body has no content coding (RFC 9110, section 8.4).
-pub(super) fn is_plain(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(header::CONTENT_ENCODING);
-    codings.all(|codings| {
-        let mut codings = codings.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
-    })
 }
 
 fn unreadable(error: &actix_web::Error) -> ApiError {

@@ -8,6 +8,7 @@ mod arguments;
 mod auth;
 mod body;
 mod conditional;
+mod content_coding;
 mod fields;
 mod form;
 mod forwarded;

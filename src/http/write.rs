@@ -11,8 +11,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::arguments::{Arguments, flag, some};
 use super::auth::requires_if_match;
-use super::body::is_plain;
 use super::conditional;
+use super::content_coding::is_plain;
 use crate::error::ApiError;
 use crate::input::types::Nested;
 use crate::store::{EntityTags, IdempotencyKey, WriteOptions};

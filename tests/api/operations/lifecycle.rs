@@ -148,8 +148,9 @@ fn an_instance_that_waits_for_a_migration_does_not_listen() {
         let database = database.clone();
         let starting =
             actix_web::rt::spawn(async move { Application::build(&settings, database).await });
-        let waits =
-            "select exists (select from pg_locks where locktype = 'advisory' and not granted)";
+        let waits = "select exists (select from pg_stat_activity
+                     where datname = current_database() and pid <> pg_backend_pid()
+                         and query like '%advisory%')";
         wait_until("the instance waits", async || {
             sqlx::query_scalar(waits).fetch_one(&mut migrating).await.unwrap()
         })

@@ -95,10 +95,11 @@ mod tests {
             ("name eq \"null\"", " and name = $1"),
             (
                 "  name  like  \"a%\"  AND  name ge 5 ",
-                " and name >= $1 and name < $2 and name::text collate \"C\" like $3 escape '' and name >= $4",
+                " and name >= $1 and name < $2 and name::text collate \"C\" like $3 escape '' \
+                 and name >= $4",
             ),
-            ("name like '%a'", " and name::text like $1 escape ''"),
-            ("name ilike 'a%'", " and name::text ilike $1 escape ''"),
+            ("name like '%a'", r#" and name::text collate "C" like $1 escape ''"#),
+            ("name ilike 'a%'", r#" and name::text collate "C" ilike $1 escape ''"#),
             ("number bit 4", " and (number & $1) = $2"),
             ("number in (1, '2')", " and (number = $1 or number = $2)"),
             ("name in (a, 'b', \"c\")", " and (name = $1 or name = $2 or name = $3)"),
