@@ -7,6 +7,7 @@ mod forms;
 mod grants;
 pub mod handlers;
 mod issuance;
+mod limits;
 mod logins;
 mod revocation;
 mod token;

@@ -102,6 +102,16 @@ fn visible_entries<R: Resource>(what: &str) -> String {
     format!("select {what} from history where {visible} and sid = $4 and kind = '{kind}'")
 }
 
+/// Counts the objects of the partner `$1`, with `$2` also those of its descendants. The operator
+/// (`$3`) counts none.
+pub fn count<R: Resource>() -> String {
+    let (table, owner) = (R::TABLE, R::OWNER);
+    format!(
+        "select count(*) from partner_tree join {table} on {owner} = descendant_sid
+         where ancestor_sid = $1 and ($2 or descendant_sid = $1) and not $3"
+    )
+}
+
 /// Whether the partner in that column is visible: `$1`, with `$2` also its descendants, with `$3`
 /// every partner.
 fn visible(owner: &str) -> String {

@@ -2,6 +2,7 @@
 
 mod grants;
 mod guessing;
+mod limits;
 mod refresh_tokens;
 mod revocation;
 mod rotation;
