@@ -39,7 +39,8 @@ class Client:
                     *address, timeout=60, source_address=self.source
                 )
             headers = self.headers | headers
-            self.connection.request(method, path, body and json.dumps(body), headers)
+            text = None if body is None else json.dumps(body)
+            self.connection.request(method, path, text, headers)
             answer = self.connection.getresponse()
             return Answer(began, answer.status, answer.headers, answer.read())
         except (OSError, http.client.HTTPException):

@@ -29,8 +29,9 @@ def program():
 class Shortline:
     """The program with its settings, which are environment variables."""
 
-    def __init__(self, workspace, **settings):
+    def __init__(self, workspace, binary=None, **settings):
         self.workspace, self.settings = workspace, settings
+        self.binary = binary or program()
         # The prefix of its commands, to run it as another user.
         self.as_user = []
         if "SHORTLINE_JWT_SECRET_FILE" not in settings:
@@ -41,11 +42,11 @@ class Shortline:
 
     def run(self, *words, **settings):
         """Runs a command and returns what it prints."""
-        command = [*self.as_user, program(), *words]
+        command = [*self.as_user, self.binary, *words]
         return output(command, env=self.environment(**settings), timeout=600)
 
     def json(self, *words, input=None):
-        command = [*self.as_user, program(), *words, "--json"]
+        command = [*self.as_user, self.binary, *words, "--json"]
         return json.loads(output(command, env=self.environment(), timeout=60, input=input))
 
     def create_partner(self, name, *arguments):
@@ -69,7 +70,7 @@ class Instance(Process):
         self.address, self.url = address, "http://{}:{}".format(*address)
         listen = "{}:{}".format(*address)
         environment = shortline.environment(SHORTLINE_LISTEN=listen, **settings)
-        command = [*shortline.as_user, program(), "serve"]
+        command = [*shortline.as_user, shortline.binary, "serve"]
         super().__init__(shortline.workspace, name, command, env=environment)
 
     def get(self, path, seconds=12):

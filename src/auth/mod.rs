@@ -18,7 +18,7 @@ pub use jwt::Claims;
 pub use keys::Keys;
 pub use last_access::LastAccess;
 pub use passwords::{Passwords, hash_password};
-pub use rate_limit::{Allowance, RateLimit};
+pub use rate_limit::{Allowance, Left, RateLimit};
 pub use scope::{
     AdminCreate, AdminDelete, AnyToken, Descendants, DidRelease, OauthCreate, OauthRead,
     OauthRevoke, OauthUpdate, PartnersCreate, PartnersRead, PartnersUpdate, Permission,

@@ -23,6 +23,7 @@ use crate::settings::{Rates, Settings};
 pub struct RateLimit(Option<Buckets>);
 
 struct Buckets {
+    rates: Rates,
     quota: Quota,
     partners:
         RateLimiter<Uuid, DefaultKeyedStateStore<Uuid>, DefaultClock, StateInformationMiddleware>,
@@ -46,6 +47,19 @@ pub struct Allowance {
     pub burst: u64,
     /// The time in which an empty bucket becomes full, in whole seconds.
     pub window: u64,
+    /// What is left in both buckets after a request that was admitted.
+    pub left: Option<Left>,
+}
+
+/// What is left of the rates of a partner and of its subtree.
+#[derive(Clone, Copy)]
+pub struct Left {
+    /// The rates.
+    pub rates: Rates,
+    /// The number of requests that the bucket of the partner would admit now.
+    pub of_partner: u64,
+    /// The number of requests that the bucket of the subtree would admit now.
+    pub of_subtree: u64,
 }
 
 impl RateLimit {
@@ -59,6 +73,7 @@ impl RateLimit {
             let quota = Quota::with_period(Duration::from_secs_f64(rate.recip()))?;
             let quota = quota.allow_burst(burst);
             Some(Buckets {
+                rates,
                 quota,
                 partners: RateLimiter::keyed(quota).with_middleware(),
                 subtree_quota: SubtreeQuota { rate: subtree_rate, burst: subtree_burst },
@@ -101,10 +116,15 @@ impl Buckets {
             Ok(state) => {
                 let remaining_of_subtree = turn.take();
                 let remaining = u64::from(state.remaining_burst_capacity());
-                if remaining_of_subtree < remaining {
+                let tighter = if remaining_of_subtree < remaining {
                     self.of_subtree(true, remaining_of_subtree, quota.rate.recip())
                 } else {
                     self.of_partner(true, remaining, self.quota.replenish_interval())
+                };
+                let (rates, of_subtree) = (self.rates, remaining_of_subtree);
+                Allowance {
+                    left: Some(Left { rates, of_partner: remaining, of_subtree }),
+                    ..tighter
                 }
             }
             Err(rejected) => {
@@ -122,6 +142,7 @@ impl Buckets {
             seconds: whole_seconds(wait),
             burst: u64::from(self.quota.burst_size().get()),
             window: whole_seconds(self.quota.burst_size_replenished_in()),
+            left: None,
         }
     }
 
@@ -135,6 +156,7 @@ impl Buckets {
             seconds: seconds(wait),
             burst: burst as u64,
             window: seconds(burst / rate),
+            left: None,
         }
     }
 }

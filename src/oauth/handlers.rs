@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::forms::{RevocationForm, SubPartnerTokenForm, TokenForm};
 use super::grants::Grants;
+use super::limits::Limits;
 use super::revocation::Revoker;
 use super::token::{OauthToken, TokenChanges};
 use crate::auth::{AnyToken, OauthCreate, OauthRead, OauthUpdate, Scopes};
@@ -169,6 +170,8 @@ pub async fn post_revoke(
 /// The caller.
 #[derive(Serialize, ToSchema)]
 pub struct Whoami {
+    /// The limits, and what is used of them.
+    limits: Limits,
     /// The partner of the token.
     partner: Partner,
     /// The effective scopes: those that the token, its partner and every ancestor have in common.
@@ -181,9 +184,11 @@ pub struct Whoami {
 impl Whoami {
     async fn of(
         caller: &Caller<AnyToken>,
+        request: &HttpRequest,
         partners: &Store<Partner>,
         tokens: &Store<OauthToken>,
     ) -> Result<Self, ApiError> {
+        let limits = Limits::of(caller, request, partners).await?;
         let partner_sid = caller.partner_sid().ok_or(ApiError::NoItem)?;
         let partner = partners.get(caller, partner_sid).await?.object;
         let token = match caller.token_sid() {
@@ -195,11 +200,11 @@ impl Whoami {
             Err(ApiError::NoItem) => None,
             token => token?,
         };
-        Ok(Self { partner, scopes: caller.scopes().iter().copied().collect(), token })
+        Ok(Self { limits, partner, scopes: caller.scopes().iter().copied().collect(), token })
     }
 }
 
-/// Returns the caller: the partner, the token and the effective scopes.
+/// Returns the caller: the partner, the token, the effective scopes, and the limits.
 #[utoipa::path(
     tag = "OAuth",
     security(("bearer" = [])),
@@ -209,8 +214,9 @@ impl Whoami {
 pub async fn get_whoami(
     caller: Caller<AnyToken>,
     _: IgnoredArguments,
+    request: HttpRequest,
     partners: web::Data<Store<Partner>>,
     tokens: web::Data<Store<OauthToken>>,
 ) -> Result<Json<Whoami>, ApiError> {
-    Whoami::of(&caller, &partners, &tokens).await.map(Json)
+    Whoami::of(&caller, &request, &partners, &tokens).await.map(Json)
 }

@@ -8,6 +8,7 @@ mod forms;
 mod grants;
 pub mod handlers;
 mod issuance;
+mod limits;
 mod logins;
 mod refresh;
 mod revocation;

@@ -5,4 +5,4 @@ mod new_partner;
 mod partner;
 
 pub use new_partner::{DescendantLimit, NewPartner};
-pub use partner::{Partner, PartnerChanges, Party, Status};
+pub use partner::{MAX_DEPTH, Partner, PartnerChanges, Party, Status};

@@ -86,7 +86,7 @@ pub struct Partner {
 }
 
 /// The most levels of a tree. Deeper trees of earlier releases remain.
-const MAX_DEPTH: i64 = 16;
+pub const MAX_DEPTH: i64 = 16;
 
 /// The level of the operator. The level of an ancestor is its depth in the tree, which identifies
 /// it among the ancestors of a partner. A lower number is a higher level.

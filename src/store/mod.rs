@@ -135,6 +135,18 @@ impl<R: Resource> Store<R> {
         within_limit(call).await
     }
 
+    /// Returns the number of objects that are visible to the actor, which is a partner.
+    ///
+    /// # Errors
+    /// As this module.
+    pub async fn count(&self, actor: &Actor) -> Result<u64, ApiError> {
+        let read = async || {
+            let mut lease = self.database.lists().acquire(actor).await?;
+            read::count::<R>(&mut *lease.connection, actor).await
+        };
+        self.database.read(read).await
+    }
+
     /// Creates the object that `build` returns.
     ///
     /// # Errors

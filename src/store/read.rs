@@ -36,6 +36,18 @@ pub async fn all<R: Resource>(db: impl PgExecutor<'_>, actor: &Actor) -> Result<
     Ok(visible_to(actor, sql::select_all::<R>()).fetch_all(db).await?)
 }
 
+/// Returns the number of objects that are visible to the actor, which is a partner.
+///
+/// # Errors
+/// If the database is not available.
+pub(super) async fn count<R: Resource>(
+    db: impl PgExecutor<'_>,
+    actor: &Actor,
+) -> Result<u64, ApiError> {
+    let (count,): (i64,) = visible_to(actor, sql::count::<R>()).fetch_one(db).await?;
+    Ok(count.max(0) as u64)
+}
+
 /// Returns the objects of these sids that are visible to the actor, in any order.
 ///
 /// # Errors

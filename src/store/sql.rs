@@ -112,6 +112,16 @@ fn visible_entries<R: Resource>(what: &str) -> String {
     format!("select {what} from history where {visible} and sid = $4 and kind = '{kind}'")
 }
 
+/// Counts the objects of the partner `$1`, and of its descendants if `$2` names these. The operator
+/// (`$3`) counts none.
+pub fn count<R: Resource>() -> String {
+    let (table, owner) = (R::TABLE, R::OWNER);
+    format!(
+        "select count(*) from partner_tree join {table} on {owner} = descendant_sid
+         where ancestor_sid = $1 and ($2 = 'descendants' or descendant_sid = $1) and not $3"
+    )
+}
+
 fn visible_to_actor(owner: &str) -> String {
     visible(owner, "$1", "$2", "$3")
 }

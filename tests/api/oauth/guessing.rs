@@ -59,7 +59,7 @@ fn right_secrets_are_accepted_beside_a_thousand_parallel_wrong_ones() {
         let count = |status| statuses.iter().filter(|found| **found == status).count();
         assert_eq!(count(401) + count(429), 1_000, "{statuses:?}");
         assert!(count(401) <= 30, "{} guesses were answered", count(401));
-        assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+        assert!(slowest < Duration::from_secs(10), "{slowest:?}");
         // The right secret is still accepted from any address.
         ask_from(app, "203.0.113.2", &client.0, &client.1).await.expect(200);
     });

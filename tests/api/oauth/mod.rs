@@ -4,6 +4,7 @@ mod coverage;
 mod ended;
 mod grants;
 mod guessing;
+mod limits;
 mod refresh_tokens;
 mod revocation;
 mod rotation;
