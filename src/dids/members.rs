@@ -30,8 +30,10 @@ pub struct Capabilities(i32);
 
 impl FromMember for Capabilities {
     fn from_member(value: Value) -> Result<Self, ValidationError> {
-        let bits = value.as_i64().and_then(|bits| i32::try_from(bits).ok());
-        let bits = bits.filter(|bits| *bits >= 0).map(Self);
+        // JSON Schema counts `4.0` as an integer.
+        let is_valid =
+            |bits: &f64| bits.fract() == 0.0 && (0.0..=f64::from(i32::MAX)).contains(bits);
+        let bits = value.as_f64().filter(is_valid).map(|bits| Self(bits as i32));
         bits.ok_or_else(|| "must be a whole number from 0 to 2147483647".into())
     }
 }
