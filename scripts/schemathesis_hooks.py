@@ -84,7 +84,7 @@ def adapt_headers(headers, path):
 def adapt_query(arguments, path):
     # An empty argument counts as absent, although its type does not allow it.
     for name in TYPED:
-        if arguments.get(name) == "":
+        if arguments.get(name) in ("", {}, []):
             arguments[name] = "nothing"
     # These have languages of their own; the generated value becomes a part of a valid one.
     if isinstance(arguments.get("filter"), str):
@@ -179,8 +179,10 @@ def adapt_body(body, method, path):
     # The patterns of these members exclude U+0000. Other members do not have a pattern.
     patterned = {"callback_url", "name", "string_key_1", "string_key_2"}
     if method == "POST":
-        patterned |= {"country_code", "lata", "locality", "ocn", "phonenumber", "porting_pin", "price"}
-        patterned |= {"short_code", "state"}
+        patterned |= {"phonenumber", "short_code"}
+    # A rental ignores these members.
+    if method == "POST" and not path.endswith("/dids"):
+        patterned |= {"country_code", "lata", "locality", "ocn", "porting_pin", "price", "state"}
     for name in body.keys() - patterned:
         body[name] = plain(body[name])
 
