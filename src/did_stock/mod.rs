@@ -25,7 +25,7 @@ use crate::store::{self, Column, Resource, bind};
 /// A number of a stock.
 #[derive(Clone, Debug, PartialEq, FromRow, ToSchema)]
 pub struct AvailableDid {
-    /// The number as a partner sees it: a DID that nobody rents.
+    /// The number as a partner sees it: a DID that is not rented.
     #[sqlx(flatten)]
     #[serde(flatten)]
     did: Did,
@@ -240,7 +240,7 @@ fn unknown_partner() -> ApiError {
 }
 
 impl AvailableDid {
-    /// Returns the entry of a number in the stock, whoever owns it.
+    /// Returns the entry of a number in the stock of any partner.
     ///
     /// # Errors
     /// If the database is not available.

@@ -24,7 +24,7 @@ pub struct RentalRules {
 }
 
 impl Did {
-    /// Returns the rental of a number, whoever rents it.
+    /// Returns the rental of a number by any partner.
     ///
     /// # Errors
     /// If the database is not available.
@@ -50,7 +50,8 @@ impl NewDid {
     ///
     /// # Errors
     /// [`ApiError::Invalid`] if the number is in no stock that the partner can rent from, or none
-    /// is left; [`ApiError::Conflict`] if the number is not available or the partner rents too many.
+    /// is left; [`ApiError::Conflict`] if the number is not available or the partner rents too
+    /// many.
     pub async fn rent(
         self,
         connection: &mut PgConnection,

@@ -215,7 +215,7 @@ fn a_released_number_is_aging_and_its_last_renter_can_revert_the_release() {
         assert_eq!(status(app, number).await, "assigned");
         assert_eq!(app.get(&path).await.header("etag"), Some("\"4\""));
 
-        // Once the aging is over, the number belongs to whoever rents it next.
+        // Once the aging is over, the next renter gets the number.
         assert_eq!(app.delete(&path).await.status, 204);
         end_aging(app, number).await;
         let rejected = app.post(&revert, &json!({"version": 2})).await;

@@ -40,7 +40,8 @@ fn a_thousand_renters_over_two_instances_get_different_numbers_without_waiting()
         app.partner.add_numbers(app, &numbers).await;
         let children = create_children(app).await;
         let (other, server) = app.second_instance().await;
-        // Another transaction holds the first number all the time. Whoever waits for it gets 503.
+        // Another transaction holds the first number all the time. A request that waits for it gets
+        // 503.
         let mut connection = app.connection().await;
         let lock = "select from did_stock where phonenumber = $1 for update";
         sqlx::query("begin").execute(&mut connection).await.unwrap();
