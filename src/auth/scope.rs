@@ -12,7 +12,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::input::{FromMember, ValidationError, unknown};
 
-/// A scope, named as at CarrierX. A partner has scopes; a token carries some of them.
+/// A scope, named as at CarrierX, which has none for events. A partner has scopes; a token carries some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// All operations under `/phonenumber` but those of `admin`.
@@ -53,11 +53,21 @@ pub enum Scope {
     OauthRead,
     /// Changes tokens.
     OauthUpdate,
+    /// All operations under `/events`.
+    EventsManage,
+    /// Reads events, endpoints and deliveries.
+    EventsRead,
+    /// Creates endpoints.
+    EventsCreate,
+    /// Changes endpoints.
+    EventsUpdate,
+    /// Deletes endpoints.
+    EventsDelete,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::PhonenumberManage,
         Self::PhonenumberRead,
         Self::PhonenumberCreate,
@@ -77,6 +87,11 @@ impl Scope {
         Self::OauthCreate,
         Self::OauthRead,
         Self::OauthUpdate,
+        Self::EventsManage,
+        Self::EventsRead,
+        Self::EventsCreate,
+        Self::EventsUpdate,
+        Self::EventsDelete,
     ];
 
     /// The scopes of a partner that was created without any.
@@ -105,6 +120,11 @@ impl Scope {
             Self::OauthCreate => "oauth.create",
             Self::OauthRead => "oauth.read",
             Self::OauthUpdate => "oauth.update",
+            Self::EventsManage => "events.manage",
+            Self::EventsRead => "events.read",
+            Self::EventsCreate => "events.create",
+            Self::EventsUpdate => "events.update",
+            Self::EventsDelete => "events.delete",
         }
     }
 
@@ -121,12 +141,16 @@ impl Scope {
                 Some(Self::PartnersManage)
             }
             Self::OauthCreate | Self::OauthRead | Self::OauthUpdate => Some(Self::OauthManage),
+            Self::EventsRead | Self::EventsCreate | Self::EventsUpdate | Self::EventsDelete => {
+                Some(Self::EventsManage)
+            }
             Self::PhonenumberManage
             | Self::PhonenumberManageDescendant
             | Self::AdminManage
             | Self::PartnersManage
             | Self::OauthManageAllTokens
-            | Self::OauthManage => None,
+            | Self::OauthManage
+            | Self::EventsManage => None,
         }
     }
 

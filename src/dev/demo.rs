@@ -60,8 +60,11 @@ pub async fn load(connection: &mut PgConnection) -> anyhow::Result<()> {
 async fn create(connection: &mut PgConnection) -> Result<(), ApiError> {
     let operator = Actor::operator();
     let mut tx = connection.begin().await?;
-    let carrier_scopes =
-        Scope::DEFAULT.into_iter().chain([Scope::PhonenumberManageDescendant, Scope::AdminManage]);
+    let carrier_scopes = Scope::DEFAULT.into_iter().chain([
+        Scope::PhonenumberManageDescendant,
+        Scope::AdminManage,
+        Scope::EventsManage,
+    ]);
     let children = [
         (SAMPLE.did_group_partner_sid, "Demo partner 1"),
         (SAMPLE.short_code_partner_sid, "Demo partner 2"),
@@ -77,7 +80,9 @@ async fn create(connection: &mut PgConnection) -> Result<(), ApiError> {
     }
 
     let scopes =
-        [Scope::PhonenumberManage, Scope::PhonenumberManageDescendant].into_iter().collect();
+        [Scope::PhonenumberManage, Scope::PhonenumberManageDescendant, Scope::EventsManage]
+            .into_iter()
+            .collect();
     let (now, century) = (date::now(), Duration::days(36_500));
     let token =
         OauthToken::with_secret(Uuid::now_v7(), CARRIER, scopes, SAMPLE.token, now, now + century);
