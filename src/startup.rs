@@ -35,7 +35,7 @@ use crate::settings::{Settings, TokenFormat};
 use crate::short_codes::ShortCode;
 use crate::shutdown::Shutdown;
 use crate::signals::Signals;
-use crate::store::{self, Database, Lookups, Staleness, Store, migrations};
+use crate::store::{self, Database, Feed, Lookups, Staleness, Store, migrations};
 use crate::telemetry::metrics::{self, Metrics};
 
 /// How long an idle connection of a client stays open: longer than balancers leave one open, so
@@ -95,6 +95,7 @@ pub struct Application {
     metrics_server: Option<(Server, SocketAddr)>,
     maintenance: Maintenance,
     database: Database,
+    feed: Feed,
     shutdown: Shutdown,
     drain: Duration,
 }
@@ -138,12 +139,14 @@ impl Application {
             .metrics_listen
             .map(|address| metrics::serve(address, metrics.clone()))
             .transpose()?;
+        let feed = Feed::new(&database, settings.events_streams as usize);
         let grants = Grants::new(&database, authenticator.clone(), settings.token_format)?;
         let state = State {
             allowed_sites: Data::new(allowed_sites),
             authenticator: authenticator.clone(),
             database: Data::new(database.clone()),
             descendant_limit: Data::new(DescendantLimit(settings.max_descendants)),
+            feed: Data::new(feed.clone()),
             grants: Data::new(grants),
             memory_budget: Data::default(),
             metrics,
@@ -166,6 +169,7 @@ impl Application {
             listener,
             address,
             database,
+            feed,
             metrics_server,
             maintenance,
             shutdown,
@@ -199,7 +203,7 @@ impl Application {
     /// # Errors
     /// If the server fails.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
-        let Self { server, listener, maintenance, database, .. } = self;
+        let Self { server, listener, maintenance, database, feed, .. } = self;
         let Self { metrics_server, shutdown, drain, .. } = self;
         let handle = server.handle();
         let mut signals = Signals::new()?;
@@ -232,6 +236,7 @@ impl Application {
             () = maintenance.run() => {}
             () = watch_keys(&maintenance.authenticator) => {}
             () = database.watch() => {}
+            () = feed.watch(&maintenance.authenticator) => {}
         }
         maintenance.write_deferred().await;
         // Last, so that the drain can be observed.
@@ -285,6 +290,7 @@ struct State {
     authenticator: Data<Authenticator>,
     database: Data<Database>,
     descendant_limit: Data<DescendantLimit>,
+    feed: Data<Feed>,
     grants: Data<Grants>,
     memory_budget: Data<MemoryBudget>,
     metrics: Data<Metrics>,
@@ -313,6 +319,7 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
             .app_data(state.authenticator)
             .app_data(state.database)
             .app_data(state.descendant_limit)
+            .app_data(state.feed)
             .app_data(document.clone())
             .app_data(state.grants)
             .app_data(state.memory_budget)

@@ -20,8 +20,8 @@ pub use last_access::LastAccess;
 pub use passwords::{Passwords, hash_password};
 pub use rate_limit::{Allowance, Left, RateLimit};
 pub use scope::{
-    AdminCreate, AdminDelete, AnyToken, Descendants, DidRelease, OauthCreate, OauthRead,
-    OauthRevoke, OauthUpdate, PartnersCreate, PartnersRead, PartnersUpdate, Permission,
+    AdminCreate, AdminDelete, AnyToken, Descendants, DidRelease, EventsRead, OauthCreate,
+    OauthRead, OauthRevoke, OauthUpdate, PartnersCreate, PartnersRead, PartnersUpdate, Permission,
     PhonenumberCreate, PhonenumberDelete, PhonenumberRead, PhonenumberUpdate, Scope, Scopes,
 };
 pub use verification::{OccupiedLane, Subject, Turn};

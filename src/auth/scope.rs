@@ -425,6 +425,15 @@ impl Permission for OauthRevoke {
     const DESCENDANTS: Descendants = Descendants::Always;
 }
 
+/// Permission to read events, endpoints and deliveries. Events need permission to read their objects
+/// too.
+pub struct EventsRead;
+
+impl Permission for EventsRead {
+    const ANY_OF: &'static [Scope] = &[Scope::EventsManage, Scope::EventsRead];
+    const DESCENDANTS: Descendants = Descendants::With(&[]);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -92,13 +92,14 @@ pub(super) enum Write {
 /// ), written as (
 ///     update short_codes as old
 ///     set version = new.version, changed_at = new.date, head = new.hash,
+///         epoch = greatest(old.epoch, (select ... from event_generations)),
 ///         attributes = new.attributes, callback_url = new.callback_url, ...
 ///     from new
 ///     where old.sid = new.sid and old.version = new.read_version
-///     returning old.sid, new.owner
+///     returning old.sid, new.owner, old.epoch
 /// ), recorded as (
-///     insert into history (sid, version, kind, partner_sid, date, entry, hash)
-///     select sid, version, 'short_code', owner, date, entry, hash
+///     insert into history (sid, version, kind, partner_sid, date, entry, hash, epoch)
+///     select sid, version, 'short_code', owner, date, entry, hash, epoch
 ///     from unnest($7::uuid[], $8::bigint[], $9::timestamptz[], $10::text[], $11::bytea[])
 ///         as entry (sid, version, date, entry, hash)
 ///     join written using (sid)
@@ -134,16 +135,17 @@ pub(super) fn write<R: Resource>(write: Write, with_responses: bool) -> String {
             let set = names::<R>(|name| format!(", {name} = new.{name}"));
             format!(
                 "update {table} as old
-                 set version = new.version, changed_at = new.date, head = new.hash {set}
+                 set version = new.version, changed_at = new.date, head = new.hash,
+                     epoch = greatest(old.epoch, {EPOCH}) {set}
                  from new
                  where old.sid = new.sid and old.version = new.read_version
-                 returning old.sid, new.owner"
+                 returning old.sid, new.owner, old.epoch"
             )
         }
         Write::Delete => format!(
             "delete from {table} as old using new
              where old.sid = new.sid and old.version = new.read_version
-             returning old.sid, new.owner"
+             returning old.sid, new.owner, greatest(old.epoch, {EPOCH}) as epoch"
         ),
     };
     let anchors = match write {
@@ -165,8 +167,8 @@ pub(super) fn write<R: Resource>(write: Write, with_responses: bool) -> String {
          ), written as (
              {written}
          ), recorded as (
-             insert into history (sid, version, kind, partner_sid, date, entry, hash)
-             select sid, version, '{kind}', owner, date, entry, hash
+             insert into history (sid, version, kind, partner_sid, date, entry, hash, epoch)
+             select sid, version, '{kind}', owner, date, entry, hash, epoch
              from unnest($7::uuid[], $8::bigint[], $9::timestamptz[], $10::text[], $11::bytea[])
                  as entry (sid, version, date, entry, hash)
              join written using (sid)
@@ -175,6 +177,11 @@ pub(super) fn write<R: Resource>(write: Write, with_responses: bool) -> String {
     )
 }
 
+/// The least epoch of what the transaction writes: see `migrations/V17__events.sql`. A restored object
+/// needs no more, because the transaction begins to write after the deletion has become visible.
+const EPOCH: &str =
+    "(select (coalesce(max(generation), 0) << 48) + pg_current_xact_id()::text::bigint
+                      from event_generations)";
 /// The number of the parameter of the first column.
 const FIRST_COLUMN: usize = 12;
 
@@ -184,10 +191,10 @@ fn insert<R: Resource>(columns: &str, more: &str, value_of_more: &str) -> String
     let (column, value) =
         if R::is_owned() { (format!(", {owner}"), ", owner") } else { (String::new(), "") };
     format!(
-        "insert into {table} (sid, version, changed_at, head {column} {columns} {more})
+        "insert into {table} (sid, version, changed_at, head, epoch {column} {columns} {more})
          overriding system value
-         select sid, version, date, hash {value} {columns} {value_of_more} from new
-         returning sid, {owner} as owner"
+         select sid, version, date, hash, {EPOCH} {value} {columns} {value_of_more} from new
+         returning sid, {owner} as owner, epoch"
     )
 }
 
