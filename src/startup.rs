@@ -77,6 +77,12 @@ fn keys(settings: &Settings) -> anyhow::Result<Keys> {
     Ok(keys)
 }
 
+fn authenticator(database: &Database, keys: Keys) -> Authenticator {
+    let staleness = database.staleness().clone();
+    let on_loss = Box::new(move |error: &sqlx::Error| staleness.observe(error));
+    Authenticator::new(database.authentication().clone(), on_loss, keys)
+}
+
 /// Binds the address without listening, so that an address that is in use is reported early.
 fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -128,10 +134,7 @@ impl Application {
         let workers = threads as u32 * WORKERS;
         let database = Database::new(options, settings.database_connections, workers)?;
         let shutdown = Shutdown::default();
-        let staleness = database.staleness().clone();
-        let on_loss = Box::new(move |error: &sqlx::Error| staleness.observe(error));
-        let authenticator = Authenticator::new(database.authentication().clone(), on_loss, keys);
-        let authenticator = Data::new(authenticator);
+        let authenticator = Data::new(authenticator(&database, keys));
         let (usage, activity) = (database.clone(), database.activity().clone());
         let metrics = Metrics::new(Box::new(move || usage.usage()), activity, shutdown.clone())?;
         let metrics = Data::new(metrics);

@@ -26,16 +26,17 @@ use crate::store::Feed;
         ("Last-Event-ID" = Option<String>, Header,
             description = "The cursor behind which a stream continues, instead of `after`."),
     ),
-    security(("bearer" = ["events.manage"]), ("bearer" = ["events.read"])),
-    responses(
-        (status = OK, content(
-            (EventPage = "application/json"),
-            (String = "application/x-ndjson"),
-            (String = "text/event-stream"),
-        )),
-        (status = GONE, description = "The cursor is not one of this feed any more.",
-            body = crate::error::ErrorBody),
+    security(
+        ("bearer" = ["events.manage", "phonenumber.read"]),
+        ("bearer" = ["events.manage", "partners.read"]),
+        ("bearer" = ["events.read", "phonenumber.read"]),
+        ("bearer" = ["events.read", "partners.read"]),
     ),
+    responses((status = OK, content(
+        (EventPage = "application/json"),
+        (String = "application/x-ndjson"),
+        (String = "text/event-stream"),
+    ))),
 )]
 #[get("/events")]
 pub async fn list_events(

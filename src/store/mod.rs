@@ -266,7 +266,7 @@ impl<R: Resource> Store<R> {
             let mut lease = self.database.transactions().acquire(actor).await?;
             write::revert(&mut lease, actor, sid, version, options, restorer, prepare).await
         };
-        self.database.write(call).await
+        self.database.write(Box::pin(call)).await
     }
 
     /// Returns at most `limit` entries of the history of the object of that sid, oldest first,

@@ -122,6 +122,7 @@ pub(super) fn write<R: Resource>(write: Write, with_responses: bool) -> String {
         .map(|(number, column)| format!(", ${number}::{}[]", column.sql_type))
         .collect();
     let columns = names::<R>(|name| format!(", {name}"));
+    let epoch = format!("greatest(old.epoch, {EPOCH})");
     let written = match write {
         Write::Insert => insert::<R>(&columns, "", ""),
         Write::Restore => {
@@ -135,8 +136,7 @@ pub(super) fn write<R: Resource>(write: Write, with_responses: bool) -> String {
             let set = names::<R>(|name| format!(", {name} = new.{name}"));
             format!(
                 "update {table} as old
-                 set version = new.version, changed_at = new.date, head = new.hash,
-                     epoch = greatest(old.epoch, {EPOCH}) {set}
+                 set version = new.version, changed_at = new.date, head = new.hash, epoch = {epoch} {set}
                  from new
                  where old.sid = new.sid and old.version = new.read_version
                  returning old.sid, new.owner, old.epoch"
@@ -145,19 +145,10 @@ pub(super) fn write<R: Resource>(write: Write, with_responses: bool) -> String {
         Write::Delete => format!(
             "delete from {table} as old using new
              where old.sid = new.sid and old.version = new.read_version
-             returning old.sid, new.owner, greatest(old.epoch, {EPOCH}) as epoch"
+             returning old.sid, new.owner, {epoch} as epoch"
         ),
     };
-    let anchors = match write {
-        // A new object that has the sid of one whose whole history was pruned.
-        Write::Insert => {
-            ", unanchored as (
-                 delete from history_anchors using new
-                 where history_anchors.sid = new.sid and new.version = 1
-             )"
-        }
-        Write::Restore | Write::Update | Write::Delete => "",
-    };
+    let anchors = if write == Write::Insert { DELETE_ANCHORS } else { "" };
     let responses = if with_responses { store_responses::<R>() } else { String::new() };
     format!(
         "with new as (
@@ -177,11 +168,17 @@ pub(super) fn write<R: Resource>(write: Write, with_responses: bool) -> String {
     )
 }
 
+/// A new object can have the sid of one whose whole history was pruned.
+const DELETE_ANCHORS: &str = "
+    , unanchored as (
+        delete from history_anchors using new
+        where history_anchors.sid = new.sid and new.version = 1
+    )";
 /// The least epoch of what the transaction writes: see `migrations/V17__events.sql`. A restored object
 /// needs no more, because the transaction begins to write after the deletion has become visible.
-const EPOCH: &str =
-    "(select (coalesce(max(generation), 0) << 48) + pg_current_xact_id()::text::bigint
-                      from event_generations)";
+const EPOCH: &str = "(
+    select (coalesce(max(generation), 0) << 48) + pg_current_xact_id()::text::bigint
+    from event_generations)";
 /// The number of the parameter of the first column.
 const FIRST_COLUMN: usize = 12;
 
