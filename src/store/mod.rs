@@ -55,7 +55,8 @@ pub use session::{check_sessions, connect};
 pub use sql::{asked, visible_to_asker};
 pub use staleness::Staleness;
 pub use write::{
-    create_all, create_one, delete_many, delete_within, update_many_within, update_within,
+    NewObjects, create_all, create_one, delete_many, delete_within, encode, insert, now,
+    update_many_within, update_within,
 };
 
 use crate::auth::Actor;

@@ -1,6 +1,7 @@
 //! The feed of events: the entries of the history in an order in which none can appear behind one
 //! that was read. `migrations/V17__events.sql` explains the order.
 
+mod delay;
 mod generation;
 mod objects;
 mod page;
