@@ -114,7 +114,8 @@ fn a_stop_ends_waits_and_streams_at_once() {
         let at = |path: &str| {
             app.request_to(Method::GET, &format!("http://{listen}{path}")).bearer_auth(&app.token)
         };
-        let is_ready = async || at("/readyz").send().await.is_ok_and(|answer| answer.status() == 200);
+        let is_ready =
+            async || at("/readyz").send().await.is_ok_and(|answer| answer.status() == 200);
         wait_until("the service is ready", is_ready).await;
         let wait = Answer::to(at(&format!("{EVENTS}?wait=25")));
         let stream = async {
