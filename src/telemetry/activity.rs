@@ -22,6 +22,8 @@ pub struct Activity {
     pub webhook_lag: Gauge,
     /// Access tokens that have not expired, when they were counted last.
     pub tokens: IntGauge,
+    /// The age of the oldest transaction that holds events back, in seconds.
+    pub event_delay: Gauge,
 }
 
 /// The counts of requests that wait for one thing.
@@ -84,6 +86,10 @@ impl Activity {
                 "shortline_tokens_alive",
                 "Access tokens in the database that have not expired, counted once a minute.",
             )?,
+            event_delay: Gauge::new(
+                "shortline_event_delay_seconds",
+                "Age of the oldest transaction in the PostgreSQL cluster that holds events back.",
+            )?,
         })
     }
 
@@ -106,7 +112,7 @@ impl Activity {
         self.deliveries.with_label_values(&[outcome]).inc();
     }
 
-    pub(super) fn collectors(&self) -> [Box<dyn Collector>; 7] {
+    pub(super) fn collectors(&self) -> [Box<dyn Collector>; 8] {
         [
             Box::new(self.waiting.clone()),
             Box::new(self.timeouts.clone()),
@@ -115,6 +121,7 @@ impl Activity {
             Box::new(self.tokens.clone()),
             Box::new(self.deliveries.clone()),
             Box::new(self.webhook_lag.clone()),
+            Box::new(self.event_delay.clone()),
         ]
     }
 }

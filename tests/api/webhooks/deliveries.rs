@@ -5,7 +5,9 @@ use shortline::auth::Scope;
 use shortline::partners::Status;
 
 use super::{deliveries, endpoint, endpoint_with, make_due, path_of, rename, versions};
-use crate::support::{App, CODES, GROUPS, Sink, check, status, wait_until};
+use crate::support::{
+    Answer, App, CODES, ENDPOINTS, GROUPS, Received, Sink, check, status, wait_until,
+};
 
 #[test]
 fn an_event_is_delivered_with_the_changes_and_the_object() {
@@ -64,7 +66,7 @@ fn an_endpoint_gets_its_types_only() {
         let path = format!("/core/v2/partners/{}", app.partner.sid);
         rename(app, &path, 1).await;
         let received = sink.wait_for(2).await;
-        let mut names: Vec<_> = received.iter().map(|received| received.name()).collect();
+        let mut names: Vec<_> = received.iter().map(Received::name).collect();
         names.sort_unstable();
         assert_eq!(names, ["did_group.updated", "partner.updated"]);
         let partner =
@@ -82,13 +84,13 @@ fn events_of_descendants_need_the_member_and_the_scope_of_the_partner() {
         let all = Sink::start().await;
         let token = app.token(app.partner.sid, &Scope::ALL);
         let body = json!({"url": all.url, "descendants": true});
-        let request = app.anonymous(reqwest::Method::POST, crate::support::ENDPOINTS);
-        crate::support::Answer::to(request.bearer_auth(token).json(&body)).await.expect(200);
+        let request = app.anonymous(reqwest::Method::POST, ENDPOINTS);
+        Answer::to(request.bearer_auth(token).json(&body)).await.expect(200);
         let change = async |name: &str| {
             let token = app.token(app.child.sid, &[Scope::PhonenumberManage]);
             let request = app.anonymous(reqwest::Method::PATCH, &app.child.code_path());
             let request = request.bearer_auth(token).json(&json!({"name": name}));
-            crate::support::Answer::to(request).await.expect(200);
+            Answer::to(request).await.expect(200);
             rename(app, &app.partner.code_path(), 1).await;
             rename(app, &app.partner.group_path(), 1).await;
         };
@@ -104,10 +106,9 @@ fn events_of_descendants_need_the_member_and_the_scope_of_the_partner() {
         let token = app.token(app.child.sid, &[Scope::PhonenumberManage]);
         let request = app.anonymous(reqwest::Method::PATCH, &app.child.code_path());
         let request = request.bearer_auth(token).json(&json!({"name": "two"}));
-        crate::support::Answer::to(request).await.expect(200);
+        Answer::to(request).await.expect(200);
         app.patch(&app.partner.code_path(), &json!({"name": "last"})).await.expect(200);
-        let is_last =
-            |received: &crate::support::Received| received.body["data"]["object"]["name"] == "last";
+        let is_last = |received: &Received| received.body["data"]["object"]["name"] == "last";
         wait_until("the last event", async || all.received().iter().any(is_last)).await;
         assert_eq!(versions(&all.received(), app.child.code_sid), [2]);
     });
@@ -228,7 +229,7 @@ fn strict_order_holds_everything_behind_a_failure() {
         sink.respond(|_| Some(status(204)));
         make_due(app).await;
         let received = sink.wait_for(7).await;
-        let places: Vec<_> = received.iter().map(|received| received.place()).collect();
+        let places: Vec<_> = received.iter().map(Received::place).collect();
         let (code, group) = (app.partner.code_sid.to_string(), app.partner.group_sid.to_string());
         let expected =
             [(&code, 2), (&code, 2), (&group, 2), (&code, 3), (&group, 3), (&code, 4), (&group, 4)];

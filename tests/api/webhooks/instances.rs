@@ -47,6 +47,8 @@ fn the_endpoints_of_an_instance_that_has_ended_are_taken_over() {
         sqlx::query(dead).execute(&mut app.connection().await).await.unwrap();
         rename(app, &app.partner.code_path(), 1).await;
         actix_web::rt::time::sleep(Duration::from_millis(500)).await;
+        let dbg: Vec<String> = sqlx::query_scalar("select row_to_json(t)::text from (select dispatcher_sid, failing_since, cursor_version, enabled, (select json_agg(d) from event_dispatchers d) as d, clock_timestamp() as now from event_endpoints) t").fetch_all(&mut app.connection().await).await.unwrap();
+        eprintln!("DBG {dbg:#?}");
         assert_eq!(versions(&sink.received(), app.partner.code_sid), [2], "the other one delivers");
         let end = "update event_dispatchers set seen_at = now() where seen_at > now()";
         sqlx::query(end).execute(&mut app.connection().await).await.unwrap();
