@@ -10,6 +10,7 @@ use crate::auth::{Authenticator, RateLimit};
 use crate::dids;
 use crate::oauth::EndedTokens;
 use crate::store::{self, Database};
+use crate::webhooks;
 
 /// The interval. The last access of a token is written this late at most.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -101,6 +102,7 @@ impl Maintenance {
         store::purge_expired(&mut connection).await?;
         self.ended_tokens.purge(&mut connection).await?;
         dids::end_aging(&mut connection).await?;
+        webhooks::purge_deliveries(&mut connection).await?;
         // Last, since a backlog takes the rest of the time.
         if let Some(months) = self.history_months {
             prune_history(&mut connection, months).await?;

@@ -16,7 +16,7 @@ use crate::error::ApiError;
 use crate::http::{
     PublicUrl, accepts, authenticate, health, in_pieces, limit_memory, openapi, private,
 };
-use crate::{did_groups, did_stock, dids, events, oauth, partners, resolve, short_codes};
+use crate::{did_groups, did_stock, dids, events, oauth, partners, resolve, short_codes, webhooks};
 
 /// Every endpoint.
 pub fn configure(config: &mut ServiceConfig<'_>) {
@@ -62,7 +62,7 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
             .service(partners::handlers::post_partner)
             .service(partners::handlers::patch_partner)
             .service(partners::handlers::put_partner)
-            .service(events::handlers::list_events)
+            .configure(configure_events)
             .service(
                 scope("/oauth")
                     .service(oauth::handlers::post_token)
@@ -80,6 +80,23 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
     );
 }
 
+/// The endpoints of events and webhooks.
+fn configure_events(config: &mut ServiceConfig<'_>) {
+    config
+        .service(events::handlers::list_events)
+        .service(webhooks::handlers::list_endpoints)
+        .service(webhooks::handlers::post_endpoint)
+        .service(webhooks::handlers::get_endpoint)
+        .service(webhooks::handlers::patch_endpoint)
+        .service(webhooks::handlers::put_endpoint)
+        .service(webhooks::handlers::delete_endpoint)
+        .service(webhooks::handlers::get_endpoint_history)
+        .service(webhooks::handlers::post_endpoint_rotate)
+        .service(webhooks::handlers::list_endpoint_deliveries)
+        .service(webhooks::handlers::post_endpoint_replay)
+        .service(webhooks::handlers::post_endpoint_test);
+}
+
 /// The OpenAPI document, made from the handlers.
 pub fn openapi() -> &'static OpenApi {
     static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(|| {
@@ -93,6 +110,7 @@ pub fn openapi() -> &'static OpenApi {
             .openapi(OpenApiBuilder::new().info(info).build())
             .configure(configure)
             .split_for_parts();
+        webhooks::openapi::describe(&mut document);
         openapi::complete(&mut document);
         document
     });

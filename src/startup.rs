@@ -37,6 +37,9 @@ use crate::shutdown::Shutdown;
 use crate::signals::Signals;
 use crate::store::{self, Database, Feed, Lookups, Staleness, Store, migrations};
 use crate::telemetry::metrics::{self, Metrics};
+use crate::webhooks::{
+    AddressRules, DeliveryClient, Dispatcher, EventEndpoint, SecretBox, Webhooks,
+};
 
 /// How long an idle connection of a client stays open: longer than balancers leave one open, so
 /// that no request arrives at a socket that is being closed.
@@ -100,6 +103,7 @@ pub struct Application {
     address: SocketAddr,
     metrics_server: Option<(Server, SocketAddr)>,
     maintenance: Maintenance,
+    dispatcher: Dispatcher,
     database: Database,
     feed: Feed,
     shutdown: Shutdown,
@@ -138,11 +142,10 @@ impl Application {
         let (usage, activity) = (database.clone(), database.activity().clone());
         let metrics = Metrics::new(Box::new(move || usage.usage()), activity, shutdown.clone())?;
         let metrics = Data::new(metrics);
-        let metrics_server = settings
-            .metrics_listen
-            .map(|address| metrics::serve(address, metrics.clone()))
-            .transpose()?;
+        let serve_metrics = |address| metrics::serve(address, metrics.clone());
+        let metrics_server = settings.metrics_listen.map(serve_metrics).transpose()?;
         let feed = Feed::new(&database, settings.events_streams as usize);
+        let (webhooks, dispatcher) = webhooks(settings, &database, &shutdown)?;
         let grants = Grants::new(&database, authenticator.clone(), settings.token_format)?;
         let state = State {
             allowed_sites: Data::new(allowed_sites),
@@ -159,22 +162,23 @@ impl Application {
             shutdown: Data::new(shutdown.clone()),
             staleness: Data::new(database.staleness().clone()),
             trusted_proxies: Data::new(TrustedProxies::new(settings.trusted_proxies.clone())),
+            webhooks,
         };
         // Only now: a balancer must not send requests to an instance that waits for a migration.
         socket.listen(BACKLOG)?;
         let listener = TcpListener::from(socket);
-        let address = listener.local_addr()?;
         let server = serve(listener.try_clone()?, state, threads)?;
         let months = settings.history_months;
         let maintenance = Maintenance::new(&database, authenticator, rate_limit, months);
         Ok(Self {
             server,
+            address: listener.local_addr()?,
             listener,
-            address,
             database,
             feed,
             metrics_server,
             maintenance,
+            dispatcher,
             shutdown,
             drain: settings.drain_seconds.map_or(DRAIN, Duration::from_secs),
         })
@@ -206,7 +210,7 @@ impl Application {
     /// # Errors
     /// If the server fails.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
-        let Self { server, listener, maintenance, database, feed, .. } = self;
+        let Self { server, listener, maintenance, dispatcher, database, feed, .. } = self;
         let Self { metrics_server, shutdown, drain, .. } = self;
         let handle = server.handle();
         let mut signals = Signals::new()?;
@@ -237,6 +241,7 @@ impl Application {
             stopped = server => stopped?,
             _ = stopping => {}
             () = maintenance.run() => {}
+            () = dispatcher.run() => {}
             () = watch_keys(&maintenance.authenticator) => {}
             () = database.watch() => {}
             () = feed.watch(&maintenance.authenticator) => {}
@@ -250,6 +255,21 @@ impl Application {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Builds what the handlers of webhooks share, and the dispatcher of this instance.
+fn webhooks(
+    settings: &Settings,
+    database: &Database,
+    shutdown: &Shutdown,
+) -> anyhow::Result<(Data<Webhooks>, Dispatcher)> {
+    let secrets = SecretBox::of(settings.webhooks.events_key()?.as_ref())?;
+    let addresses = AddressRules::allowing(settings.webhooks.events_allow.clone());
+    // A client of its own for each: connections belong to the thread that has opened them.
+    let client = || DeliveryClient::new(addresses.clone());
+    let webhooks = Webhooks::new(database, secrets, client()?);
+    let dispatcher = webhooks.dispatcher(client()?, shutdown.clone());
+    Ok((Data::new(webhooks), dispatcher))
 }
 
 /// Reads the keys of JWTs again when their files change, until it is dropped.
@@ -304,6 +324,7 @@ struct State {
     shutdown: Data<Shutdown>,
     staleness: Data<Staleness>,
     trusted_proxies: Data<TrustedProxies>,
+    webhooks: Data<Webhooks>,
 }
 
 fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<Server> {
@@ -319,6 +340,7 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
             .app_data(Data::new(Store::<AvailableDid>::new(&state.database)))
             .app_data(Data::new(Store::<Partner>::new(&state.database)))
             .app_data(Data::new(Store::<OauthToken>::new(&state.database)))
+            .app_data(Data::new(Store::<EventEndpoint>::new(&state.database)))
             .app_data(state.allowed_sites)
             .app_data(state.authenticator)
             .app_data(state.database)
@@ -334,6 +356,7 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
             .app_data(state.shutdown)
             .app_data(state.staleness)
             .app_data(state.trusted_proxies)
+            .app_data(state.webhooks)
             .app_data(PayloadConfig::new(BODY_LIMIT))
             .configure(routes::configure)
             .into_app()

@@ -20,9 +20,10 @@ pub use keys::Keys;
 pub use last_access::LastAccess;
 pub use passwords::{Passwords, hash_password};
 pub use permission::{
-    AdminCreate, AdminDelete, AnyToken, Descendants, DidRelease, EventsRead, OauthCreate,
-    OauthRead, OauthRevoke, OauthUpdate, PartnersCreate, PartnersRead, PartnersUpdate, Permission,
-    PhonenumberCreate, PhonenumberDelete, PhonenumberRead, PhonenumberUpdate,
+    AdminCreate, AdminDelete, AnyToken, Descendants, DidRelease, EventsCreate, EventsDelete,
+    EventsRead, EventsUpdate, OauthCreate, OauthRead, OauthRevoke, OauthUpdate, PartnersCreate,
+    PartnersRead, PartnersUpdate, Permission, PhonenumberCreate, PhonenumberDelete,
+    PhonenumberRead, PhonenumberUpdate,
 };
 pub use rate_limit::{Allowance, Left, RateLimit};
 pub use scope::{Scope, Scopes};

@@ -161,3 +161,27 @@ impl Permission for EventsRead {
     const ANY_OF: &'static [Scope] = &[Scope::EventsManage, Scope::EventsRead];
     const DESCENDANTS: Descendants = Descendants::With(&[]);
 }
+
+/// Permission to create endpoints.
+pub struct EventsCreate;
+
+impl Permission for EventsCreate {
+    const ANY_OF: &'static [Scope] = &[Scope::EventsManage, Scope::EventsCreate];
+    const DESCENDANTS: Descendants = Descendants::With(&[]);
+}
+
+/// Permission to change and test endpoints, and to replay events.
+pub struct EventsUpdate;
+
+impl Permission for EventsUpdate {
+    const ANY_OF: &'static [Scope] = &[Scope::EventsManage, Scope::EventsUpdate];
+    const DESCENDANTS: Descendants = Descendants::With(&[]);
+}
+
+/// Permission to delete endpoints.
+pub struct EventsDelete;
+
+impl Permission for EventsDelete {
+    const ANY_OF: &'static [Scope] = &[Scope::EventsManage, Scope::EventsDelete];
+    const DESCENDANTS: Descendants = Descendants::With(&[]);
+}

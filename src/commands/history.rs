@@ -14,9 +14,10 @@ use crate::oauth::{OauthClient, OauthToken, PartnerLogin};
 use crate::partners::Partner;
 use crate::short_codes::ShortCode;
 use crate::store::{self, IntegrityReport, Resource};
+use crate::webhooks::EventEndpoint;
 
 /// The tables of all objects that have a history.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     Partner::TABLE,
     OauthClient::TABLE,
     OauthToken::TABLE,
@@ -25,6 +26,7 @@ const TABLES: [&str; 8] = [
     AvailableDid::TABLE,
     Did::TABLE,
     ShortCode::TABLE,
+    EventEndpoint::TABLE,
 ];
 
 #[derive(Subcommand)]
@@ -76,5 +78,6 @@ pub async fn verify(
     store::verify_objects::<AvailableDid>(connection, &mut report).await?;
     store::verify_objects::<Did>(connection, &mut report).await?;
     store::verify_objects::<ShortCode>(connection, &mut report).await?;
+    store::verify_objects::<EventEndpoint>(connection, &mut report).await?;
     Ok(report)
 }

@@ -17,6 +17,7 @@ use crate::http::AllowedSites;
 use crate::settings::Settings;
 use crate::startup::Application;
 use crate::store;
+use crate::webhooks::LOOPBACK;
 
 /// The options of `shortline dev`.
 #[derive(clap::Args)]
@@ -49,6 +50,7 @@ pub async fn run(mut settings: Settings, options: Options) -> anyhow::Result<()>
         settings.set_jwt_secret(format!("{}{}", Uuid::new_v4(), Uuid::new_v4()).into());
     }
     settings.drain_seconds.get_or_insert(0);
+    set_webhooks(&mut settings)?;
     let mut server = if ephemeral {
         PrivateServer::ephemeral().await?
     } else {
@@ -65,6 +67,21 @@ pub async fn run(mut settings: Settings, options: Options) -> anyhow::Result<()>
         stopped = application.run_until_stopped() => stopped,
         error = server.ended() => Err(error),
     }
+}
+
+/// Lets webhooks reach this machine, and gives them a key. The key is not secret, as the data of `dev`
+/// is not, and remains the same at the next start.
+fn set_webhooks(settings: &mut Settings) -> anyhow::Result<()> {
+    const KEY: &str = "the key of the secrets of webhooks in shortline dev";
+    let webhooks = &mut settings.webhooks;
+    if webhooks.events_key()?.is_none() {
+        webhooks.set_events_key(KEY.into());
+    }
+    if webhooks.events_allow.is_empty() {
+        webhooks.events_allow =
+            LOOPBACK.iter().filter_map(|network| network.parse().ok()).collect();
+    }
+    Ok(())
 }
 
 fn welcome(application: &Application, server: &PrivateServer) -> String {

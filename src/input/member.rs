@@ -43,3 +43,9 @@ impl FromMember for Uuid {
         value.as_str().and_then(parse_sid).ok_or_else(|| "must be a sid (a hyphenated UUID)".into())
     }
 }
+
+impl FromMember for bool {
+    fn from_member(value: Value) -> Result<Self, ValidationError> {
+        value.as_bool().ok_or_else(|| "must be `true` or `false`".into())
+    }
+}

@@ -57,6 +57,13 @@ impl FromMember for Name {
 )]
 pub struct CallbackUrl(String);
 
+impl CallbackUrl {
+    /// Returns the URL.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The schema of a callback URL in a request, where `null` and `""` clear it.
 pub struct ClearableUrl;
 

@@ -8,6 +8,7 @@
 #[cfg(test)]
 mod page;
 mod values;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -21,6 +22,7 @@ use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 
 use self::values::{connect_options, network, public_url, rate, read, secret};
+pub use self::webhooks::WebhookSettings;
 
 /// The format of new tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -283,6 +285,9 @@ pub struct Settings {
     /// Rentals of its descendants do not count. A partner that rents more already keeps them.
     #[arg(long, env = "SHORTLINE_DID_RENTALS", value_name = "N", global = true)]
     pub did_rentals: Option<u32>,
+    /// The settings of webhooks.
+    #[command(flatten)]
+    pub webhooks: WebhookSettings,
     /// Address and port that serve `/metrics` in the Prometheus text format [default: disabled]
     ///
     /// This listener serves nothing else and asks for no token. Do not publish its port.

@@ -38,15 +38,15 @@ use batching::Batcher;
 pub use batching::Lookups;
 pub use database::{Database, within_limit};
 pub use feed::{
-    Changes, Feed, FeedEntry, FeedPage, ObjectPlace, Position, Seat, Selection, SnapshotObject,
-    begin_generation, objects, resume, snapshot,
+    Changes, Feed, FeedEntry, FeedPage, IS_EVENT, ObjectPlace, Position, Seat, Selection,
+    SnapshotObject, begin_generation, objects, resume, snapshot,
 };
 pub use history::{Action, HistoryEntry, HistoryPage, prune, retention_limit};
 pub use idempotency::purge_expired;
 pub use integrity::{IntegrityReport, Violation, settled_date, verify_chains, verify_objects};
 pub use lookup::Lookup;
 pub use options::{EntityTags, IdempotencyKey, Preconditions, WriteOptions, WriteResponse};
-pub use pools::Division;
+pub use pools::{Division, Lease};
 pub use read::{all, get, get_many};
 pub use resource::{
     Column, Kind, Listed, Reference, Representation, Resource, Stored, bind, in_use,

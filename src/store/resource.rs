@@ -165,6 +165,8 @@ pub enum Kind {
     Sid,
     /// As a whole number, or by its bits.
     Integer,
+    /// False before true.
+    Boolean,
     /// By time.
     Date,
     /// By a key inside the object, and by its JSON type.
@@ -202,6 +204,7 @@ impl<R> Column<R> {
             "text" => Some(Kind::Text),
             "uuid" => Some(Kind::Sid),
             "integer" => Some(Kind::Integer),
+            "boolean" => Some(Kind::Boolean),
             "timestamptz" => Some(Kind::Date),
             "jsonb" => Some(Kind::Json),
             _ => None,

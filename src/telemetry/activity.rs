@@ -17,6 +17,9 @@ pub struct Activity {
     batch_sizes: HistogramVec,
     /// Responses that were replayed to a repeated request.
     pub replays: IntCounter,
+    deliveries: IntCounterVec,
+    /// The age of the oldest event that a webhook has not been asked to take, in seconds.
+    pub webhook_lag: Gauge,
     /// Access tokens that have not expired, when they were counted last.
     pub tokens: IntGauge,
     /// The age of the oldest transaction that holds events back, in seconds.
@@ -63,6 +66,8 @@ impl Activity {
             "shortline_wait_timeouts_total",
             "Requests that got a 503 because they waited too long or too many waited.",
         );
+        let deliveries =
+            Opts::new("shortline_webhook_attempts_total", "Attempts to deliver, by outcome.");
         let sizes = HistogramOpts::new("shortline_batch_size", "Requests of a batch.");
         Ok(Self {
             waiting: IntGaugeVec::new(waiting, &["for"])?,
@@ -71,6 +76,11 @@ impl Activity {
             replays: IntCounter::new(
                 "shortline_replays_total",
                 "Responses that were replayed to a request with the same idempotency key.",
+            )?,
+            deliveries: IntCounterVec::new(deliveries, &["outcome"])?,
+            webhook_lag: Gauge::new(
+                "shortline_webhook_lag_seconds",
+                "The age of the oldest event that this instance has not attempted to deliver.",
             )?,
             tokens: IntGauge::new(
                 "shortline_tokens_alive",
@@ -96,13 +106,21 @@ impl Activity {
         self.batch_sizes.with_label_values(&[work])
     }
 
-    pub(super) fn collectors(&self) -> [Box<dyn Collector>; 6] {
+    /// Counts an attempt to deliver an event.
+    pub fn count_delivery(&self, success: bool) {
+        let outcome = if success { "delivered" } else { "failed" };
+        self.deliveries.with_label_values(&[outcome]).inc();
+    }
+
+    pub(super) fn collectors(&self) -> [Box<dyn Collector>; 8] {
         [
             Box::new(self.waiting.clone()),
             Box::new(self.timeouts.clone()),
             Box::new(self.batch_sizes.clone()),
             Box::new(self.replays.clone()),
             Box::new(self.tokens.clone()),
+            Box::new(self.deliveries.clone()),
+            Box::new(self.webhook_lag.clone()),
             Box::new(self.event_delay.clone()),
         ]
     }

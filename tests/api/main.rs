@@ -9,4 +9,5 @@ mod oauth;
 mod operations;
 mod reads;
 mod support;
+mod webhooks;
 mod writes;

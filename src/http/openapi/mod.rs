@@ -43,6 +43,7 @@ fn tags() -> Vec<Tag> {
         ("DIDs", "Phone numbers: the stock, the rented numbers, and where their traffic goes."),
         ("Short codes", "Numbers of 3 to 8 digits, with a callback URL and a DID group."),
         ("Partners", "The tenants. Partners form a tree."),
+        ("Events", "The changes of all visible objects: a feed, and webhooks that deliver them."),
         ("OAuth", "The tokens of a partner's clients and logins."),
         ("Service", "Probes and this document. They require no token."),
     ];

@@ -10,11 +10,12 @@ mod watch;
 
 use std::sync::Arc;
 
+use sqlx::FromRow;
 use uuid::Uuid;
 
 pub use generation::{begin_generation, resume};
 pub use objects::{ObjectPlace, SnapshotObject, objects, snapshot};
-pub use page::{FeedEntry, FeedPage};
+pub use page::{FeedEntry, FeedPage, IS_EVENT};
 pub use seats::Seat;
 pub use watch::Changes;
 
@@ -25,13 +26,17 @@ use seats::Seats;
 use watch::Watch;
 
 /// The place of an event in the order of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+// The columns are those of a stored cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, FromRow)]
 pub struct Position {
     /// The transaction that wrote the entry, or one before it, with its generation.
+    #[sqlx(rename = "cursor_epoch")]
     pub epoch: i64,
     /// The object.
+    #[sqlx(rename = "cursor_sid")]
     pub sid: Uuid,
     /// The version of the object.
+    #[sqlx(rename = "cursor_version")]
     pub version: i64,
 }
 

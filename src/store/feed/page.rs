@@ -10,8 +10,7 @@ use crate::error::ApiError;
 /// The size of a page, in bytes of stored text, at which it ends.
 const PAGE_BYTES: i64 = 1024 * 1024;
 /// The condition of the indexes of events, which every statement repeats.
-pub(super) const IS_EVENT: &str =
-    "epoch > 0 and kind in ('did', 'did_group', 'partner', 'short_code')";
+pub const IS_EVENT: &str = "epoch > 0 and kind in ('did', 'did_group', 'partner', 'short_code')";
 /// The newest generation, and the epoch from which on events can still appear.
 pub(super) const HORIZON: &str = "
     select generation,

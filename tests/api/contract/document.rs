@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use shortline::auth::Scope;
 use uuid::Uuid;
 
-use crate::support::{AVAILABLE, Answer, App, CHILD, CODES, DIDS, GROUPS, PARTNER, Tenant};
+use crate::support::{
+    AVAILABLE, Answer, App, CHILD, CODES, DIDS, ENDPOINTS, GROUPS, PARTNER, Tenant,
+};
 
 /// The document that the service serves.
 pub struct Document(pub Value);
@@ -217,6 +219,7 @@ impl Operation<'_> {
                 });
                 (targets.partner, Body::Json(whole))
             }
+            path if path.starts_with("/events/endpoints") => targets.endpoint_request(path),
             "/oauth/token/{partner_sid}" => (targets.descendant, Body::Form("")),
             "/oauth/tokens/{token_sid}" => (targets.token, Body::Json(json!({}))),
             "/oauth/revoke" => {
@@ -248,6 +251,7 @@ pub struct Targets {
     pub available: String,
     /// The number of a short code to create.
     pub free_number: String,
+    pub endpoint: Uuid,
 }
 
 impl Targets {
@@ -263,14 +267,43 @@ impl Targets {
             stock: tenant.stock_sid,
             available: tenant.available.to_owned(),
             free_number: free_number(),
+            endpoint: tenant.endpoint_sid,
         }
+    }
+
+    /// The endpoint and a valid body for a request at that path of webhooks.
+    fn endpoint_request(&self, path: &str) -> (Uuid, Body) {
+        // Nothing listens there.
+        let url = "http://127.0.0.1:9/";
+        let body = match path.rsplit('/').next().unwrap() {
+            "endpoints" => json!({"url": url}),
+            "rotate" | "test" => json!({}),
+            "replay" => json!({"after": "2026-11-22T12:00:00Z"}),
+            _ => json!({
+                "descendants": false, "enabled": false, "ordering": "strict",
+                "types": ["endpoint.disabled"], "url": url
+            }),
+        };
+        (self.endpoint, Body::Json(body))
     }
 
     /// Sids of no object.
     pub fn unknown() -> Self {
-        let [descendant, token, group, code, did, stock] = [(); 6].map(|()| Uuid::now_v7());
+        let [descendant, token, group, code, did, stock, endpoint] =
+            [(); 7].map(|()| Uuid::now_v7());
         let (partner, available, free_number) = (descendant, free_phone_number(), free_number());
-        Self { partner, descendant, token, group, code, did, stock, available, free_number }
+        Self {
+            partner,
+            descendant,
+            token,
+            group,
+            code,
+            did,
+            stock,
+            available,
+            free_number,
+            endpoint,
+        }
     }
 
     /// New objects that no other object refers to.
@@ -284,6 +317,16 @@ impl Targets {
         let rented = json!({"phonenumber": rented["phonenumber"]});
         let rented = app.post(DIDS, &rented).await.expect(200);
         let stock = app.post(AVAILABLE, &number()).await.expect(200);
+        // A partner has a limited number of them.
+        let url = "http://127.0.0.1:9/";
+        let earlier = app.get(&format!("{ENDPOINTS}?filter=url+eq+'{url}'")).await.expect(200);
+        for endpoint in earlier["items"].as_array().unwrap() {
+            let path = format!("{ENDPOINTS}/{}", endpoint["endpoint_sid"].as_str().unwrap());
+            assert_eq!(app.delete(&path).await.status, 204);
+        }
+        let types = json!(["endpoint.disabled"]);
+        let endpoint = json!({"enabled": false, "url": url, "types": types});
+        let endpoint = app.post(ENDPOINTS, &endpoint).await.expect(200);
         let child = sid(app.post("/core/v2/partners", &json!({})).await.expect(200), "partner_sid");
         let token = app.request(Method::POST, &format!("/core/v2/oauth/token/{child}"));
         let token = Answer::to(token).await.expect(200);
@@ -297,6 +340,7 @@ impl Targets {
             available: stock["phonenumber"].as_str().unwrap().to_owned(),
             stock: sid(stock, "did_sid"),
             free_number: free_number(),
+            endpoint: sid(endpoint, "endpoint_sid"),
         }
     }
 }

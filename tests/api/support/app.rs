@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use actix_web::dev::ServerHandle;
+use clap::Parser;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 use shortline::auth::{Actor, Claims, Keys, Scope};
@@ -15,7 +16,7 @@ use sqlx::{ConnectOptions, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Answer, CHILD, PARTNER, Tenant, UNRELATED, settings};
+use super::{Answer, CHILD, PARTNER, SECRET, Tenant, UNRELATED, settings};
 
 /// A running service with three tenants: a partner, its child, and an unrelated partner.
 pub struct App {
@@ -72,6 +73,14 @@ impl App {
         flags: &[&str],
     ) -> (String, ServerHandle) {
         let Served { base, server, .. } = serve(&settings(flags), database).await;
+        (base, server)
+    }
+
+    /// Starts another instance, which has no key for the secrets of webhooks.
+    pub async fn instance_without_key(&self) -> (String, ServerHandle) {
+        let flags = ["shortline", "--listen", "127.0.0.1:0", "--jwt-secret", SECRET];
+        let settings = Settings::parse_from(flags);
+        let Served { base, server, .. } = serve(&settings, &self.database).await;
         (base, server)
     }
 

@@ -4,6 +4,7 @@ mod answer;
 mod app;
 mod cluster;
 mod forwarder;
+mod sink;
 mod snapshot;
 mod tenants;
 mod timer;
@@ -24,9 +25,11 @@ pub use answer::{Answer, send_raw};
 pub use app::App;
 pub use cluster::{Contents, place_files_in_memory};
 pub use forwarder::{Ending, Forwarder};
+pub use sink::{Received, Sink, status};
 pub use snapshot::{indented, snapshot};
 pub use tenants::{
-    CHILD, PARTNER, Tenant, UNRELATED, code_path, create_tenants, did_path, group_path,
+    CHILD, PARTNER, Tenant, UNRELATED, code_path, create_tenants, did_path, endpoint_path,
+    group_path,
 };
 pub use timer::start_timer;
 
@@ -41,6 +44,9 @@ pub const AVAILABLE: &str = "/core/v2/phonenumber/available_dids";
 
 /// The list of DID groups.
 pub const GROUPS: &str = "/core/v2/phonenumber/did_groups";
+
+/// The list of webhook endpoints.
+pub const ENDPOINTS: &str = "/core/v2/events/endpoints";
 
 /// The header of a JSON body.
 pub const JSON: (&str, &str) = ("content-type", "application/json");
@@ -90,6 +96,10 @@ pub fn settings(flags: &[&str]) -> Settings {
         "16",
         "--jwt-secret",
         SECRET,
+        "--events-key",
+        SECRET,
+        "--events-allow",
+        "127.0.0.1",
     ];
     Settings::parse_from(own.iter().chain(flags))
 }

@@ -14,10 +14,11 @@ use shortline::partners::Partner;
 use shortline::settings::TokenFormat;
 use shortline::short_codes::{NewShortCode, ShortCode};
 use shortline::store;
+use shortline::webhooks::{AddressRules, EndpointRules, NewEventEndpoint, SecretBox};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{App, settings};
+use super::{App, SECRET, settings};
 
 /// A partner with one token, one DID group, one short code, and a stock of two phone numbers, of which
 /// it rents one.
@@ -32,6 +33,8 @@ pub struct Tenant {
     /// The available phone number of its stock.
     pub stock_sid: Uuid,
     pub available: &'static str,
+    /// A webhook endpoint, which is disabled.
+    pub endpoint_sid: Uuid,
     parent_sid: Option<Uuid>,
     short_code: &'static str,
 }
@@ -72,6 +75,7 @@ impl Tenant {
             rented,
             stock_sid: sid(0xf, number),
             available,
+            endpoint_sid: sid(0x10, number),
             parent_sid: None,
             short_code,
         }
@@ -107,6 +111,18 @@ impl Tenant {
         );
         store::create_one(connection, &operator, code).await.unwrap();
         self.create_dids(connection).await;
+        self.create_endpoint(connection).await;
+    }
+
+    async fn create_endpoint(&self, connection: &mut PgConnection) {
+        let members = json!({"enabled": false, "url": "https://example.com/before"});
+        let members = members.as_object().unwrap().clone();
+        let new = Members::parse::<NewEventEndpoint>(members, Completeness::Partial, false);
+        let rules = EndpointRules { scopes: Vec::new(), addresses: AddressRules::default() };
+        let secrets = SecretBox::of(Some(&SECRET.into())).unwrap();
+        let new = new.unwrap().input;
+        let new = new.build_for(connection, self.sid, self.endpoint_sid, &rules, &secrets).await;
+        store::create_one(connection, &Actor::operator(), new.unwrap()).await.unwrap();
     }
 
     async fn create_dids(&self, connection: &mut PgConnection) {
@@ -167,6 +183,11 @@ impl Tenant {
 /// The path of a DID group.
 pub fn group_path(sid: impl std::fmt::Display) -> String {
     format!("/core/v2/phonenumber/did_groups/{sid}")
+}
+
+/// The path of a webhook endpoint.
+pub fn endpoint_path(sid: impl std::fmt::Display) -> String {
+    format!("/core/v2/events/endpoints/{sid}")
 }
 
 /// The path of a rented phone number.

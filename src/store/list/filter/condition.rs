@@ -64,7 +64,6 @@ pub(super) enum Value {
     Integer(i64),
     /// Inside a nested object, with all its digits.
     Number(String),
-    /// Inside a nested object.
     Boolean(bool),
 }
 

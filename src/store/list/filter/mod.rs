@@ -69,6 +69,7 @@ mod tests {
             "sid" => target("sid", Kind::Sid),
             "date" => target("date", Kind::Date),
             "number" => target("number", Kind::Integer),
+            "flag" => target("flag", Kind::Boolean),
             _ => {
                 let path =
                     name.strip_prefix("attributes.")?.split('.').map(str::to_owned).collect();
@@ -101,6 +102,7 @@ mod tests {
             ("name like '%a'", r#" and name::text collate "C" like $1 escape ''"#),
             ("name ilike 'a%'", r#" and name::text collate "C" ilike $1 escape ''"#),
             ("number bit 4", " and (number & $1) = $2"),
+            ("flag eq true", " and flag = $1"),
             ("number in (1, '2')", " and (number = $1 or number = $2)"),
             ("name in (a, 'b', \"c\")", " and (name = $1 or name = $2 or name = $3)"),
             ("sid eq nonsense", " and false"),
@@ -152,6 +154,8 @@ mod tests {
             ("number eq x", 11, "a whole number"),
             ("number like '1%'", 8, "one of eq, ne, gt, ge, lt, le, in, bit"),
             ("name bit 4", 6, "a member with integers"),
+            ("flag eq yes", 9, "`true` or `false`"),
+            ("flag like 't%'", 6, "one of eq, ne, gt, ge, lt, le, in"),
             ("attributes.n gt 1e999999", 17, "at most 40 characters"),
         ] {
             let error = Filter::parse(filter, resolve).unwrap_err();

@@ -91,7 +91,9 @@ impl Parser<'_> {
     fn test(&mut self, kind: Kind) -> Result<Test, FilterError> {
         const OPERATORS: &str = "one of eq, ne, gt, ge, lt, le, like, ilike, in";
         const OF_INTEGERS: &str = "one of eq, ne, gt, ge, lt, le, in, bit";
+        const OF_BOOLEANS: &str = "one of eq, ne, gt, ge, lt, le, in";
         let is_integer = kind == Kind::Integer;
+        let is_text = !is_integer && kind != Kind::Boolean;
         self.skip_blanks();
         let start = self.at;
         let comparison = match self.word().to_ascii_lowercase().as_str() {
@@ -101,10 +103,10 @@ impl Parser<'_> {
             "ge" => Comparison::Ge,
             "lt" => Comparison::Lt,
             "le" => Comparison::Le,
-            "like" if !is_integer => {
+            "like" if is_text => {
                 return Ok(Test::Like { pattern: self.literal()?.text, ignore_case: false });
             }
-            "ilike" if !is_integer => {
+            "ilike" if is_text => {
                 return Ok(Test::Like { pattern: self.literal()?.text, ignore_case: true });
             }
             "bit" if is_integer => {
@@ -116,7 +118,12 @@ impl Parser<'_> {
             "in" => return Ok(Test::In(self.list(kind)?)),
             "bit" => return Err(self.error_at(start, "a member with integers before `bit`")),
             _ => {
-                return Err(self.error_at(start, if is_integer { OF_INTEGERS } else { OPERATORS }));
+                let expected = match kind {
+                    Kind::Integer => OF_INTEGERS,
+                    Kind::Boolean => OF_BOOLEANS,
+                    Kind::Text | Kind::Sid | Kind::Date | Kind::Json => OPERATORS,
+                };
+                return Err(self.error_at(start, expected));
             }
         };
         self.skip_blanks();
@@ -163,6 +170,10 @@ impl Parser<'_> {
                 }
             },
             Kind::Integer => Value::Integer(self.integer(start, &text)?),
+            Kind::Boolean => match text.parse() {
+                Ok(value) => Value::Boolean(value),
+                Err(_) => return Err(self.error_at(start, "`true` or `false`")),
+            },
             Kind::Json if quoted => Value::Text(text),
             Kind::Json => match (text.as_str(), serde_json::from_str(&text)) {
                 ("true", _) => Value::Boolean(true),

@@ -1,0 +1,401 @@
+//! One pass over the deliveries of one endpoint: the retries that are due, new events, and replays.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering as Memory};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::iter;
+use sqlx::{Connection, FromRow, PgConnection};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::batch::{self, Planned};
+use super::client::DeliveryClient;
+use super::endpoint::EventEndpoint;
+use super::event::{self, Typed};
+use super::members::{Ordering, is_readable, reads_descendants};
+use super::pending::{self, Pending, Settled};
+use super::replay::Replay;
+use super::schedule::{Answer, Verdict, has_failed_too_long, verdict};
+use super::secrets::SecretBox;
+use super::source::{self, Entry, Selection};
+use super::target::{Stream, Target, plan};
+use crate::auth::{Actor, PartnerAncestry, Scope};
+use crate::error::ApiError;
+use crate::store::{self, Database, Lease, Position, within_limit};
+
+/// The most deliveries of an endpoint that are not complete. At that number, new events wait in the
+/// history.
+const MAX_PENDING: i64 = 1_000;
+
+/// The time after which a pass ends, if there is always something to do.
+const MAX_PASS: Duration = Duration::from_secs(5);
+
+/// Delivers the events of endpoints.
+pub struct Courier {
+    pub database: Database,
+    pub client: DeliveryClient,
+    pub secrets: Arc<SecretBox>,
+    /// The sid of this instance among the dispatchers.
+    pub dispatcher_sid: Uuid,
+}
+
+/// An endpoint as it is when a pass begins.
+#[derive(FromRow)]
+struct Loaded {
+    #[sqlx(flatten)]
+    endpoint: EventEndpoint,
+    #[sqlx(flatten)]
+    cursor: Position,
+    now: OffsetDateTime,
+    /// The number of deliveries that are not complete.
+    pending: i64,
+}
+
+/// An attempt that has ended.
+type Attempted = (Position, String, Answer);
+
+impl Courier {
+    /// Makes one pass. Returns whether there was something to do.
+    ///
+    /// # Errors
+    /// If the database is not available, or the secret of the endpoint cannot be decrypted.
+    pub async fn pass(&self, endpoint_sid: Uuid) -> Result<bool, ApiError> {
+        let (began, mut has_worked) = (Instant::now(), false);
+        while began.elapsed() < MAX_PASS {
+            let Some(target) = self.load(endpoint_sid).await? else { break };
+            let has_retried = self.retry(&target).await?;
+            let has_delivered = self.deliver(&target).await?;
+            let has_replayed = self.replay(&target).await?;
+            if !(has_retried || has_delivered || has_replayed) {
+                break;
+            }
+            has_worked = true;
+        }
+        Ok(has_worked)
+    }
+
+    /// Returns a connection that counts for no partner.
+    pub(super) async fn lease(&self) -> Result<Lease, ApiError> {
+        self.database.transactions().acquire(&Actor::operator()).await
+    }
+
+    /// Loads an endpoint of this instance. `None` if it is not one any more, or gets nothing now.
+    async fn load(&self, endpoint_sid: Uuid) -> Result<Option<Target>, ApiError> {
+        let load = async {
+            let mut lease = self.lease().await?;
+            let connection = &mut *lease.connection;
+            let loaded: Option<Loaded> = sqlx::query_as(
+                "select *, clock_timestamp() as now,
+                     (select count(*) from event_deliveries
+                      where endpoint_sid = sid and event_deliveries.status = 'pending') as pending
+                 from event_endpoints where sid = $1 and dispatcher_sid = $2 and enabled",
+            )
+            .bind(endpoint_sid)
+            .bind(self.dispatcher_sid)
+            .fetch_optional(&mut *connection)
+            .await?;
+            let Some(loaded) = loaded else { return Ok(None) };
+            let ancestry = PartnerAncestry::of(connection, loaded.endpoint.partner_sid).await?;
+            Ok(ancestry.map(|ancestry| (loaded, ancestry)))
+        };
+        let Some((loaded, ancestry)) = within_limit(load).await? else { return Ok(None) };
+        let Loaded { endpoint, cursor, now, pending } = loaded;
+        let PartnerAncestry { active, scopes, .. } = ancestry;
+        if !active || !Scope::EventsRead.is_covered(&scopes) {
+            return Ok(None);
+        }
+        let kinds = ["did", "did_group", "partner", "short_code"];
+        let is_selected = |kind: &&str| {
+            let of_kind = |name: &str| name.split('.').next() == Some(kind);
+            endpoint.types.iter().any(|name| of_kind(name) && is_readable(name, &scopes))
+        };
+        let selection = Selection {
+            partner_sid: endpoint.partner_sid,
+            descendants: endpoint.descendants && reads_descendants(&scopes),
+            kinds: kinds.into_iter().filter(is_selected).collect(),
+            dates: (None, None),
+        };
+        let signer = endpoint.signer(&self.secrets, now)?;
+        Ok(Some(Target { endpoint, cursor, pending, signer, scopes, selection }))
+    }
+
+    /// Sends a message once, and counts the attempt.
+    async fn send(&self, target: &Target, typed: &Typed) -> Answer {
+        let url = target.endpoint.url.as_str();
+        let answer = self.client.send(url, &target.signer, &typed.message).await;
+        self.database.activity().count_delivery(answer.is_success());
+        answer
+    }
+
+    /// Attempts the deliveries whose time has come.
+    async fn retry(&self, target: &Target) -> Result<bool, ApiError> {
+        if target.pending == 0 {
+            return Ok(false);
+        }
+        let due = async {
+            let mut lease = self.lease().await?;
+            let (connection, limit) = (&mut *lease.connection, target.in_flight() as i64);
+            let sid = target.endpoint.endpoint_sid;
+            let mut found = Vec::new();
+            for pending in pending::due(connection, sid, limit).await? {
+                let (object_sid, version) = (pending.object_sid, pending.version);
+                found.push((source::entry(connection, object_sid, version).await?, pending));
+            }
+            Ok(found)
+        };
+        let due = within_limit(due).await?;
+        let has_due = !due.is_empty();
+        let attempts = iter(due).map(|(entry, pending)| self.retry_one(target, entry, pending));
+        let outcomes: Vec<_> = attempts.buffer_unordered(target.in_flight()).collect().await;
+        outcomes.into_iter().collect::<Result<(), _>>()?;
+        Ok(has_due)
+    }
+
+    async fn retry_one(
+        &self,
+        target: &Target,
+        entry: Option<Entry>,
+        pending: Pending,
+    ) -> Result<(), ApiError> {
+        let is_own = |entry: &&Entry| {
+            target.selection.descendants || entry.partner_sid == target.endpoint.partner_sid
+        };
+        let typed = entry.as_ref().filter(is_own).map(|entry| target.event(entry)).transpose()?;
+        let Some(typed) = typed.flatten() else {
+            return self.settle_one(target, &pending, None).await;
+        };
+        let answer = self.send(target, &typed).await;
+        self.settle_one(target, &pending, Some((typed.name, answer))).await
+    }
+
+    /// Stores the outcome of a retry. Without one, the endpoint does not get the event any more.
+    async fn settle_one(
+        &self,
+        target: &Target,
+        pending: &Pending,
+        outcome: Option<(String, Answer)>,
+    ) -> Result<(), ApiError> {
+        let sid = target.endpoint.endpoint_sid;
+        let (is_gone, success) = match &outcome {
+            Some((_, answer)) => (answer.is_gone(), Some(answer.is_success())),
+            None => (false, None),
+        };
+        let settle = async {
+            let mut lease = self.lease().await?;
+            let mut tx = lease.connection.begin().await?;
+            let state = pending::advance(&mut tx, sid, self.dispatcher_sid, None, success).await?;
+            let Some(state) = state else { return Ok(None) };
+            match outcome {
+                Some((name, answer)) => {
+                    let attempts = usize::try_from(pending.attempts).unwrap_or_default() + 1;
+                    let settled =
+                        settled(pending.object_sid, pending.version, name, answer, attempts);
+                    pending::settle(&mut tx, sid, state.cursor, pending, &settled).await?;
+                }
+                None => pending::end(&mut tx, sid, state.cursor, pending).await?,
+            }
+            tx.commit().await?;
+            Ok(Some(state))
+        };
+        let state = within_limit(settle).await?;
+        self.disable_if_dead(target, is_gone, state).await
+    }
+
+    /// Delivers the next events.
+    async fn deliver(&self, target: &Target) -> Result<bool, ApiError> {
+        let is_held = target.endpoint.ordering == Ordering::Strict && target.pending > 0;
+        if is_held || target.pending >= MAX_PENDING {
+            return Ok(false);
+        }
+        let read = async {
+            let mut lease = self.lease().await?;
+            Ok(source::next(&mut lease.connection, &target.selection, target.cursor).await?)
+        };
+        let entries = within_limit(read).await?;
+        if entries.is_empty() {
+            return Ok(false);
+        }
+        self.deliver_entries(target, entries, Stream::New).await?;
+        Ok(true)
+    }
+
+    /// Delivers these entries and stores the outcome. Returns the place up to which they are
+    /// settled.
+    pub(super) async fn deliver_entries(
+        &self,
+        target: &Target,
+        entries: Vec<Entry>,
+        stream: Stream<'_>,
+    ) -> Result<Option<Position>, ApiError> {
+        let sid = target.endpoint.endpoint_sid;
+        let objects: Vec<_> = entries.iter().map(|entry| entry.position.sid).collect();
+        let waiting = async {
+            let mut lease = self.lease().await?;
+            Ok(pending::of_objects(&mut lease.connection, sid, &objects).await?)
+        };
+        let waiting = within_limit(waiting).await?;
+        let (planned, blocked) = plan(target, &entries, &waiting, stream)?;
+        let places: Vec<_> =
+            planned.iter().map(|planned| (planned.position, planned.event.is_some())).collect();
+        let attempted = self.attempt(target, planned).await;
+        let of = |success: bool| -> HashSet<Position> {
+            let outcomes = attempted.iter().filter(|(_, _, answer)| answer.is_success() == success);
+            outcomes.map(|(position, ..)| *position).collect()
+        };
+        let end = batch::settled_end(target.endpoint.ordering, &places, &of(true), &of(false));
+        self.settle(target, end, attempted, &blocked, stream).await?;
+        Ok(end)
+    }
+
+    /// Attempts the events. After a failure no further group begins.
+    async fn attempt(&self, target: &Target, planned: Vec<Planned>) -> Vec<Attempted> {
+        let has_failed = &AtomicBool::new(false);
+        let groups = batch::groups(target.endpoint.ordering, planned);
+        let attempts = iter(groups).map(|group| async move {
+            let mut attempted = Vec::new();
+            for (position, typed) in group {
+                if has_failed.load(Memory::Relaxed) {
+                    break;
+                }
+                let answer = self.send(target, &typed).await;
+                let success = answer.is_success();
+                attempted.push((position, typed.name, answer));
+                if !success {
+                    has_failed.store(true, Memory::Relaxed);
+                    break;
+                }
+            }
+            attempted
+        });
+        let attempted: Vec<Vec<_>> = attempts.buffer_unordered(target.in_flight()).collect().await;
+        attempted.into_iter().flatten().collect()
+    }
+
+    /// Stores the outcomes of first attempts, and moves the cursor.
+    async fn settle(
+        &self,
+        target: &Target,
+        end: Option<Position>,
+        attempted: Vec<Attempted>,
+        blocked: &[Uuid],
+        stream: Stream<'_>,
+    ) -> Result<(), ApiError> {
+        let EventEndpoint { endpoint_sid: sid, ordering, .. } = target.endpoint;
+        let has =
+            |success: bool| attempted.iter().any(|(.., answer)| answer.is_success() == success);
+        let outcome = if has(true) { Some(true) } else { has(false).then_some(false) };
+        let is_gone = attempted.iter().any(|(.., answer)| answer.is_gone());
+        let is_blocking = stream.is_new() && ordering == Ordering::Object;
+        let settle = async {
+            let mut lease = self.lease().await?;
+            let mut tx = lease.connection.begin().await?;
+            let cursor = end.filter(|_| stream.is_new());
+            let state =
+                pending::advance(&mut tx, sid, self.dispatcher_sid, cursor, outcome).await?;
+            if state.is_none() {
+                return Ok(None);
+            }
+            for (position, name, answer) in attempted {
+                let settled = settled(position.sid, position.version, name, answer, 1);
+                pending::add(&mut tx, sid, is_blocking, &settled).await?;
+            }
+            if !blocked.is_empty() {
+                pending::block(&mut tx, sid, blocked).await?;
+            }
+            tx.commit().await?;
+            Ok(state)
+        };
+        let state = within_limit(settle).await?;
+        self.disable_if_dead(target, is_gone, state).await
+    }
+
+    /// Delivers the next events of the endpoint's oldest replay.
+    async fn replay(&self, target: &Target) -> Result<bool, ApiError> {
+        let sid = target.endpoint.endpoint_sid;
+        let next = async {
+            let mut lease = self.lease().await?;
+            let Some(replay) = Replay::oldest(&mut lease.connection, sid).await? else {
+                return Ok(None);
+            };
+            let selection = replay.selection(&target.selection);
+            let entries = source::next(&mut lease.connection, &selection, replay.cursor()).await?;
+            Ok(Some((replay, entries)))
+        };
+        let Some((replay, entries)) = within_limit(next).await? else { return Ok(false) };
+        if target.pending >= MAX_PENDING {
+            return Ok(false);
+        }
+        let is_over = entries.is_empty();
+        let end = self.deliver_entries(target, entries, Stream::Replay(&replay)).await?;
+        let advance = async {
+            let mut lease = self.lease().await?;
+            Ok(replay.advance(&mut lease.connection, end, is_over).await?)
+        };
+        within_limit(advance).await?;
+        Ok(end.is_some() || is_over)
+    }
+
+    /// Disables the endpoint if it answered 410, or has failed for too long.
+    async fn disable_if_dead(
+        &self,
+        target: &Target,
+        is_gone: bool,
+        state: Option<pending::State>,
+    ) -> Result<(), ApiError> {
+        let Some(pending::State { failing_since, now, .. }) = state else { return Ok(()) };
+        let reason = if is_gone {
+            "it answered 410 Gone"
+        } else if has_failed_too_long(failing_since, now) {
+            "every delivery has failed for five days"
+        } else {
+            return Ok(());
+        };
+        let EventEndpoint { endpoint_sid, partner_sid, .. } = target.endpoint;
+        let disable = async {
+            let mut lease = self.lease().await?;
+            disable(&mut lease.connection, endpoint_sid, partner_sid, reason).await
+        };
+        if within_limit(disable).await? {
+            tracing::warn!(%endpoint_sid, %partner_sid, "disabled a webhook endpoint: {reason}");
+        }
+        Ok(())
+    }
+}
+
+fn settled(sid: Uuid, version: i64, name: String, answer: Answer, attempts: usize) -> Settled {
+    let chance = Uuid::new_v4().as_u128() as f64 / u128::MAX as f64;
+    let verdict: Verdict = verdict(&answer, attempts, chance);
+    Settled { sid, version, name, attempt: answer.into(), verdict }
+}
+
+/// Disables the endpoint, and tells the partner's other endpoints. Returns false if it was disabled
+/// already.
+async fn disable(
+    connection: &mut PgConnection,
+    endpoint_sid: Uuid,
+    partner_sid: Uuid,
+    reason: &str,
+) -> Result<bool, ApiError> {
+    let mut tx = connection.begin().await?;
+    let change = |endpoint: &mut EventEndpoint| {
+        if !endpoint.enabled {
+            return Err(ApiError::NoItem);
+        }
+        endpoint.set_enabled(false, Some(reason.to_owned()));
+        Ok(())
+    };
+    let stored = store::update_within(&mut tx, &Actor::operator(), endpoint_sid, change).await;
+    let stored = match stored {
+        Err(ApiError::NoItem) => return Ok(false),
+        stored => stored?,
+    };
+    // Retries become due when an instance takes over an endpoint that no other one has left.
+    let leave = "update event_endpoints set dispatcher_sid = null where sid = $1";
+    sqlx::query(leave).bind(endpoint_sid).execute(&mut *tx).await?;
+    pending::announce(&mut tx, partner_sid, endpoint_sid, stored.version, event::DISABLED).await?;
+    tx.commit().await?;
+    Ok(true)
+}
