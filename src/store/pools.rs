@@ -165,6 +165,11 @@ impl SharedPool {
         &self.pool
     }
 
+    /// A quarter of the connections, at least one.
+    pub fn quarter(&self) -> usize {
+        (self.share / 2).max(1)
+    }
+
     /// Returns a connection for a request of the actor, which waits for at most
     /// [`ACQUIRE_TIMEOUT`].
     ///

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::batch::{self, Planned};
 use super::client::DeliveryClient;
+use super::connections::{Connections, SharedLease};
 use super::endpoint::EventEndpoint;
 use super::event::{self, Typed};
 use super::members::{Ordering, is_readable, reads_descendants};
@@ -24,7 +25,7 @@ use super::source::{self, Entry, Selection};
 use super::target::{Stream, Target, plan};
 use crate::auth::{Actor, PartnerAncestry, Scope};
 use crate::error::ApiError;
-use crate::store::{self, Database, Lease, Position, within_limit};
+use crate::store::{self, Database, Position, within_limit};
 
 /// The most deliveries of an endpoint that are not complete. At that number, new events wait in the
 /// history.
@@ -40,6 +41,8 @@ pub struct Courier {
     pub secrets: Arc<SecretBox>,
     /// The sid of this instance among the dispatchers.
     pub dispatcher_sid: Uuid,
+    /// The connections that deliveries may use.
+    pub connections: Connections,
 }
 
 /// An endpoint as it is when a pass begins.
@@ -52,6 +55,8 @@ struct Loaded {
     now: OffsetDateTime,
     /// The number of deliveries that are not complete.
     pending: i64,
+    has_due: bool,
+    has_replay: bool,
 }
 
 /// An attempt that has ended.
@@ -66,20 +71,25 @@ impl Courier {
         let (began, mut has_worked) = (Instant::now(), false);
         while began.elapsed() < MAX_PASS {
             let Some(target) = self.load(endpoint_sid).await? else { break };
-            let has_retried = self.retry(&target).await?;
-            let has_delivered = self.deliver(&target).await?;
-            let has_replayed = self.replay(&target).await?;
-            if !(has_retried || has_delivered || has_replayed) {
+            let has_retried = target.has_due && self.retry(&target).await?;
+            let delivered = self.deliver(&target).await?;
+            let has_replayed = target.has_replay && self.replay(&target).await?;
+            has_worked |= has_retried || delivered > 0 || has_replayed;
+            // Otherwise the dispatcher finds what is new.
+            let has_more = delivered >= source::LIMIT
+                || (delivered > 0 && target.endpoint.is_failing())
+                || has_retried
+                || has_replayed;
+            if !has_more {
                 break;
             }
-            has_worked = true;
         }
         Ok(has_worked)
     }
 
-    /// Returns a connection that counts for no partner.
-    pub(super) async fn lease(&self) -> Result<Lease, ApiError> {
-        self.database.transactions().acquire(&Actor::operator()).await
+    /// Returns a connection of those that deliveries may use.
+    pub(super) async fn lease(&self) -> Result<SharedLease<'_>, ApiError> {
+        self.connections.lease(&self.database).await
     }
 
     /// Loads an endpoint of this instance. `None` if it is not one any more, or gets nothing now.
@@ -90,7 +100,12 @@ impl Courier {
             let loaded: Option<Loaded> = sqlx::query_as(
                 "select *, clock_timestamp() as now,
                      (select count(*) from event_deliveries
-                      where endpoint_sid = sid and event_deliveries.status = 'pending') as pending
+                      where endpoint_sid = sid and event_deliveries.status = 'pending') as pending,
+                     exists (select from event_deliveries
+                             where endpoint_sid = sid and event_deliveries.status = 'pending'
+                               and next_attempt_at <= clock_timestamp()) as has_due,
+                     exists (select from event_replays where endpoint_sid = event_endpoints.sid)
+                         as has_replay
                  from event_endpoints where sid = $1 and dispatcher_sid = $2 and enabled",
             )
             .bind(endpoint_sid)
@@ -102,7 +117,7 @@ impl Courier {
             Ok(ancestry.map(|ancestry| (loaded, ancestry)))
         };
         let Some((loaded, ancestry)) = within_limit(load).await? else { return Ok(None) };
-        let Loaded { endpoint, cursor, now, pending } = loaded;
+        let Loaded { endpoint, cursor, now, pending, has_due, has_replay } = loaded;
         let PartnerAncestry { active, scopes, .. } = ancestry;
         if !active || !Scope::EventsRead.is_covered(&scopes) {
             return Ok(None);
@@ -119,7 +134,16 @@ impl Courier {
             dates: (None, None),
         };
         let signer = endpoint.signer(&self.secrets, now)?;
-        Ok(Some(Target { endpoint, cursor, pending, signer, scopes, selection }))
+        Ok(Some(Target {
+            endpoint,
+            cursor,
+            pending,
+            has_due,
+            has_replay,
+            signer,
+            scopes,
+            selection,
+        }))
     }
 
     /// Sends a message once, and counts the attempt.
@@ -132,9 +156,6 @@ impl Courier {
 
     /// Attempts the deliveries whose time has come.
     async fn retry(&self, target: &Target) -> Result<bool, ApiError> {
-        if target.pending == 0 {
-            return Ok(false);
-        }
         let due = async {
             let mut lease = self.lease().await?;
             let (connection, limit) = (&mut *lease.connection, target.in_flight() as i64);
@@ -204,22 +225,22 @@ impl Courier {
         self.disable_if_dead(target, is_gone, state).await
     }
 
-    /// Delivers the next events.
-    async fn deliver(&self, target: &Target) -> Result<bool, ApiError> {
+    /// Delivers the next events. Returns the number of entries that it has read.
+    async fn deliver(&self, target: &Target) -> Result<usize, ApiError> {
         let is_held = target.endpoint.ordering == Ordering::Strict && target.pending > 0;
         if is_held || target.pending >= MAX_PENDING {
-            return Ok(false);
+            return Ok(0);
         }
         let read = async {
             let mut lease = self.lease().await?;
             Ok(source::next(&mut lease.connection, &target.selection, target.cursor).await?)
         };
         let entries = within_limit(read).await?;
-        if entries.is_empty() {
-            return Ok(false);
+        let count = entries.len();
+        if count > 0 {
+            self.deliver_entries(target, entries, Stream::New).await?;
         }
-        self.deliver_entries(target, entries, Stream::New).await?;
-        Ok(true)
+        Ok(count)
     }
 
     /// Delivers these entries and stores the outcome. Returns the place up to which they are
@@ -233,6 +254,9 @@ impl Courier {
         let sid = target.endpoint.endpoint_sid;
         let objects: Vec<_> = entries.iter().map(|entry| entry.position.sid).collect();
         let waiting = async {
+            if target.pending == 0 {
+                return Ok(HashSet::new());
+            }
             let mut lease = self.lease().await?;
             Ok(pending::of_objects(&mut lease.connection, sid, &objects).await?)
         };

@@ -115,8 +115,8 @@ impl Dispatcher {
         loop {
             tokio::select! {
                 _ = poll.tick() => {}
-                Some((sid, outcome)) = passes.next() => {
-                    state.end(sid, outcome);
+                Some(passed) = passes.next() => {
+                    state.end(passed);
                     continue;
                 }
             }
@@ -126,20 +126,24 @@ impl Dispatcher {
                 }
                 continue;
             }
-            if let Err(error) = self.tick(&mut state, &passes).await {
+            if let Err(error) = self.tick(&mut state, &mut passes).await {
                 let cause = &error as &dyn std::error::Error;
                 tracing::warn!(error = cause, "webhooks are not delivered at the moment");
                 state.reported = None;
-                tokio::time::sleep(IDLE_HOLD).await;
+                state.go_on(&mut passes, Box::pin(tokio::time::sleep(IDLE_HOLD))).await;
             }
         }
     }
 
     /// Reports that the instance runs, and begins a pass for each endpoint that needs one.
-    async fn tick<'a>(&'a self, state: &mut State, passes: &Passes<'a>) -> Result<(), ApiError> {
+    async fn tick<'a>(
+        &'a self,
+        state: &mut State,
+        passes: &mut Passes<'a>,
+    ) -> Result<(), ApiError> {
         if state.reported.is_none_or(|reported| reported.elapsed() >= REPORT) {
             let began = Instant::now();
-            let owned = within_limit(self.claim()).await?;
+            let owned = state.go_on(passes, Box::pin(within_limit(self.claim()))).await?;
             if owned.is_none() != state.is_paused {
                 state.is_paused = owned.is_none();
                 log_pause(state.is_paused);
@@ -153,7 +157,7 @@ impl Dispatcher {
         if free.is_empty() {
             return Ok(());
         }
-        let ready = within_limit(self.ready(&free)).await?;
+        let ready = state.go_on(passes, Box::pin(within_limit(self.ready(&free)))).await?;
         let lag = ready.iter().filter_map(|ready| ready.lag).fold(0.0, f64::max);
         self.courier.database.activity().webhook_lag.set(lag);
         for Ready { sid, .. } in ready {
@@ -279,7 +283,22 @@ impl Dispatcher {
 }
 
 impl State {
-    fn end(&mut self, sid: Uuid, outcome: Result<bool, ApiError>) {
+    /// Waits for `work` while the passes go on: one that is not polled would hold its connection,
+    /// for which `work` may be waiting.
+    async fn go_on<T>(
+        &mut self,
+        passes: &mut Passes<'_>,
+        mut work: Pin<Box<impl Future<Output = T>>>,
+    ) -> T {
+        loop {
+            tokio::select! {
+                outcome = &mut work => return outcome,
+                Some(passed) = passes.next() => self.end(passed),
+            }
+        }
+    }
+
+    fn end(&mut self, (sid, outcome): Passed) {
         self.running.remove(&sid);
         let hold = match outcome {
             Ok(true) => return,

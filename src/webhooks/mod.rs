@@ -7,6 +7,7 @@
 mod address;
 mod batch;
 mod client;
+mod connections;
 mod courier;
 mod delivery;
 mod dispatcher;

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::client::DeliveryClient;
+use super::connections::Connections;
 use super::courier::Courier;
 use super::delivery::DeliveryAttempt;
 use super::dispatcher::Dispatcher;
@@ -48,6 +49,7 @@ impl Webhooks {
             client,
             secrets: self.secrets.clone(),
             dispatcher_sid: Uuid::now_v7(),
+            connections: Connections::of(&self.database),
         };
         Dispatcher::new(courier, shutdown)
     }

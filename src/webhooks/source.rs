@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::store::{IS_EVENT, Position};
 
 /// The most entries that are read at once, also those that are no events of the endpoint.
-const LIMIT: i64 = 200;
+pub const LIMIT: usize = 200;
 /// The size of the entries that are read at once, in bytes of stored text.
 const BYTES: i64 = 1024 * 1024;
 
@@ -52,18 +52,25 @@ pub async fn next(
         "{IS_EVENT} and epoch < event_horizon() and (epoch, sid, version) > ($2, $3, $4)
          and ($6::timestamptz is null or date > $6) and ($7::timestamptz is null or date < $7)"
     );
-    let columns = "epoch, sid, version, kind, partner_sid, entry";
+    let columns = "epoch, sid, version, kind, partner_sid";
     let order = format!("order by epoch, sid, version limit {LIMIT}");
     let events = if *descendants {
+        // Only the entries that are returned are read whole.
         format!(
-            "select event.* from partner_tree cross join lateral (
-                 select {columns} from history
-                 where partner_sid = descendant_sid and {range} {order}
-             ) as event
-             where ancestor_sid = $1 {order}"
+            "select event.*, (
+                 select entry from history as stored
+                 where (stored.sid, stored.version) = (event.sid, event.version)
+             ) as entry
+             from (
+                 select event.* from partner_tree cross join lateral (
+                     select {columns} from history
+                     where partner_sid = descendant_sid and {range} {order}
+                 ) as event
+                 where ancestor_sid = $1 {order}
+             ) as event"
         )
     } else {
-        format!("select {columns} from history where partner_sid = $1 and {range} {order}")
+        format!("select {columns}, entry from history where partner_sid = $1 and {range} {order}")
     };
     let statement = format!(
         "select epoch as cursor_epoch, sid as cursor_sid, version as cursor_version, kind,

@@ -25,6 +25,10 @@ pub struct Target {
     pub cursor: Position,
     /// The number of deliveries that are not complete.
     pub pending: i64,
+    /// Whether one of them is due.
+    pub has_due: bool,
+    /// Whether past events are to be delivered again.
+    pub has_replay: bool,
     pub signer: Signer,
     /// The effective scopes of the partner.
     pub scopes: Vec<Scope>,
