@@ -84,6 +84,8 @@ struct Traits {
     needs_token: bool,
     needs_scope: bool,
     is_oauth: bool,
+    /// Its response is never stored, because it contains a secret.
+    is_secret: bool,
     /// It continues at a cursor.
     has_cursor: bool,
 }
@@ -116,6 +118,7 @@ impl Traits {
             needs_token: has_scheme("/bearer"),
             needs_scope: has_scheme("/bearer/0"),
             is_oauth: template.contains("/oauth/"),
+            is_secret: ["/events/endpoints", "/rotate"].iter().any(|end| template.ends_with(end)),
             has_cursor: has_argument("after") && has_argument("wait"),
         }
     }
@@ -128,7 +131,7 @@ impl Traits {
             (self.is_tagged, headers::if_none_match),
             (self.is_write && self.has_sid, headers::if_match),
             (self.is_write && self.has_sid, headers::unless_match),
-            (self.is_write && !self.is_oauth, headers::idempotency_key),
+            (self.is_write && !self.is_oauth && !self.is_secret, headers::idempotency_key),
         ]
         .into_iter()
         .filter_map(|(is_read, header)| is_read.then(header))
@@ -165,7 +168,7 @@ impl Traits {
         if status == "200" && (self.is_tagged || self.is_write) && !self.is_oauth {
             response.headers.extend([header_ref("ETag")]);
         }
-        if is_success && self.is_write {
+        if is_success && self.is_write && !self.is_secret {
             response.headers.extend([header_ref("Idempotency-Replayed")]);
         }
         if is_success && self.needs_token {
