@@ -15,13 +15,12 @@ use uuid::Uuid;
 
 use super::access_log;
 use super::allowed_sites::AllowedSites;
+use super::connection::REQUEST_ID;
 use super::prefer::Handling;
 use super::target::{Target, TrustedProxies};
 use crate::auth::{ClientIp, RequestId};
 use crate::error::ApiError;
 use crate::shutdown::Shutdown;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Wraps the whole application: every request and every response passes here.
 pub async fn request_middleware<B: MessageBody + 'static>(
