@@ -41,7 +41,7 @@ pub use idempotency::purge_expired;
 pub use integrity::{IntegrityReport, Violation, settled_date, verify_chains, verify_objects};
 pub use lookup::Lookup;
 pub use options::{EntityTags, IdempotencyKey, Preconditions, WriteOptions, WriteResponse};
-pub use read::{all, get, get_many};
+pub use read::{get, get_many, next_batch, open_list};
 pub use resource::{
     Column, Kind, Listed, Reference, Representation, Resource, Stored, bind, in_use,
 };
