@@ -86,6 +86,15 @@ pub struct ProblemBody {
     pub kind: &'static str,
 }
 
+/// A header that makes a request conditional.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// `If-Match`.
+    IfMatch,
+    /// `If-None-Match`.
+    IfNoneMatch,
+}
+
 /// The error of a request.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -140,10 +149,7 @@ pub enum ApiError {
     /// 412: the object has another version than `If-Match` names, or one that `If-None-Match`
     /// names.
     #[error("precondition failed")]
-    PreconditionFailed {
-        /// The header.
-        header: &'static str,
-    },
+    PreconditionFailed(Precondition),
     /// 428: the partner requires `If-Match`, and the request has none.
     #[error("precondition required")]
     PreconditionRequired,
@@ -237,10 +243,10 @@ impl ApiError {
             Self::NotFound => "the path does not exist".to_owned(),
             Self::MethodNotAllowed { allow } => format!("the path supports {}", allow.join(", ")),
             Self::Timeout => "the body was not received in time".to_owned(),
-            Self::PreconditionFailed { header: "If-None-Match" } => {
+            Self::PreconditionFailed(Precondition::IfNoneMatch) => {
                 "If-None-Match names the version of the object; nothing was changed".to_owned()
             }
-            Self::PreconditionFailed { .. } => {
+            Self::PreconditionFailed(Precondition::IfMatch) => {
                 "the object has another version than If-Match names; read it again".to_owned()
             }
             Self::PreconditionRequired => {
@@ -270,7 +276,7 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) | Self::InFlight(_) => StatusCode::CONFLICT,
-            Self::PreconditionFailed { .. } => StatusCode::PRECONDITION_FAILED,
+            Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
             Self::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType { .. } | Self::UnsupportedContentCoding => {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::headers::{HEADERS, RATE_HEADERS, ResponseHeader, header_ref};
 use crate::auth::{Permission, PhonenumberRead, Scope};
-use crate::error::{ApiError, ErrorBody, FieldError, OauthError, ProblemBody};
+use crate::error::{ApiError, ErrorBody, FieldError, OauthError, Precondition, ProblemBody};
 use crate::store::{Reference, in_use};
 
 /// Adds the responses and the schemas of their bodies.
@@ -62,7 +62,7 @@ fn errors() -> [(ApiError, &'static str); 14] {
             "Members of the body are invalid: one entry for each.",
         ),
         (
-            ApiError::PreconditionFailed { header: "If-Match" },
+            ApiError::PreconditionFailed(Precondition::IfMatch),
             "The object's version is not one of `If-Match`, or is one of `If-None-Match`. Nothing \
              was changed.",
         ),
