@@ -135,7 +135,7 @@ pub enum ApiError {
     #[error("method not allowed")]
     MethodNotAllowed {
         /// The methods of the path.
-        allow: Vec<String>,
+        allow: Vec<&'static str>,
     },
     /// 408: the body was not received in time.
     #[error("request timeout")]

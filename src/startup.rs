@@ -308,7 +308,7 @@ struct State {
 /// [`HttpServer`](actix_web::HttpServer) does the same for connections that are plain TCP streams;
 /// here each is a [`Connection`].
 fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<Server> {
-    let document = Data::new(routes::OpenApiText::of(&state.public_url)?);
+    let document = Data::new(routes::Document::of(&state.public_url)?);
     let builder = Server::build();
     let stopping = builder.graceful_shutdown_signal();
     let server = builder
@@ -341,7 +341,7 @@ fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<
 /// Builds the application of one thread.
 fn application(
     state: State,
-    document: Data<routes::OpenApiText>,
+    document: Data<routes::Document>,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,

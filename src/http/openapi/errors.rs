@@ -40,7 +40,7 @@ fn errors() -> [(ApiError, &'static str); 14] {
     let missing = FieldError::general("no JSON object could be decoded: EOF while parsing");
     let accepted = "application/json, application/merge-patch+json";
     let any_of = PhonenumberRead::ANY_OF.iter().map(Scope::as_str).collect();
-    let allow = ["GET", "HEAD"].map(str::to_owned).into();
+    let allow = vec!["GET", "HEAD"];
     [
         (
             ApiError::BadRequest(missing),
