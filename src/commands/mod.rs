@@ -22,7 +22,7 @@ use std::ffi::OsString;
 
 use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use sqlx::PgConnection;
+use sqlx::{ConnectOptions, PgConnection};
 
 pub use history::verify as verify_history;
 
@@ -159,8 +159,9 @@ fn refer_to_settings(command: clap::Command) -> clap::Command {
     command.mut_subcommands(refer_to_settings).after_help(line)
 }
 
+/// A statement of a command may take long; that is no event of the log.
 async fn connect(settings: &Settings) -> anyhow::Result<PgConnection> {
-    let options = settings.database()?;
+    let options = settings.database()?.disable_statement_logging();
     store::check_sessions(&options).await?;
     store::connect(&options).await
 }
