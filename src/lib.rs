@@ -10,12 +10,12 @@
 //! 2. [`dev`]: the private PostgreSQL and the demo data
 //! 3. [`startup`]: builds and runs the service; [`maintenance`]: its periodic work
 //! 4. [`routes`]: the table of endpoints
-//! 5. [`oauth`], [`resolve`], [`short_codes`], [`did_stock`], [`dids`], [`did_groups`], [`partners`]: the
-//!    resources
+//! 5. [`oauth`], [`resolve`], [`short_codes`], [`did_stock`], [`dids`], [`did_groups`],
+//!    [`partners`]: the resources
 //! 6. [`http`]: what their requests and responses have in common
 //! 7. [`store`]: reads and writes of stored objects, with their history
-//! 8. [`telemetry`]: log and metrics; [`shutdown`]: whether the service drains; [`signals`]: SIGTERM
-//!    and SIGINT
+//! 8. [`telemetry`]: log and metrics; [`shutdown`]: whether the service drains; [`signals`]:
+//!    SIGTERM and SIGINT
 //! 9. [`auth`]: tokens, partners, scopes, visibility, rates
 //! 10. [`settings`]: the configuration
 //! 11. [`input`]: from JSON to checked values

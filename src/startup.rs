@@ -67,8 +67,8 @@ const WORKERS: u32 = Store::<ShortCode>::WORKERS
     + Store::<DidGroup>::WORKERS
     + Store::<Did>::WORKERS
     + Lookups::<Route>::WORKERS;
-/// The time between two looks at the files of keys. Together with the lifetime of a cached look-up, a
-/// change takes effect within 5 s.
+/// The time between two looks at the files of keys. Together with the lifetime of a cached look-up,
+/// a change takes effect within 5 s.
 const KEY_INTERVAL: Duration = Duration::from_millis(1_500);
 /// How many connections the kernel completes before they are accepted.
 const BACKLOG: i32 = 1_024;

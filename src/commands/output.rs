@@ -41,8 +41,8 @@ impl Output {
     }
 
     /// Prints a line with these members of each object that is visible to the actor, or all objects
-    /// as JSON. The objects are printed while they are read, so that any number of them takes little
-    /// memory.
+    /// as JSON. The objects are printed while they are read, so that any number of them takes
+    /// little memory.
     pub async fn list<R: Resource, Shown: Serialize>(
         self,
         connection: &mut PgConnection,
@@ -82,8 +82,8 @@ impl Output {
     }
 }
 
-/// Prints the text. Returns false if nobody reads it: a reader that closes the pipe, such as `head`,
-/// is not an error.
+/// Prints the text. Returns false if nobody reads it: a reader that closes the pipe, such as
+/// `head`, is not an error.
 fn print(text: &str) -> anyhow::Result<bool> {
     match stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),

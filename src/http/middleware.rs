@@ -179,7 +179,8 @@ fn as_problem<B: MessageBody + 'static>(response: ServiceResponse<B>) -> Service
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
-/// Whether `Accept` names a media type (RFC 9110, section 12.5.1). A range such as `*/*` names none.
+/// Whether `Accept` names a media type (RFC 9110, section 12.5.1). A range such as `*/*` names
+/// none.
 pub fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     let accept = headers.get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
     accept.flat_map(|value| value.split(',')).any(|range| {

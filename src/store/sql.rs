@@ -141,8 +141,8 @@ fn visible(owner: &str, partner: &str, relatives: &str, all: &str) -> String {
     )
 }
 
-/// The rows that a batch asks for, as the table `asked` with the columns `index`, `asked_key` of that
-/// type, and the arguments of the visibility.
+/// The rows that a batch asks for, as the table `asked` with the columns `index`, `asked_key` of
+/// that type, and the arguments of the visibility.
 pub fn asked(key_type: &str) -> String {
     format!(
         "unnest($1::bigint[], $2::{key_type}[], $3::uuid[], $4::text[], $5::boolean[])

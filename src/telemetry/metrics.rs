@@ -1,8 +1,8 @@
 //! Metrics in the Prometheus text format, served on a separate listener.
 //!
 //! The names follow OpenTelemetry's semantic conventions. A request adds one observation; gauges
-//! are read at each scrape. [`Activity`] has the metrics of what happens between the requests and the
-//! database.
+//! are read at each scrape. [`Activity`] has the metrics of what happens between the requests and
+//! the database.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
