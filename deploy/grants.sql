@@ -41,6 +41,9 @@ begin
     -- Written by the function of retention; the anchor of a history that begins anew is deleted.
     execute format('revoke insert, update on %I.history_anchors from %I', own, role);
     execute format('revoke insert, update, delete on %I.history_retention from %I', own, role);
+    -- Written by the functions that begin a generation and that delete entries.
+    execute format('revoke insert, update, delete on %I.event_generations from %I', own, role);
+    execute format('revoke insert, update, delete on %I.event_floor from %I', own, role);
     execute format(
         'revoke insert, update, delete on %I.refinery_schema_history from %I', own, role);
     execute format('grant execute on function %I.prune_history to %I', own, role);

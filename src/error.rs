@@ -146,6 +146,10 @@ pub enum ApiError {
     /// 409: another request with the same idempotency key is in progress.
     #[error("conflict")]
     InFlight(FieldError),
+    /// 410: the events that a cursor stands before are not available any more, or it is not one of
+    /// this reader's.
+    #[error("resync")]
+    Resync(&'static str),
     /// 412: the object has another version than `If-Match` names, or one that `If-None-Match`
     /// names.
     #[error("precondition failed")]
@@ -243,6 +247,10 @@ impl ApiError {
             Self::NotFound => "the path does not exist".to_owned(),
             Self::MethodNotAllowed { allow } => format!("the path supports {}", allow.join(", ")),
             Self::Timeout => "the body was not received in time".to_owned(),
+            Self::Resync(reason) => {
+                let message = format!("{reason}; begin again with `snapshot=true`");
+                return vec![FieldError::new("after", message)];
+            }
             Self::PreconditionFailed(Precondition::IfNoneMatch) => {
                 "If-None-Match names the version of the object; nothing was changed".to_owned()
             }
@@ -276,6 +284,7 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) | Self::InFlight(_) => StatusCode::CONFLICT,
+            Self::Resync(_) => StatusCode::GONE,
             Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
             Self::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

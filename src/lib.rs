@@ -10,7 +10,7 @@
 //! 2. [`dev`]: the private PostgreSQL and the demo data
 //! 3. [`startup`]: builds and runs the service; [`maintenance`]: its periodic work
 //! 4. [`routes`]: the table of endpoints
-//! 5. [`oauth`], [`resolve`], [`short_codes`], [`did_stock`], [`dids`], [`did_groups`],
+//! 5. [`events`], [`oauth`], [`resolve`], [`short_codes`], [`did_stock`], [`dids`], [`did_groups`],
 //!    [`partners`]: the resources
 //! 6. [`http`]: what their requests and responses have in common
 //! 7. [`store`]: reads and writes of stored objects, with their history
@@ -28,6 +28,7 @@ pub mod did_groups;
 pub mod did_stock;
 pub mod dids;
 pub mod error;
+pub mod events;
 pub mod http;
 pub mod input;
 pub mod maintenance;

@@ -16,7 +16,7 @@ use crate::error::ApiError;
 use crate::http::{
     PublicUrl, accepts, authenticate, health, in_pieces, limit_memory, openapi, private,
 };
-use crate::{did_groups, did_stock, dids, oauth, partners, resolve, short_codes};
+use crate::{did_groups, did_stock, dids, events, oauth, partners, resolve, short_codes};
 
 /// Every endpoint.
 pub fn configure(config: &mut ServiceConfig<'_>) {
@@ -62,6 +62,7 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
             .service(partners::handlers::post_partner)
             .service(partners::handlers::patch_partner)
             .service(partners::handlers::put_partner)
+            .service(events::handlers::list_events)
             .service(
                 scope("/oauth")
                     .service(oauth::handlers::post_token)

@@ -1,28 +1,31 @@
 //! The state of a stopping service: whether it drains, and how many requests are in flight.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// Shared by all threads of the service.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
-    draining: Arc<AtomicBool>,
+    draining: CancellationToken,
     requests: TaskTracker,
 }
 
 impl Shutdown {
     /// From now on every response closes its connection, and `/readyz` is 503.
     pub fn begin(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.cancel();
         self.requests.close();
     }
 
     /// Whether the service drains.
     pub fn has_begun(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.is_cancelled()
+    }
+
+    /// Waits until the service drains.
+    pub async fn begun(&self) {
+        self.draining.cancelled().await;
     }
 
     /// Waits until no request is in flight. Call it after [`Self::begin`].

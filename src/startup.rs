@@ -42,7 +42,7 @@ use crate::settings::{Settings, TokenFormat};
 use crate::short_codes::ShortCode;
 use crate::shutdown::Shutdown;
 use crate::signals::Signals;
-use crate::store::{self, Database, Lookups, Staleness, Store, migrations};
+use crate::store::{self, Database, Feed, Lookups, Staleness, Store, migrations};
 use crate::telemetry::metrics::{self, Metrics};
 
 /// How long an idle connection of a client stays open: longer than balancers leave one open, so
@@ -84,6 +84,12 @@ fn keys(settings: &Settings) -> anyhow::Result<Keys> {
     Ok(keys)
 }
 
+fn authenticator(database: &Database, keys: Keys) -> Authenticator {
+    let staleness = database.staleness().clone();
+    let on_loss = Box::new(move |error: &sqlx::Error| staleness.observe(error));
+    Authenticator::new(database.authentication().clone(), on_loss, keys)
+}
+
 /// Binds the address without listening, so that an address that is in use is reported early.
 fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -102,6 +108,7 @@ pub struct Application {
     metrics_server: Option<(Server, SocketAddr)>,
     maintenance: Maintenance,
     database: Database,
+    feed: Feed,
     shutdown: Shutdown,
     drain: Duration,
 }
@@ -134,10 +141,7 @@ impl Application {
         let workers = threads as u32 * WORKERS;
         let database = Database::new(options, settings.database_connections, workers)?;
         let shutdown = Shutdown::default();
-        let staleness = database.staleness().clone();
-        let on_loss = Box::new(move |error: &sqlx::Error| staleness.observe(error));
-        let authenticator = Authenticator::new(database.authentication().clone(), on_loss, keys);
-        let authenticator = Data::new(authenticator);
+        let authenticator = Data::new(authenticator(&database, keys));
         let (usage, activity) = (database.clone(), database.activity().clone());
         let metrics = Metrics::new(Box::new(move || usage.usage()), activity, shutdown.clone())?;
         let metrics = Data::new(metrics);
@@ -145,12 +149,14 @@ impl Application {
             .metrics_listen
             .map(|address| metrics::serve(address, metrics.clone()))
             .transpose()?;
+        let feed = Feed::new(&database, settings.events_streams as usize);
         let grants = Grants::new(&database, authenticator.clone(), settings.token_format)?;
         let state = State {
             allowed_sites: Data::new(allowed_sites),
             authenticator: authenticator.clone(),
             database: Data::new(database.clone()),
             descendant_limit: Data::new(DescendantLimit(settings.max_descendants)),
+            feed: Data::new(feed.clone()),
             grants: Data::new(grants),
             memory_budget: Data::default(),
             metrics,
@@ -173,6 +179,7 @@ impl Application {
             listener,
             address,
             database,
+            feed,
             metrics_server,
             maintenance,
             shutdown,
@@ -206,7 +213,7 @@ impl Application {
     /// # Errors
     /// If the server fails.
     pub async fn run_until_stopped(self) -> anyhow::Result<()> {
-        let Self { server, listener, maintenance, database, .. } = self;
+        let Self { server, listener, maintenance, database, feed, .. } = self;
         let Self { metrics_server, shutdown, drain, .. } = self;
         let handle = server.handle();
         let mut signals = Signals::new()?;
@@ -239,6 +246,7 @@ impl Application {
             () = maintenance.run() => {}
             () = watch_keys(&maintenance.authenticator) => {}
             () = database.watch() => {}
+            () = feed.watch(&maintenance.authenticator) => {}
         }
         maintenance.write_deferred().await;
         // Last, so that the drain can be observed.
@@ -292,6 +300,7 @@ struct State {
     authenticator: Data<Authenticator>,
     database: Data<Database>,
     descendant_limit: Data<DescendantLimit>,
+    feed: Data<Feed>,
     grants: Data<Grants>,
     memory_budget: Data<MemoryBudget>,
     metrics: Data<Metrics>,
@@ -364,6 +373,7 @@ fn application(
         .app_data(state.authenticator)
         .app_data(state.database)
         .app_data(state.descendant_limit)
+        .app_data(state.feed)
         .app_data(document)
         .app_data(state.grants)
         .app_data(state.memory_budget)

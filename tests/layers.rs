@@ -8,13 +8,14 @@ use std::fs;
 use std::path::Path;
 
 /// The modules from the outermost to the innermost. Each imports only modules after it.
-const LAYERS: [&str; 21] = [
+const LAYERS: [&str; 22] = [
     "main",
     "commands",
     "dev",
     "startup",
     "maintenance",
     "routes",
+    "events",
     "oauth",
     "resolve",
     "short_codes",

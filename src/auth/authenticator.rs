@@ -3,7 +3,7 @@
 //! Functions that query the database fail with [`sqlx::Error`] if it is not available.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use moka::future::Cache;
@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::actor::Principal;
+use super::jwt::Claims;
 use super::keys::Keys;
 use super::last_access::LastAccess;
 use super::scope::{Scope, Scopes};
@@ -143,72 +144,143 @@ impl Authenticator {
 
     async fn look_up(&self, token: &str) -> Result<Lookup, sqlx::Error> {
         let started = Instant::now();
-        let find = async || match self.find(token).await {
+        let find = async || match self.find(&[token]).await {
             Err(error) if is_connection_lost(&error) => {
                 (self.on_loss)(&error);
-                self.find(token).await
+                self.find(&[token]).await
             }
             outcome => outcome,
         };
         let found = tokio::time::timeout(LOOKUP_TIMEOUT, find()).await;
         let hangs = || sqlx::Error::Io(io::ErrorKind::TimedOut.into());
-        Ok(Lookup { found: found.unwrap_or_else(|_| Err(hangs()))?, started })
+        let found = found.unwrap_or_else(|_| Err(hangs()))?.pop().flatten();
+        Ok(Lookup { found, started })
     }
 
-    /// Finds the bearer with one statement, also if the token is not valid yet.
-    async fn find(&self, token: &str) -> Result<Option<Bearer>, sqlx::Error> {
-        if token.split('.').count() == 3 {
-            self.find_jwt(token).await
-        } else {
-            self.find_opaque(token).await
+    /// Looks up these tokens again with one statement, so that [`Self::principal`] finds them in the
+    /// cache. A failure leaves what is cached.
+    pub async fn refresh(&self, tokens: &[Box<str>]) {
+        let started = Instant::now();
+        let texts: Vec<_> = tokens.iter().map(|token| &**token).collect();
+        let found = tokio::time::timeout(LOOKUP_TIMEOUT, self.find(&texts)).await;
+        for (token, found) in texts.iter().zip(found.ok().and_then(Result::ok).unwrap_or_default())
+        {
+            self.cache.insert(hash(token), Lookup { found, started }).await;
         }
     }
 
-    /// Verifies a JWT. Its row, if there is one, can shorten its life and narrow its scopes. A JWT
-    /// of another system that signs with the same keys has no row.
-    async fn find_jwt(&self, token: &str) -> Result<Option<Bearer>, sqlx::Error> {
-        let Some(claims) = self.keys.verify_early(token) else { return Ok(None) };
-        let token_sid = claims.jti.as_deref().and_then(parse_sid);
-        let statement = format!(
-            "select {ANCESTOR}, {TOKEN},
+    /// Finds the bearer of each token with one statement, also if a token is not valid yet.
+    async fn find(&self, tokens: &[&str]) -> Result<Vec<Option<Bearer>>, sqlx::Error> {
+        let mut query = TokenQuery::default();
+        let mut claims = Vec::with_capacity(tokens.len());
+        for (index, token) in (0..).zip(tokens) {
+            let is_jwt = token.split('.').count() == 3;
+            let verified = is_jwt.then(|| self.keys.verify_early(token)).flatten();
+            match &verified {
+                Some(claims) => query.add_jwt(index, claims, token),
+                None if is_jwt => {}
+                None => query.add_opaque(index, token),
+            }
+            claims.push(verified);
+        }
+        let mut rows = query.rows(&self.db, tokens.len()).await?.into_iter();
+        let rows = claims.into_iter().map(|claims| (claims, rows.next().unwrap_or_default()));
+        Ok(rows.map(|(claims, rows)| bearer(token(claims, &rows)?, rows)).collect())
+    }
+}
+
+/// The tokens that a statement looks up.
+///
+/// The row of a JWT, if there is one, can shorten its life and narrow its scopes. A JWT of another
+/// system that signs with the same keys has no row.
+#[derive(Default)]
+struct TokenQuery {
+    jwts: Vec<i64>,
+    subjects: Vec<Uuid>,
+    sids: Vec<Option<Uuid>>,
+    signed: Vec<[u8; 32]>,
+    opaque: Vec<i64>,
+    secrets: Vec<[u8; 32]>,
+}
+
+impl TokenQuery {
+    fn add_jwt(&mut self, index: i64, claims: &Claims, token: &str) {
+        self.jwts.push(index);
+        self.subjects.push(claims.sub);
+        self.sids.push(claims.jti.as_deref().and_then(parse_sid));
+        self.signed.push(hash(signed_part(token)));
+    }
+
+    fn add_opaque(&mut self, index: i64, token: &str) {
+        if let Some(token) = parse_sid(token) {
+            self.opaque.push(index);
+            self.secrets.push(hash(&token.to_string()));
+        }
+    }
+
+    /// Returns the rows of each of `count` tokens: one for its partner and each ancestor.
+    async fn rows(self, db: &PgPool, count: usize) -> Result<Vec<Vec<TokenRow>>, sqlx::Error> {
+        let Self { jwts, subjects, sids, signed, opaque, secrets } = self;
+        let mut rows: Vec<Vec<TokenRow>> = Vec::new();
+        rows.resize_with(count, Vec::new);
+        if jwts.is_empty() && opaque.is_empty() {
+            return Ok(rows);
+        }
+        let found: Vec<TokenRow> = sqlx::query_as(AssertSqlSafe(LOOKUP.clone()))
+            .bind(jwts)
+            .bind(subjects)
+            .bind(sids)
+            .bind(signed)
+            .bind(opaque)
+            .bind(secrets)
+            .fetch_all(db)
+            .await?;
+        for row in found {
+            rows[row.index as usize].push(row);
+        }
+        Ok(rows)
+    }
+}
+
+/// The statement that finds tokens, JWTs by their claims and opaque ones by their hash.
+static LOOKUP: LazyLock<Arc<str>> = LazyLock::new(|| {
+    let columns = "oauth_tokens.sid as token_sid, oauth_tokens.partner_sid, oauth_tokens.scopes,
+        date_expiration_access_token";
+    format!(
+        "select token.*, {ANCESTOR}
+         from (
+             select index, subject, {columns},
                  coalesce(date_expiration_access_token <= oauth_tokens.date_created,
-                     exists (select from revoked_tokens where hash = $3)) as is_revoked
-             from {ANCESTORS}
-             left join oauth_tokens on oauth_tokens.sid = $2 and oauth_tokens.partner_sid = $1
-             where descendant_sid = $1"
-        );
-        let rows: Vec<TokenRow> = sqlx::query_as(AssertSqlSafe(statement))
-            .bind(claims.sub)
-            .bind(token_sid)
-            .bind(hash(signed_part(token)))
-            .fetch_all(&self.db)
-            .await?;
-        let mut scopes: Vec<_> = Scopes::from(claims.scope.clone()).iter().collect();
-        let mut expiry = claims.expiry();
-        if let Some(stored) = rows.first().and_then(TokenRow::token) {
-            scopes = Scope::common(&scopes, &stored.scopes);
-            expiry = expiry.min(stored.expiry);
-        }
-        let (partner_sid, begin) = (claims.sub, claims.begin());
-        Ok(bearer(Token { sid: token_sid, partner_sid, scopes, begin, expiry }, rows))
-    }
+                     exists (select from revoked_tokens where hash = signed)) as is_revoked
+             from unnest($1::bigint[], $2::uuid[], $3::uuid[], $4::bytea[])
+                 as jwt (index, subject, sid, signed)
+             left join oauth_tokens
+                 on oauth_tokens.sid = jwt.sid and oauth_tokens.partner_sid = subject
+             union all
+             select index, partner_sid, {columns},
+                 date_expiration_access_token <= oauth_tokens.date_created
+             from unnest($5::bigint[], $6::bytea[]) as opaque (index, secret)
+             join oauth_tokens on access_hash = secret
+         ) as token
+         join partner_tree on descendant_sid = subject
+         join partners on partners.sid = ancestor_sid"
+    )
+    .into()
+});
 
-    /// Finds an opaque token.
-    async fn find_opaque(&self, token: &str) -> Result<Option<Bearer>, sqlx::Error> {
-        let Some(token) = parse_sid(token) else { return Ok(None) };
-        let statement = format!(
-            "select {ANCESTOR}, {TOKEN},
-                 date_expiration_access_token <= oauth_tokens.date_created as is_revoked
-             from {ANCESTORS} join oauth_tokens on oauth_tokens.partner_sid = descendant_sid
-             where access_hash = $1"
-        );
-        let rows: Vec<TokenRow> = sqlx::query_as(AssertSqlSafe(statement))
-            .bind(hash(&token.to_string()))
-            .fetch_all(&self.db)
-            .await?;
-        let token = rows.first().and_then(TokenRow::token);
-        Ok(token.and_then(|token| bearer(token, rows)))
+/// Returns the content of a token: of the claims of a JWT and of its row, or of the row of an opaque
+/// token.
+fn token(claims: Option<Claims>, rows: &[TokenRow]) -> Option<Token> {
+    let stored = rows.first().and_then(TokenRow::token);
+    let Some(claims) = claims else { return stored };
+    let mut scopes: Vec<_> = Scopes::from(claims.scope.clone()).iter().collect();
+    let mut expiry = claims.expiry();
+    if let Some(stored) = stored {
+        scopes = Scope::common(&scopes, &stored.scopes);
+        expiry = expiry.min(stored.expiry);
     }
+    let sid = claims.jti.as_deref().and_then(parse_sid);
+    Some(Token { sid, partner_sid: claims.sub, scopes, begin: claims.begin(), expiry })
 }
 
 /// Returns the bearer of a token. `None` if the token was revoked, or its partner is unknown or
@@ -301,6 +373,8 @@ const ANCESTORS: &str = "partner_tree join partners on partners.sid = ancestor_s
 /// A partner and one of its ancestors, with the row of the token if it has one.
 #[derive(FromRow)]
 struct TokenRow {
+    /// The index of the token in the query.
+    index: i64,
     #[sqlx(flatten)]
     ancestor: AncestorRow,
     token_sid: Option<Uuid>,
@@ -311,10 +385,6 @@ struct TokenRow {
     /// instance.
     is_revoked: bool,
 }
-
-/// The columns of the row of the token.
-const TOKEN: &str = "oauth_tokens.sid as token_sid, oauth_tokens.partner_sid, oauth_tokens.scopes,
-    date_expiration_access_token";
 
 impl TokenRow {
     fn token(&self) -> Option<Token> {

@@ -7,6 +7,7 @@ mod jwt;
 mod keys;
 mod last_access;
 mod passwords;
+mod permission;
 mod rate_limit;
 mod scope;
 mod verification;
@@ -18,10 +19,11 @@ pub use jwt::Claims;
 pub use keys::Keys;
 pub use last_access::LastAccess;
 pub use passwords::{Passwords, hash_password};
-pub use rate_limit::{Allowance, Left, RateLimit};
-pub use scope::{
-    AdminCreate, AdminDelete, AnyToken, Descendants, DidRelease, OauthCreate, OauthRead,
-    OauthRevoke, OauthUpdate, PartnersCreate, PartnersRead, PartnersUpdate, Permission,
-    PhonenumberCreate, PhonenumberDelete, PhonenumberRead, PhonenumberUpdate, Scope, Scopes,
+pub use permission::{
+    AdminCreate, AdminDelete, AnyToken, Descendants, DidRelease, EventsRead, OauthCreate,
+    OauthRead, OauthRevoke, OauthUpdate, PartnersCreate, PartnersRead, PartnersUpdate, Permission,
+    PhonenumberCreate, PhonenumberDelete, PhonenumberRead, PhonenumberUpdate,
 };
+pub use rate_limit::{Allowance, Left, RateLimit};
+pub use scope::{Scope, Scopes};
 pub use verification::{OccupiedLane, Subject, Turn};

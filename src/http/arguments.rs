@@ -181,7 +181,7 @@ where
 }
 
 /// For `deserialize_with`: `true` or `false`.
-pub(super) fn flag<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+pub(crate) fn flag<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
     let value = String::deserialize(value)?.parse();
     value.map_err(|_| de::Error::custom("must be `true` or `false`"))
 }

@@ -39,6 +39,11 @@ impl<P> Caller<P> {
         &self.principal.scopes
     }
 
+    /// The bearer of the token.
+    pub fn principal(&self) -> Arc<Principal> {
+        self.principal.clone()
+    }
+
     /// The depth of the caller's partner in its tree. A root has depth 1.
     pub fn depth(&self) -> i32 {
         self.principal.depth

@@ -144,6 +144,7 @@ pub fn cors() -> Cors {
             "If-Match",
             "If-None-Match",
             "Idempotency-Key",
+            "Last-Event-ID",
             "Prefer",
             "X-Request-Id",
         ])

@@ -30,7 +30,7 @@ mod write;
 
 pub use allowed_sites::AllowedSites;
 pub use arguments::{IgnoredArguments, Query};
-pub(crate) use arguments::{member, some};
+pub(crate) use arguments::{flag, member, some};
 pub use auth::{Caller, authenticate};
 pub(crate) use auth::{actor_of, authorization, bearer};
 pub use body::{BODY_LIMIT, MergePatch, NewObject, Replacement};
@@ -44,6 +44,7 @@ pub(crate) use memory::in_pieces;
 pub use memory::{MemoryBudget, limit_memory};
 pub use middleware::{accepts, cors, private, request_middleware};
 pub use object::ObjectRequest;
+pub(crate) use page::number;
 pub use page::{List, Pagination};
 pub use sid::Sid;
 pub use target::{PublicUrl, TrustedProxies, note_local_address};

@@ -82,7 +82,11 @@ impl TryFrom<String> for Total {
     }
 }
 
-fn number(text: &str, max: i64) -> Result<i64, String> {
+/// Reads a number of at most `max`.
+///
+/// # Errors
+/// A message that says what was expected.
+pub(crate) fn number(text: &str, max: i64) -> Result<i64, String> {
     let number = text.parse().ok().filter(|number| (0..=max).contains(number));
     number.ok_or_else(|| format!("must be a number from 0 to {max}"))
 }

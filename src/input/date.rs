@@ -19,6 +19,14 @@ pub fn now() -> OffsetDateTime {
     now.replace_millisecond(now.millisecond()).unwrap_or(now)
 }
 
+/// Returns the text of a date, as JSON shows it.
+pub fn text(date: OffsetDateTime) -> String {
+    match serialize(&date, serde_json::value::Serializer) {
+        Ok(serde_json::Value::String(text)) => text,
+        _ => date.to_string(),
+    }
+}
+
 /// Parses an ISO 8601 date with time and zone. The result is in UTC.
 ///
 /// # Errors

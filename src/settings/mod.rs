@@ -254,6 +254,18 @@ pub struct Settings {
         global = true
     )]
     pub max_descendants: u32,
+    /// Requests of a partner that wait for events or stream them at once, 1 to 10000
+    ///
+    /// Further ones get 429.
+    #[arg(
+        long,
+        env = "SHORTLINE_EVENTS_STREAMS",
+        value_name = "N",
+        default_value = "64",
+        value_parser = clap::value_parser!(u32).range(1..=10_000),
+        global = true
+    )]
+    pub events_streams: u32,
     /// Days for which a released phone number is not available, 0 to 3650
     ///
     /// A change applies to the numbers that are released after it.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, PgConnection, PgPool, Postgres};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::migrations;
@@ -52,6 +53,7 @@ struct Inner {
     /// The number of those that are in use.
     own_used: AtomicU32,
     activity: Activity,
+    commits: Notify,
 }
 
 /// The connections for batches that workers share. A commit that hangs takes none of the reads.
@@ -101,11 +103,22 @@ impl Database {
             own: AtomicU32::new(0),
             own_used: AtomicU32::new(0),
             activity,
+            commits: Notify::new(),
             options,
             staleness,
             session_name,
             division,
         })))
+    }
+
+    /// The connections for readiness checks and for short statements of the instance itself.
+    pub(super) fn probe(&self) -> &PgPool {
+        &self.0.probe
+    }
+
+    /// Notified after this instance has committed a change.
+    pub(super) fn commits(&self) -> &Notify {
+        &self.0.commits
     }
 
     /// The connections for the lookup of tokens.
@@ -198,6 +211,19 @@ impl Database {
         read: impl AsyncFn() -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
         within_limit(self.repeat_if_lost(read)).await
+    }
+
+    /// Runs a write within the limits of a call, and reports that something was written.
+    ///
+    /// # Errors
+    /// Those of the write, and of [`within_limit`].
+    pub(super) async fn write<T>(
+        &self,
+        write: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        let outcome = within_limit(write).await;
+        self.commits().notify_one();
+        outcome
     }
 
     /// Runs a read, once more if its connection was lost. Connections that are as old are not used

@@ -364,7 +364,7 @@ pub(super) async fn history<R: Resource>(
 /// object's newest deleted entry is stored as an anchor, so that the rest can be verified.
 ///
 /// A function of the schema's owner does it, which deletes only what the owner's limit allows:
-/// `migrations/V9__history_retention.sql`.
+/// `migrations/V17__events.sql`.
 ///
 /// # Errors
 /// If the database is not available.

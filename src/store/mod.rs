@@ -11,6 +11,7 @@
 
 mod batching;
 mod database;
+mod feed;
 mod history;
 mod idempotency;
 mod integrity;
@@ -36,6 +37,10 @@ use uuid::Uuid;
 use batching::Batcher;
 pub use batching::Lookups;
 pub use database::{Database, within_limit};
+pub use feed::{
+    Changes, Feed, FeedEntry, FeedPage, ObjectPlace, Position, Seat, Selection, SnapshotObject,
+    objects, snapshot,
+};
 pub use history::{Action, HistoryEntry, HistoryPage, prune, retention_limit};
 pub use idempotency::purge_expired;
 pub use integrity::{IntegrityReport, Violation, settled_date, verify_chains, verify_objects};
@@ -162,7 +167,7 @@ impl<R: Resource> Store<R> {
             let mut lease = self.database.transactions().acquire(actor).await?;
             write::create(&mut lease, actor, options, build).await
         };
-        within_limit(call).await
+        self.database.write(call).await
     }
 
     /// Changes the object of that sid. Nothing is written if nothing changes. `change` can run more
@@ -216,7 +221,7 @@ impl<R: Resource> Store<R> {
             let mut lease = self.database.transactions().acquire(actor).await?;
             write::delete(&mut lease, actor, sid, options, after).await
         };
-        within_limit(call).await
+        self.database.write(call).await
     }
 
     /// Writes `version` of the object of that sid as a new version. A deleted object is restored
@@ -261,7 +266,7 @@ impl<R: Resource> Store<R> {
             let mut lease = self.database.transactions().acquire(actor).await?;
             write::revert(&mut lease, actor, sid, version, options, restorer, prepare).await
         };
-        within_limit(call).await
+        self.database.write(Box::pin(call)).await
     }
 
     /// Returns at most `limit` entries of the history of the object of that sid, oldest first,

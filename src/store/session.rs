@@ -48,6 +48,10 @@ const SERVICE: &str = "
 /// length, and planning costs more than the execution.
 pub(super) const BATCHES: &str = "set plan_cache_mode = force_generic_plan";
 
+/// Begins a generation of events if the database is another one than before: see
+/// `migrations/V17__events.sql`. A session that is open does not survive such a change.
+const BEGIN_GENERATION: &str = "select begin_event_generation()";
+
 /// The longest time for which a connection can be idle and is then used without a test.
 const MAX_UNTESTED: Duration = Duration::from_secs(1);
 /// The longest time that the test of an idle connection takes: a network that has dropped the
@@ -64,6 +68,12 @@ pub async fn connect(options: &PgConnectOptions) -> anyhow::Result<PgConnection>
         apply(&mut connection, &[COMMON]).await?;
         let encoding: String =
             ask(&mut connection, "select current_setting('server_encoding')").await?;
+        // A schema that is not migrated yet has no events.
+        let has_events = "select to_regprocedure('begin_event_generation()') is not null
+            and current_setting('transaction_read_only') = 'off'";
+        if ask(&mut connection, has_events).await? {
+            sqlx::raw_sql(BEGIN_GENERATION).execute(&mut connection).await?;
+        }
         Ok((connection, encoding))
     };
     let connected = within_limit(connecting).await;
@@ -164,10 +174,13 @@ pub(super) async fn prepare(
     apply(connection, &[COMMON, SERVICE, settings]).await?;
     let is_writable: bool =
         sqlx::query_scalar("select current_setting('transaction_read_only') = 'off'")
-            .fetch_one(connection)
+            .fetch_one(&mut *connection)
             .await?;
-    let read_only = || sqlx::Error::Protocol("the database server is read only".to_owned());
-    if is_writable { Ok(()) } else { Err(read_only()) }
+    if !is_writable {
+        return Err(sqlx::Error::Protocol("the database server is read only".to_owned()));
+    }
+    sqlx::raw_sql(BEGIN_GENERATION).execute(connection).await?;
+    Ok(())
 }
 
 /// Applies settings in one round trip.

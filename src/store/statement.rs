@@ -92,13 +92,14 @@ pub(super) enum Write {
 /// ), written as (
 ///     update short_codes as old
 ///     set version = new.version, changed_at = new.date, head = new.hash,
+///         epoch = greatest(old.epoch, (select ... from event_generations)),
 ///         attributes = new.attributes, callback_url = new.callback_url, ...
 ///     from new
 ///     where old.sid = new.sid and old.version = new.read_version
-///     returning old.sid, new.owner
+///     returning old.sid, new.owner, old.epoch
 /// ), recorded as (
-///     insert into history (sid, version, kind, partner_sid, date, entry, hash)
-///     select sid, version, 'short_code', owner, date, entry, hash
+///     insert into history (sid, version, kind, partner_sid, date, entry, hash, epoch)
+///     select sid, version, 'short_code', owner, date, entry, hash, epoch
 ///     from unnest($7::uuid[], $8::bigint[], $9::timestamptz[], $10::text[], $11::bytea[])
 ///         as entry (sid, version, date, entry, hash)
 ///     join written using (sid)
@@ -121,6 +122,7 @@ pub(super) fn write<R: Resource>(write: Write, with_responses: bool) -> String {
         .map(|(number, column)| format!(", ${number}::{}[]", column.sql_type))
         .collect();
     let columns = names::<R>(|name| format!(", {name}"));
+    let epoch = format!("greatest(old.epoch, {EPOCH})");
     let written = match write {
         Write::Insert => insert::<R>(&columns, "", ""),
         Write::Restore => {
@@ -134,28 +136,19 @@ pub(super) fn write<R: Resource>(write: Write, with_responses: bool) -> String {
             let set = names::<R>(|name| format!(", {name} = new.{name}"));
             format!(
                 "update {table} as old
-                 set version = new.version, changed_at = new.date, head = new.hash {set}
+                 set version = new.version, changed_at = new.date, head = new.hash, epoch = {epoch} {set}
                  from new
                  where old.sid = new.sid and old.version = new.read_version
-                 returning old.sid, new.owner"
+                 returning old.sid, new.owner, old.epoch"
             )
         }
         Write::Delete => format!(
             "delete from {table} as old using new
              where old.sid = new.sid and old.version = new.read_version
-             returning old.sid, new.owner"
+             returning old.sid, new.owner, {epoch} as epoch"
         ),
     };
-    let anchors = match write {
-        // A new object that has the sid of one whose whole history was pruned.
-        Write::Insert => {
-            ", unanchored as (
-                 delete from history_anchors using new
-                 where history_anchors.sid = new.sid and new.version = 1
-             )"
-        }
-        Write::Restore | Write::Update | Write::Delete => "",
-    };
+    let anchors = if write == Write::Insert { DELETE_ANCHORS } else { "" };
     let responses = if with_responses { store_responses::<R>() } else { String::new() };
     format!(
         "with new as (
@@ -165,8 +158,8 @@ pub(super) fn write<R: Resource>(write: Write, with_responses: bool) -> String {
          ), written as (
              {written}
          ), recorded as (
-             insert into history (sid, version, kind, partner_sid, date, entry, hash)
-             select sid, version, '{kind}', owner, date, entry, hash
+             insert into history (sid, version, kind, partner_sid, date, entry, hash, epoch)
+             select sid, version, '{kind}', owner, date, entry, hash, epoch
              from unnest($7::uuid[], $8::bigint[], $9::timestamptz[], $10::text[], $11::bytea[])
                  as entry (sid, version, date, entry, hash)
              join written using (sid)
@@ -175,6 +168,17 @@ pub(super) fn write<R: Resource>(write: Write, with_responses: bool) -> String {
     )
 }
 
+/// A new object can have the sid of one whose whole history was pruned.
+const DELETE_ANCHORS: &str = "
+    , unanchored as (
+        delete from history_anchors using new
+        where history_anchors.sid = new.sid and new.version = 1
+    )";
+/// The least epoch of what the transaction writes: see `migrations/V17__events.sql`. A restored object
+/// needs no more, because the transaction begins to write after the deletion has become visible.
+const EPOCH: &str = "(
+    select (coalesce(max(generation), 0) << 48) + pg_current_xact_id()::text::bigint
+    from event_generations)";
 /// The number of the parameter of the first column.
 const FIRST_COLUMN: usize = 12;
 
@@ -184,10 +188,10 @@ fn insert<R: Resource>(columns: &str, more: &str, value_of_more: &str) -> String
     let (column, value) =
         if R::is_owned() { (format!(", {owner}"), ", owner") } else { (String::new(), "") };
     format!(
-        "insert into {table} (sid, version, changed_at, head {column} {columns} {more})
+        "insert into {table} (sid, version, changed_at, head, epoch {column} {columns} {more})
          overriding system value
-         select sid, version, date, hash {value} {columns} {value_of_more} from new
-         returning sid, {owner} as owner"
+         select sid, version, date, hash, {EPOCH} {value} {columns} {value_of_more} from new
+         returning sid, {owner} as owner, epoch"
     )
 }
 

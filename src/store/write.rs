@@ -8,7 +8,7 @@ use sqlx::{Acquire, AssertSqlSafe, FromRow, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::database::{Database, within_limit};
+use super::database::Database;
 use super::history::{self, Action, Changes, Entry};
 use super::idempotency::run_write;
 use super::options::{WriteOptions, WriteResponse};
@@ -54,7 +54,7 @@ pub(super) async fn update_individually<R: Resource>(
         })
         .await
     };
-    within_limit(update).await
+    database.write(update).await
 }
 
 /// Changes the object of that sid within the caller's transaction, whatever its version.

@@ -4,6 +4,7 @@
 
 mod access;
 mod contract;
+mod events;
 mod oauth;
 mod operations;
 mod reads;

@@ -32,7 +32,7 @@ pub(super) fn add_errors(components: &mut Components) {
 }
 
 /// An error of each status, and when it is returned.
-fn errors() -> [(ApiError, &'static str); 14] {
+fn errors() -> [(ApiError, &'static str); 15] {
     let short_codes =
         Reference { noun: "short code", table: "short_codes", column: "did_group_sid" };
     let reference_sid = Uuid::from_u128(0x531f65b7_dff7_42b4_b638_597f91da9ccc);
@@ -52,6 +52,10 @@ fn errors() -> [(ApiError, &'static str); 14] {
         (ApiError::MethodNotAllowed { allow }, "The path does not support the method."),
         (ApiError::Timeout, "The body did not arrive in time."),
         (in_use, "Another object prevents the change. Nothing was changed."),
+        (
+            ApiError::Resync("events after this cursor have been deleted"),
+            "The feed cannot be continued at this cursor.",
+        ),
         (ApiError::PayloadTooLarge, "The body is larger than 256 KiB."),
         (
             ApiError::UnsupportedMediaType { accepted },

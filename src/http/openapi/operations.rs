@@ -84,6 +84,8 @@ struct Traits {
     needs_token: bool,
     needs_scope: bool,
     is_oauth: bool,
+    /// It continues at a cursor.
+    has_cursor: bool,
 }
 
 impl Traits {
@@ -114,6 +116,7 @@ impl Traits {
             needs_token: has_scheme("/bearer"),
             needs_scope: has_scheme("/bearer/0"),
             is_oauth: template.contains("/oauth/"),
+            has_cursor: has_argument("after") && has_argument("wait"),
         }
     }
 
@@ -190,6 +193,7 @@ impl Traits {
                 &[StatusCode::TOO_MANY_REQUESTS],
             ),
             (self.has_sid || self.is_object, &[StatusCode::NOT_FOUND]),
+            (self.has_cursor, &[StatusCode::GONE]),
             (
                 self.has_body,
                 &[

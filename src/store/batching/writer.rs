@@ -158,7 +158,10 @@ impl<R: Resource> Writer<R> {
             self.reply_or_rerun(request, outcome);
         }
         match apply(&mut self.session, &rows, mode).await {
-            Ok(written) => leftover.later.extend(self.settle(rows, &written)),
+            Ok(written) => {
+                self.database.commits().notify_one();
+                leftover.later.extend(self.settle(rows, &written));
+            }
             Err(error) => leftover.now.extend(self.recover(rows, error, mode).await),
         }
     }

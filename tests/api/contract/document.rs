@@ -73,14 +73,18 @@ impl Operation<'_> {
         self.alternatives().next().is_some()
     }
 
-    /// The scopes any one of which is sufficient; none if any valid token is.
+    /// The sets of scopes any one of which is sufficient; none if any valid token is. The first
+    /// scope of a set is that of the operation, further ones those of the objects that it returns.
+    pub fn sufficient_scopes(&self) -> Vec<Vec<Scope>> {
+        let named = |scope: &Value| Scope::named(scope.as_str().unwrap()).unwrap();
+        let sets = self.alternatives().map(|scopes| scopes.as_array().unwrap());
+        sets.filter(|set| !set.is_empty()).map(|set| set.iter().map(named).collect()).collect()
+    }
+
+    /// The scopes of the operation itself, one of which is necessary; none if any valid token is
+    /// sufficient.
     pub fn scopes(&self) -> Vec<Scope> {
-        let scopes = self.alternatives().filter_map(|scopes| {
-            let scopes = scopes.as_array().unwrap();
-            assert!(scopes.len() < 2, "{self}: an alternative has one scope");
-            Some(Scope::named(scopes.first()?.as_str().unwrap()).unwrap())
-        });
-        scopes.collect()
+        self.sufficient_scopes().into_iter().map(|set| set[0]).collect()
     }
 
     /// True if the path contains a sid.
@@ -218,7 +222,7 @@ impl Operation<'_> {
             "/oauth/revoke" => {
                 (Uuid::nil(), Body::Form("token=5ebc03d6-8b2b-44ad-bf65-72d4f1491dda"))
             }
-            "/oauth/tokens" | "/oauth/whoami" => (Uuid::nil(), Body::Form("")),
+            "/oauth/tokens" | "/oauth/whoami" | "/events" => (Uuid::nil(), Body::Form("")),
             _ => panic!("no request is known for {self}"),
         }
     }
