@@ -6,6 +6,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
 use sqlx::{Connection, PgConnection};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::output::{cli_error, one_line};
@@ -14,7 +15,7 @@ use crate::error::{ApiError, FieldError};
 use crate::input::json::parse_object;
 use crate::input::{Completeness, FromMember, Members};
 use crate::short_codes::{NewShortCode, ShortCode};
-use crate::store::{self, Resource};
+use crate::store::{self, NewObjects, Resource};
 
 /// The number of short codes that one statement creates.
 const CHUNK_SIZE: usize = 1_000;
@@ -94,10 +95,14 @@ pub async fn run<R: Imported>(
     let template = format!("{{wide_bar}} {{human_pos}}/{{human_len}} {}, {{eta}} left", R::NOUN);
     let style = ProgressStyle::with_template(&template)?;
     let progress = ProgressBar::new(objects.len() as u64).with_style(style);
+    // Events wait for a transaction that writes, so that it does nothing else.
+    let now = store::now(&mut *connection).await?;
+    let chunks: Vec<_> = objects.chunks(CHUNK_SIZE).map(|chunk| Chunk::of(chunk, now)).collect();
     let mut tx = connection.begin().await?;
-    for chunk in objects.chunks(CHUNK_SIZE) {
-        create(&mut tx, chunk).await?;
-        progress.inc(chunk.len() as u64);
+    for chunk in chunks {
+        let chunk = chunk?;
+        chunk.create(&mut tx).await?;
+        progress.inc(chunk.lines.len() as u64);
     }
     tx.commit().await?;
     progress.finish_and_clear();
@@ -116,21 +121,35 @@ fn utf8(bytes: &[u8]) -> anyhow::Result<&str> {
     })
 }
 
-/// Creates a chunk. If that fails, creates its objects one by one to find the invalid line.
-async fn create<R: Resource>(tx: &mut PgConnection, chunk: &[Line<R>]) -> anyhow::Result<()> {
-    let operator = Actor::operator();
-    let mut attempt = tx.begin().await?;
-    let objects = chunk.iter().map(|(_, object)| object.clone()).collect();
-    match store::create_all(&mut attempt, &operator, objects).await {
-        Ok(_) => return Ok(attempt.commit().await?),
-        Err(ApiError::Invalid(_) | ApiError::Conflict(_)) => attempt.rollback().await?,
-        Err(error) => return Err(cli_error(error)),
+/// The objects that one statement creates.
+struct Chunk<'a, R> {
+    lines: &'a [Line<R>],
+    encoded: NewObjects<R>,
+}
+
+impl<'a, R: Resource> Chunk<'a, R> {
+    fn of(lines: &'a [Line<R>], date: OffsetDateTime) -> anyhow::Result<Self> {
+        let objects = lines.iter().map(|(_, object)| object.clone()).collect();
+        let encoded = store::encode(&Actor::operator(), objects, date).map_err(cli_error)?;
+        Ok(Self { lines, encoded })
     }
-    for (line, object) in chunk {
-        let created = store::create_one(&mut *tx, &operator, object.clone()).await;
-        created.map_err(cli_error).with_context(|| format!("nothing was imported\nline {line}"))?;
+
+    /// Creates the objects. If that fails, creates them one by one to find the invalid line.
+    async fn create(&self, tx: &mut PgConnection) -> anyhow::Result<()> {
+        let mut attempt = tx.begin().await?;
+        match store::insert(&mut attempt, &self.encoded).await {
+            Ok(()) => return Ok(attempt.commit().await?),
+            Err(ApiError::Invalid(_) | ApiError::Conflict(_)) => attempt.rollback().await?,
+            Err(error) => return Err(cli_error(error)),
+        }
+        for (line, object) in self.lines {
+            let created = store::create_one(&mut *tx, &Actor::operator(), object.clone()).await;
+            created
+                .map_err(cli_error)
+                .with_context(|| format!("nothing was imported\nline {line}"))?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Reads the members of each line as an object.

@@ -7,6 +7,8 @@ mod arguments;
 mod client;
 mod did;
 mod environment;
+mod events;
+mod export;
 mod healthcheck;
 mod history;
 mod import;
@@ -23,6 +25,7 @@ use std::ffi::OsString;
 use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use sqlx::{ConnectOptions, PgConnection};
+use uuid::Uuid;
 
 pub use history::verify as verify_history;
 
@@ -63,6 +66,15 @@ enum Command {
     Healthcheck,
     /// Print the OpenAPI 3.1 document
     Openapi,
+    /// Follow the events of a partner, and prepare them after a restore
+    #[command(subcommand)]
+    Events(events::Command),
+    /// Print all objects of a partner and its descendants, one JSON object a line
+    Export {
+        /// Partner
+        #[arg(long, value_name = "SID", value_parser = arguments::sid)]
+        partner: Uuid,
+    },
     /// Verify the history of all objects
     #[command(subcommand)]
     History(history::Command),
@@ -127,6 +139,12 @@ impl Cli {
             Command::Healthcheck => healthcheck::run(settings.listen).await,
             Command::Openapi => {
                 output.document(&routes::openapi_of(&PublicUrl(settings.public_url)))
+            }
+            Command::Events(command) => {
+                events::run(command, &mut connect(&settings).await?, &settings, output).await
+            }
+            Command::Export { partner } => {
+                export::run(&mut connect(&settings).await?, partner).await
             }
             Command::History(command) => {
                 history::run(command, &mut connect(&settings).await?, output).await

@@ -24,6 +24,11 @@ impl Output {
         if self.json { self.line(&serde_json::to_string(value)?) } else { self.line(sentence) }
     }
 
+    /// Prints JSON in one line.
+    pub fn json_line(self, value: &impl Serialize) -> anyhow::Result<()> {
+        self.line(&serde_json::to_string(value)?)
+    }
+
     /// Prints a JSON document, indented unless JSON is selected.
     pub fn document(self, value: &impl Serialize) -> anyhow::Result<()> {
         let indented = serde_json::to_string_pretty(value)?;

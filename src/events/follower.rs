@@ -121,7 +121,10 @@ impl Follower {
     }
 
     /// Returns the next page without waiting.
-    async fn page(&mut self) -> Result<EventPage, ApiError> {
+    ///
+    /// # Errors
+    /// [`ApiError::Resync`] if the reader has missed events.
+    pub async fn page(&mut self) -> Result<EventPage, ApiError> {
         let mut page = self.read().await?;
         for _ in 0..MAX_EMPTY_PAGES {
             if !page.items.is_empty() || !page.has_more {

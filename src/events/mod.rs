@@ -13,5 +13,5 @@ mod stream;
 
 pub use cursor::Cursor;
 pub use event::{Event, EventData, EventPage};
-pub use follower::Follower;
+pub use follower::{Follower, Start};
 pub use kind::{EventType, ObjectKind, TypeFilter};

@@ -39,13 +39,14 @@ pub use batching::Lookups;
 pub use database::{Database, within_limit};
 pub use feed::{
     Changes, Feed, FeedEntry, FeedPage, ObjectPlace, Position, Seat, Selection, SnapshotObject,
-    objects, snapshot,
+    begin_generation, objects, resume, snapshot,
 };
 pub use history::{Action, HistoryEntry, HistoryPage, prune, retention_limit};
 pub use idempotency::purge_expired;
 pub use integrity::{IntegrityReport, Violation, settled_date, verify_chains, verify_objects};
 pub use lookup::Lookup;
 pub use options::{EntityTags, IdempotencyKey, Preconditions, WriteOptions, WriteResponse};
+pub use pools::Division;
 pub use read::{get, get_many, next_batch, open_list};
 pub use resource::{
     Column, Kind, Listed, Reference, Representation, Resource, Stored, bind, in_use,
@@ -54,7 +55,8 @@ pub use session::{check_sessions, connect};
 pub use sql::{asked, visible_to_asker};
 pub use staleness::Staleness;
 pub use write::{
-    create_all, create_one, delete_many, delete_within, update_many_within, update_within,
+    NewObjects, create_all, create_one, delete_many, delete_within, encode, insert, now,
+    update_many_within, update_within,
 };
 
 use crate::auth::Actor;

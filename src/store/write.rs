@@ -128,25 +128,50 @@ pub async fn create_one<R: Resource>(
     created.ok_or_else(|| ApiError::Internal(anyhow::anyhow!("no object was created")))
 }
 
-/// Creates the objects in the order given, with one statement within the caller's transaction.
+/// New objects with their first history entries, to be written by [`insert`].
+pub struct NewObjects<R>(Vec<(Stored<R>, Entry)>);
+
+/// Encodes new objects, which are created at that date.
+///
+/// # Errors
+/// [`ApiError::Internal`] if an object cannot be serialized.
+pub fn encode<R: Resource>(
+    actor: &Actor,
+    objects: Vec<R>,
+    changed_at: OffsetDateTime,
+) -> Result<NewObjects<R>, ApiError> {
+    let encode = |object: R| {
+        let new = object.snapshot()?;
+        let mut row = Stored { object, version: 1, chain_hash: Vec::new(), changed_at };
+        let entry = row.record(actor, Action::Create, &Changes::between(None, Some(&new))?)?;
+        Ok((row, entry))
+    };
+    objects.into_iter().map(encode).collect::<Result<_, ApiError>>().map(NewObjects)
+}
+
+/// Writes new objects in their order, with one statement within the caller's transaction.
 ///
 /// # Errors
 /// The errors of the table's constraints, worded for the first object; nothing is written then.
+pub async fn insert<R: Resource>(
+    connection: &mut PgConnection,
+    objects: &NewObjects<R>,
+) -> Result<(), ApiError> {
+    execute(connection, Write::Insert, &objects.0).await
+}
+
+/// Creates the objects in the order given, with one statement within the caller's transaction.
+///
+/// # Errors
+/// As [`insert`].
 pub async fn create_all<R: Resource>(
     connection: &mut PgConnection,
     actor: &Actor,
     objects: Vec<R>,
 ) -> Result<Vec<Stored<R>>, ApiError> {
-    let changed_at = now(connection).await?;
-    let mut created = Vec::with_capacity(objects.len());
-    for object in objects {
-        let new = object.snapshot()?;
-        let mut row = Stored { object, version: 1, chain_hash: Vec::new(), changed_at };
-        let entry = row.record(actor, Action::Create, &Changes::between(None, Some(&new))?)?;
-        created.push((row, entry));
-    }
-    execute(connection, Write::Insert, &created).await?;
-    Ok(created.into_iter().map(|(row, _)| row).collect())
+    let created = encode(actor, objects, now(connection).await?)?;
+    insert(connection, &created).await?;
+    Ok(created.0.into_iter().map(|(row, _)| row).collect())
 }
 
 /// Deletes the object of that sid. Its history remains. `after` runs in the same transaction.
@@ -280,7 +305,10 @@ async fn restore<R: Resource + DeserializeOwned>(
 }
 
 /// The database's clock, in milliseconds.
-async fn now(connection: &mut PgConnection) -> Result<OffsetDateTime, sqlx::Error> {
+///
+/// # Errors
+/// If the database is not available.
+pub async fn now(connection: &mut PgConnection) -> Result<OffsetDateTime, sqlx::Error> {
     let now = sqlx::query_scalar("select date_trunc('milliseconds', clock_timestamp())");
     now.fetch_one(connection).await
 }

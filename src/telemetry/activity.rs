@@ -2,7 +2,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts,
 };
 
 /// The buckets of batch sizes, up to the most requests of a batch.
@@ -18,6 +19,8 @@ pub struct Activity {
     pub replays: IntCounter,
     /// Access tokens that have not expired, when they were counted last.
     pub tokens: IntGauge,
+    /// The age of the oldest transaction that holds events back, in seconds.
+    pub event_delay: Gauge,
 }
 
 /// The counts of requests that wait for one thing.
@@ -73,6 +76,10 @@ impl Activity {
                 "shortline_tokens_alive",
                 "Access tokens in the database that have not expired, counted once a minute.",
             )?,
+            event_delay: Gauge::new(
+                "shortline_event_delay_seconds",
+                "Age of the oldest transaction in the PostgreSQL cluster that holds events back.",
+            )?,
         })
     }
 
@@ -89,13 +96,14 @@ impl Activity {
         self.batch_sizes.with_label_values(&[work])
     }
 
-    pub(super) fn collectors(&self) -> [Box<dyn Collector>; 5] {
+    pub(super) fn collectors(&self) -> [Box<dyn Collector>; 6] {
         [
             Box::new(self.waiting.clone()),
             Box::new(self.timeouts.clone()),
             Box::new(self.batch_sizes.clone()),
             Box::new(self.replays.clone()),
             Box::new(self.tokens.clone()),
+            Box::new(self.event_delay.clone()),
         ]
     }
 }

@@ -1,6 +1,8 @@
 //! The feed of events: the entries of the history in an order in which none can appear behind one
 //! that was read. `migrations/V17__events.sql` explains the order.
 
+mod delay;
+mod generation;
 mod objects;
 mod page;
 mod seats;
@@ -10,6 +12,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+pub use generation::{begin_generation, resume};
 pub use objects::{ObjectPlace, SnapshotObject, objects, snapshot};
 pub use page::{FeedEntry, FeedPage};
 pub use seats::Seat;

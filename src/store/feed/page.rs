@@ -17,6 +17,10 @@ pub(super) const HORIZON: &str = "
     select generation,
         (generation << 48) + pg_snapshot_xmin(pg_current_snapshot())::text::bigint as horizon
     from event_generations order by generation desc limit 1";
+/// The most partners of a tree whose events are merged.
+const MERGED: i64 = 32;
+/// How many events of all partners are scanned for each event of a page, if a tree has more.
+const SCANNED: i64 = 20;
 /// The columns of a place, and the order of events.
 const PLACE: &str = "epoch, sid, version";
 
@@ -57,6 +61,9 @@ struct Row {
     floor_epoch: Option<i64>,
     floor_sid: Option<Uuid>,
     floor_version: Option<i64>,
+    passed_epoch: Option<i64>,
+    passed_sid: Option<Uuid>,
+    passed_version: Option<i64>,
     epoch: Option<i64>,
     sid: Option<Uuid>,
     version: Option<i64>,
@@ -77,6 +84,11 @@ impl Row {
         position(self.floor_epoch, self.floor_sid, self.floor_version)
     }
 
+    /// The place up to which events were scanned, if more follow.
+    fn passed(&self) -> Option<Position> {
+        position(self.passed_epoch, self.passed_sid, self.passed_version)
+    }
+
     fn position(&self) -> Option<Position> {
         position(self.epoch, self.sid, self.version)
     }
@@ -90,26 +102,15 @@ fn position(epoch: Option<i64>, sid: Option<Uuid>, version: Option<i64>) -> Opti
 /// descendants, whose kinds are in `$3`: after the place `$4, $5, $6`, at most `$7`, up to `$8`
 /// bytes.
 fn statement(descendants: bool) -> String {
-    let event = "epoch, sid, version, kind, partner_sid, entry";
-    let range = format!("{IS_EVENT} and epoch < state.horizon and ({PLACE}) > ($4, $5, $6)");
-    let order = format!("order by {PLACE} limit $7");
-    let events = if descendants {
-        format!(
-            "select event.* from partner_tree cross join lateral (
-                 select {event} from history
-                 where partner_sid = descendant_sid and {range} {order}
-             ) as event
-             where ancestor_sid = $1 {order}"
-        )
-    } else {
-        format!("select {event} from history where partner_sid = $1 and {range} {order}")
-    };
+    let (scanned, events) = if descendants { events_of_tree() } else { events_of_partner() };
     format!(
-        "with state as materialized ({HORIZON})
+        "with state as materialized ({HORIZON}) {scanned}
          select state.generation,
              newest.epoch as newest_epoch, newest.sid as newest_sid,
              newest.version as newest_version,
              floor.epoch as floor_epoch, floor.sid as floor_sid, floor.version as floor_version,
+             passed.epoch as passed_epoch, passed.sid as passed_sid,
+             passed.version as passed_version,
              page.epoch, page.sid, page.version, page.kind, page.partner_sid, page.entry,
              page.examined
          from state
@@ -118,6 +119,10 @@ fn statement(descendants: bool) -> String {
              order by epoch desc, sid desc, version desc limit 1
          ) as newest on true
          left join event_floor as floor on true
+         left join lateral (
+             select * from scanned where (select count(*) from scanned) = $7 * {SCANNED}
+             order by epoch desc, sid desc, version desc limit 1
+         ) as passed on true
          left join lateral (
              select * from (
                  select {PLACE}, kind, partner_sid, entry, count(*) over () as examined,
@@ -136,6 +141,54 @@ fn statement(descendants: bool) -> String {
          ) as page on true
          order by page.epoch, page.sid, page.version"
     )
+}
+
+/// The events after the place of a reader, up to a limit, with these further columns.
+fn events_after(limit: &str, of: &str, columns: &str) -> String {
+    format!(
+        "select {PLACE}, {columns} from history, state
+         where {of} and {IS_EVENT} and epoch < state.horizon and ({PLACE}) > ($4, $5, $6)
+         order by {PLACE} limit {limit}"
+    )
+}
+
+/// The events of the reader's own partner. Nothing else is scanned.
+fn events_of_partner() -> (String, String) {
+    let scanned = format!(", scanned as (select {PLACE} from history where false)");
+    (scanned, events_after("$7", "partner_sid = $1", "kind, partner_sid, entry"))
+}
+
+/// The events of a partner and its descendants: those of each partner merged if there are few of
+/// them; otherwise the events of all partners are scanned, up to a multiple of the limit.
+fn events_of_tree() -> (String, String) {
+    let columns = "kind, partner_sid";
+    let scan = events_after(&format!("$7 * {SCANNED}"), "(select is_large from tree)", columns);
+    let merged = events_after("$7", "partner_sid = descendant_sid", columns);
+    let scanned = format!(
+        ", tree as materialized (
+             select count(*) > {MERGED} as is_large from (
+                 select from partner_tree where ancestor_sid = $1 limit {MERGED} + 1
+             ) as partner
+         ), scanned as materialized ({scan})"
+    );
+    // Only the entries of the page are read whole.
+    let events = format!(
+        "select event.*, (
+             select entry from history as stored
+             where (stored.sid, stored.version) = (event.sid, event.version)
+         ) as entry
+         from (select * from (
+             select event.* from partner_tree cross join lateral ({merged}) as event
+             where ancestor_sid = $1 and not (select is_large from tree)
+             union all
+             select * from scanned where exists (
+                 select from partner_tree
+                 where ancestor_sid = $1 and descendant_sid = scanned.partner_sid
+             )
+         ) as event
+         order by {PLACE} limit $7) as event"
+    );
+    (scanned, events)
 }
 
 /// Reads a page of events: see [`super::Feed::page`].
@@ -173,15 +226,17 @@ pub(super) async fn read(
         return Err(ApiError::Resync("is beyond the newest event"));
     }
     let shown = rows.iter().filter(|row| row.epoch.is_some()).count();
-    let has_more = examined > limit || (shown as i64) < examined;
-    let (mut entries, mut end) = (Vec::new(), if has_more { after } else { newest });
+    let is_cut = examined > limit || (shown as i64) < examined;
+    let passed = first.passed();
+    let mut end = if is_cut { after } else { passed.unwrap_or(newest) };
+    let mut entries = Vec::new();
     for row in rows.into_iter().take(limit as usize) {
         let Some(position) = row.position() else { continue };
-        end = if has_more { position } else { end };
+        end = if is_cut { position } else { end };
         if let (Some(kind), Some(partner_sid), Some(text)) = (row.kind, row.partner_sid, row.entry)
         {
             entries.push(FeedEntry { position, partner_sid, kind, text });
         }
     }
-    Ok(FeedPage { generation, entries, end, has_more })
+    Ok(FeedPage { generation, entries, end, has_more: is_cut || passed.is_some() })
 }

@@ -252,3 +252,38 @@ fn a_snapshot_and_the_events_after_it_are_all_objects() {
         assert_eq!(partners, [app.partner.sid.to_string(), app.child.sid.to_string()]);
     });
 }
+
+#[test]
+fn a_large_tree_misses_nothing_between_the_events_of_others() {
+    check(async |app| {
+        let start = now(app).await;
+        let unrelated = app.token(app.unrelated.sid, &Scope::ALL);
+        let mut expected = Vec::new();
+        for number in 0..36 {
+            let child = app.post("/core/v2/partners", &json!({})).await.expect(200);
+            expected.push(child["partner_sid"].clone());
+            // Between two events of the tree there are up to 30 of others.
+            for other in 0..(number % 4) * 10 {
+                let name = json!({"name": format!("{number} {other}")});
+                let patch = app.anonymous(Method::PATCH, &app.unrelated.code_path()).json(&name);
+                Answer::to(patch.bearer_auth(&unrelated)).await.expect(200);
+            }
+        }
+        settle(app).await;
+        for limit in [1, 5, 1_000] {
+            let (mut place, mut read) = (start.clone(), Vec::new());
+            loop {
+                let page =
+                    app.get(&format!("{EVENTS}?limit={limit}&after={place}")).await.expect(200);
+                let items = page["items"].as_array().unwrap();
+                assert!(items.len() <= limit);
+                read.extend(items.iter().map(|event| event["data"]["sid"].clone()));
+                place = cursor(&page);
+                if page["has_more"] == json!(false) {
+                    break;
+                }
+            }
+            assert_eq!(read, expected, "{limit}");
+        }
+    });
+}

@@ -9,7 +9,8 @@ use shortline::auth::Scope;
 use tokio::time::sleep;
 
 use super::{EVENTS, cursor, now, types};
-use crate::support::{Answer, check, check_with};
+use crate::operations::lifecycle::free_port;
+use crate::support::{Answer, SECRET, check, check_with, url, wait_until};
 
 #[test]
 fn a_waiting_request_returns_with_the_next_event() {
@@ -97,5 +98,44 @@ fn a_wait_ends_with_the_token() {
         let mut connection = app.connection().await;
         let activate = "update partners set status = 'active' where sid = $1";
         sqlx::query(activate).bind(app.partner.sid).execute(&mut connection).await.unwrap();
+    });
+}
+
+#[test]
+fn a_stop_ends_waits_and_streams_at_once() {
+    check(async |app| {
+        let listen = format!("127.0.0.1:{}", free_port());
+        let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_shortline"))
+            .args(["serve", "--listen", &listen, "--drain-seconds", "5", "--jwt-secret", SECRET])
+            .args(["--database-url", &url(&app.database)])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let at = |path: &str| {
+            app.request_to(Method::GET, &format!("http://{listen}{path}")).bearer_auth(&app.token)
+        };
+        let is_ready =
+            async || at("/readyz").send().await.is_ok_and(|answer| answer.status() == 200);
+        wait_until("the service is ready", is_ready).await;
+        let wait = Answer::to(at(&format!("{EVENTS}?wait=25")));
+        let stream = async {
+            let stream = at(EVENTS).header("accept", "application/x-ndjson").send().await.unwrap();
+            stream.text().await.unwrap()
+        };
+        let stop = async {
+            sleep(Duration::from_millis(500)).await;
+            let stopped = Instant::now();
+            let kill = std::process::Command::new("kill")
+                .args(["-TERM", &process.id().to_string()])
+                .status();
+            assert!(kill.unwrap().success());
+            stopped
+        };
+        let ((page, lines), stopped) = join(join(wait, stream), stop).await;
+        assert!(stopped.elapsed() < Duration::from_secs(3), "{:?}", stopped.elapsed());
+        assert_eq!(types(&page.expect(200)), Vec::<String>::new());
+        let last = lines.lines().last().unwrap();
+        assert!(lines.lines().count() >= 2 && last.contains("bookmark"), "{lines}");
+        assert!(process.wait().unwrap().success());
     });
 }
