@@ -86,6 +86,15 @@ pub struct ProblemBody {
     pub kind: &'static str,
 }
 
+/// A header that makes a request conditional.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// `If-Match`.
+    IfMatch,
+    /// `If-None-Match`.
+    IfNoneMatch,
+}
+
 /// The error of a request.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -126,7 +135,7 @@ pub enum ApiError {
     #[error("method not allowed")]
     MethodNotAllowed {
         /// The methods of the path.
-        allow: Vec<String>,
+        allow: Vec<&'static str>,
     },
     /// 408: the body was not received in time.
     #[error("request timeout")]
@@ -144,10 +153,7 @@ pub enum ApiError {
     /// 412: the object has another version than `If-Match` names, or one that `If-None-Match`
     /// names.
     #[error("precondition failed")]
-    PreconditionFailed {
-        /// The header.
-        header: &'static str,
-    },
+    PreconditionFailed(Precondition),
     /// 428: the partner requires `If-Match`, and the request has none.
     #[error("precondition required")]
     PreconditionRequired,
@@ -245,10 +251,10 @@ impl ApiError {
                 let message = format!("{reason}; begin again with `snapshot=true`");
                 return vec![FieldError::new("after", message)];
             }
-            Self::PreconditionFailed { header: "If-None-Match" } => {
+            Self::PreconditionFailed(Precondition::IfNoneMatch) => {
                 "If-None-Match names the version of the object; nothing was changed".to_owned()
             }
-            Self::PreconditionFailed { .. } => {
+            Self::PreconditionFailed(Precondition::IfMatch) => {
                 "the object has another version than If-Match names; read it again".to_owned()
             }
             Self::PreconditionRequired => {
@@ -279,7 +285,7 @@ impl ResponseError for ApiError {
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) | Self::InFlight(_) => StatusCode::CONFLICT,
             Self::Resync(_) => StatusCode::GONE,
-            Self::PreconditionFailed { .. } => StatusCode::PRECONDITION_FAILED,
+            Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
             Self::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType { .. } | Self::UnsupportedContentCoding => {

@@ -14,8 +14,8 @@
 //!    [`did_groups`], [`partners`]: the resources
 //! 6. [`http`]: what their requests and responses have in common
 //! 7. [`store`]: reads and writes of stored objects, with their history
-//! 8. [`telemetry`]: log and metrics; [`shutdown`]: whether the service drains; [`signals`]: SIGTERM
-//!    and SIGINT
+//! 8. [`telemetry`]: log and metrics; [`shutdown`]: whether the service drains; [`signals`]:
+//!    SIGTERM and SIGINT
 //! 9. [`auth`]: tokens, partners, scopes, visibility, rates
 //! 10. [`settings`]: the configuration
 //! 11. [`input`]: from JSON to checked values

@@ -1,5 +1,5 @@
-//! `GET /phonenumber/resolve`: the URL to which the traffic of a number goes. It is the request that
-//! a switch sends for every message, so concurrent ones share a statement.
+//! `GET /phonenumber/resolve`: the URL to which the traffic of a number goes. It is the request
+//! that a switch sends for every message, so concurrent ones share a statement.
 
 use std::fmt::Write;
 

@@ -1,13 +1,13 @@
 //! The table of endpoints, and the OpenAPI document made from it.
 
-use std::sync::LazyLock;
+use std::collections::BTreeMap;
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, ContentType};
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{App, HttpRequest, HttpResponse, get};
-use utoipa::openapi::{Info, License, OpenApi, OpenApiBuilder, Server};
+use utoipa::openapi::{Info, License, OpenApi, OpenApiBuilder, PathItem, Server};
 use utoipa_actix_web::AppExt;
 use utoipa_actix_web::scope::scope;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -97,46 +97,79 @@ fn configure_events(config: &mut ServiceConfig<'_>) {
         .service(webhooks::handlers::post_endpoint_test);
 }
 
-/// The OpenAPI document, made from the handlers.
-pub fn openapi() -> &'static OpenApi {
-    static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(|| {
-        let mut info = Info::new("Shortline", env!("CARGO_PKG_VERSION"));
-        info.description = Some(env!("CARGO_PKG_DESCRIPTION").to_owned());
-        let mut license = License::new(env!("CARGO_PKG_LICENSE"));
-        license.identifier = Some(env!("CARGO_PKG_LICENSE").to_owned());
-        info.license = Some(license);
-        let (_, mut document) = App::new()
-            .into_utoipa_app()
-            .openapi(OpenApiBuilder::new().info(info).build())
-            .configure(configure)
-            .split_for_parts();
-        webhooks::openapi::describe(&mut document);
-        openapi::complete(&mut document);
-        document
-    });
-    &DOCUMENT
-}
-
-/// The OpenAPI document of a service with that public URL.
+/// The OpenAPI document of a service with that public URL, made from the handlers.
 pub fn openapi_of(url: &PublicUrl) -> OpenApi {
-    let mut document = openapi().clone();
+    let mut info = Info::new("Shortline", env!("CARGO_PKG_VERSION"));
+    info.description = Some(env!("CARGO_PKG_DESCRIPTION").to_owned());
+    let mut license = License::new(env!("CARGO_PKG_LICENSE"));
+    license.identifier = Some(env!("CARGO_PKG_LICENSE").to_owned());
+    info.license = Some(license);
+    let (_, mut document) = App::new()
+        .into_utoipa_app()
+        .openapi(OpenApiBuilder::new().info(info).build())
+        .configure(configure)
+        .split_for_parts();
+    webhooks::openapi::describe(&mut document);
+    openapi::complete(&mut document);
     if let PublicUrl(Some(url)) = url {
         document.servers = Some(vec![Server::new(url)]);
     }
     document
 }
 
-/// The JSON text of the OpenAPI document of a service.
-pub struct OpenApiText(Bytes);
+/// What a service needs of its OpenAPI document, which itself takes some megabytes.
+pub struct Document {
+    /// The JSON text.
+    text: Bytes,
+    /// The methods of each path.
+    methods: BTreeMap<String, Vec<&'static str>>,
+}
 
-impl OpenApiText {
-    /// The text of [`openapi_of`] that URL.
+impl Document {
+    /// Makes the document of a service with that public URL.
     ///
     /// # Errors
     /// If it cannot be serialized.
     pub fn of(url: &PublicUrl) -> serde_json::Result<Self> {
-        Ok(Self(serde_json::to_vec(&openapi_of(url))?.into()))
+        let document = openapi_of(url);
+        let text = serde_json::to_vec(&document)?.into();
+        let paths = document.paths.paths.into_iter();
+        Ok(Self { text, methods: paths.map(|(path, item)| (path, methods_of(&item))).collect() })
     }
+
+    /// The methods of a path, for `Allow`; none if there is no such path.
+    fn methods_of(&self, path: &str) -> &[&'static str] {
+        let matches = |template: &str| {
+            let (mut given, mut known) = (path.split('/'), template.split('/'));
+            loop {
+                match (given.next(), known.next()) {
+                    (None, None) => return true,
+                    (Some(given), Some(known))
+                        if given == known || (known.starts_with('{') && !given.is_empty()) => {}
+                    _ => return false,
+                }
+            }
+        };
+        let mut paths = self.methods.iter();
+        let found = self.methods.get(path);
+        found
+            .or_else(|| paths.find(|(template, _)| matches(template)).map(|(_, methods)| methods))
+            .map_or(&[], Vec::as_slice)
+    }
+}
+
+fn methods_of(item: &PathItem) -> Vec<&'static str> {
+    let known = [
+        ("GET", &item.get),
+        ("HEAD", &item.get),
+        ("POST", &item.post),
+        ("PATCH", &item.patch),
+        ("PUT", &item.put),
+        ("DELETE", &item.delete),
+    ];
+    let known =
+        known.into_iter().filter(|(_, operation)| operation.is_some()).map(|(name, _)| name);
+    known.chain(["OPTIONS"]).collect()
 }
 
 /// Returns this document.
@@ -145,8 +178,8 @@ impl OpenApiText {
     responses((status = OK, description = "OpenAPI 3.1", body = BTreeMap<String, Value>)),
 )]
 #[get("/openapi.json")]
-async fn openapi_json(document: Data<OpenApiText>) -> HttpResponse {
-    HttpResponse::Ok().insert_header(ContentType::json()).body(in_pieces(document.0.clone()))
+async fn openapi_json(document: Data<Document>) -> HttpResponse {
+    HttpResponse::Ok().insert_header(ContentType::json()).body(in_pieces(document.text.clone()))
 }
 
 /// The headers of responses with secrets, which must not be stored (RFC 6749, section 5.1).
@@ -167,7 +200,8 @@ pub async fn unmatched(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     {
         return Ok(openapi::page::redirect(url));
     }
-    let allow = methods_of(path);
+    let document = request.app_data::<Data<Document>>();
+    let allow = document.map_or(&[][..], |document| document.methods_of(path));
     if allow.is_empty() {
         return Err(ApiError::NotFound);
     }
@@ -176,40 +210,7 @@ pub async fn unmatched(request: HttpRequest) -> Result<HttpResponse, ApiError> {
             .insert_header((header::ALLOW, allow.join(", ")))
             .finish());
     }
-    Err(ApiError::MethodNotAllowed { allow })
-}
-
-/// The methods of a path, for `Allow`; none if there is no such path.
-pub fn methods_of(path: &str) -> Vec<String> {
-    let matches = |template: &str| {
-        let (mut given, mut known) = (path.split('/'), template.split('/'));
-        loop {
-            match (given.next(), known.next()) {
-                (None, None) => return true,
-                (Some(given), Some(known))
-                    if given == known || (known.starts_with('{') && !given.is_empty()) => {}
-                _ => return false,
-            }
-        }
-    };
-    let paths = &openapi().paths.paths;
-    let item = paths
-        .get(path)
-        .or_else(|| paths.iter().find(|(template, _)| matches(template)).map(|(_, item)| item));
-    let Some(item) = item else {
-        return Vec::new();
-    };
-    let known = [
-        ("GET", &item.get),
-        ("HEAD", &item.get),
-        ("POST", &item.post),
-        ("PATCH", &item.patch),
-        ("PUT", &item.put),
-        ("DELETE", &item.delete),
-    ];
-    let known =
-        known.into_iter().filter(|(_, operation)| operation.is_some()).map(|(name, _)| name);
-    known.chain(["OPTIONS"]).map(str::to_owned).collect()
+    Err(ApiError::MethodNotAllowed { allow: allow.to_vec() })
 }
 
 #[cfg(test)]
@@ -218,18 +219,19 @@ mod tests {
 
     #[test]
     fn methods_of_a_path_come_from_the_document() {
+        let document = Document::of(&PublicUrl::default()).unwrap();
         assert_eq!(
-            methods_of("/core/v2/phonenumber/did_groups/x"),
+            document.methods_of("/core/v2/phonenumber/did_groups/x"),
             ["GET", "HEAD", "PATCH", "PUT", "DELETE", "OPTIONS"]
         );
-        assert_eq!(methods_of("/healthz"), ["GET", "HEAD", "OPTIONS"]);
+        assert_eq!(document.methods_of("/healthz"), ["GET", "HEAD", "OPTIONS"]);
         for unknown in [
             "/",
             "/core/v2",
             "/core/v2/phonenumber/did_groups/",
             "/core/v2/phonenumber/did_groups/x/y",
         ] {
-            assert!(methods_of(unknown).is_empty(), "{unknown}");
+            assert!(document.methods_of(unknown).is_empty(), "{unknown}");
         }
     }
 }

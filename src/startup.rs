@@ -1,14 +1,21 @@
 //! Builds the service from its settings, runs it and stops it.
 
+use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
+use actix_http::{HttpService, Protocol};
+use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, map_config};
+use actix_web::body::BoxBody;
+use actix_web::dev::{
+    AppConfig, Server, ServerHandle, ServiceRequest, ServiceResponse, fn_service,
+};
 use actix_web::middleware::from_fn;
+use actix_web::rt::net::TcpStream;
 use actix_web::web::{Data, PayloadConfig};
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 use anyhow::{Context, ensure};
 #[cfg(target_os = "linux")]
 use socket2::SockRef;
@@ -23,8 +30,8 @@ use crate::did_stock::AvailableDid;
 use crate::dids::{Did, RentalRules};
 use crate::http::openapi::page;
 use crate::http::{
-    AllowedSites, BODY_LIMIT, MemoryBudget, PublicUrl, TrustedProxies, cors, note_local_address,
-    request_middleware,
+    AllowedSites, BODY_LIMIT, Connection, MemoryBudget, PublicUrl, TrustedProxies, cors,
+    note_local_address, request_middleware,
 };
 use crate::maintenance::Maintenance;
 use crate::oauth::{Grants, OauthToken};
@@ -63,8 +70,8 @@ const WORKERS: u32 = Store::<ShortCode>::WORKERS
     + Store::<DidGroup>::WORKERS
     + Store::<Did>::WORKERS
     + Lookups::<Route>::WORKERS;
-/// The time between two looks at the files of keys. Together with the lifetime of a cached look-up, a
-/// change takes effect within 5 s.
+/// The time between two looks at the files of keys. Together with the lifetime of a cached look-up,
+/// a change takes effect within 5 s.
 const KEY_INTERVAL: Duration = Duration::from_millis(1_500);
 /// How many connections the kernel completes before they are accepted.
 const BACKLOG: i32 = 1_024;
@@ -327,51 +334,85 @@ struct State {
     webhooks: Data<Webhooks>,
 }
 
+/// Starts the server.
+///
+/// [`HttpServer`](actix_web::HttpServer) does the same for connections that are plain TCP streams;
+/// here each is a [`Connection`].
 fn serve(listener: TcpListener, state: State, threads: usize) -> anyhow::Result<Server> {
-    let document = Data::new(routes::OpenApiText::of(&state.public_url)?);
-    let server = HttpServer::new(move || {
-        let state = state.clone();
-        App::new()
-            .into_utoipa_app()
-            .app_data(Data::new(Store::<ShortCode>::batched(&state.database)))
-            .app_data(Data::new(Store::<DidGroup>::batched(&state.database)))
-            .app_data(Data::new(Store::<Did>::batched(&state.database)))
-            .app_data(Data::new(Lookups::<Route>::new(&state.database)))
-            .app_data(Data::new(Store::<AvailableDid>::new(&state.database)))
-            .app_data(Data::new(Store::<Partner>::new(&state.database)))
-            .app_data(Data::new(Store::<OauthToken>::new(&state.database)))
-            .app_data(Data::new(Store::<EventEndpoint>::new(&state.database)))
-            .app_data(state.allowed_sites)
-            .app_data(state.authenticator)
-            .app_data(state.database)
-            .app_data(state.descendant_limit)
-            .app_data(state.feed)
-            .app_data(document.clone())
-            .app_data(state.grants)
-            .app_data(state.memory_budget)
-            .app_data(state.metrics)
-            .app_data(state.public_url)
-            .app_data(state.rate_limit)
-            .app_data(state.rental_rules)
-            .app_data(state.shutdown)
-            .app_data(state.staleness)
-            .app_data(state.trusted_proxies)
-            .app_data(state.webhooks)
-            .app_data(PayloadConfig::new(BODY_LIMIT))
-            .configure(routes::configure)
-            .into_app()
-            .configure(page::configure)
-            .default_service(web::to(routes::unmatched))
-            .wrap(cors())
-            .wrap(from_fn(request_middleware))
-    });
-    Ok(server
+    let document = Data::new(routes::Document::of(&state.public_url)?);
+    let builder = Server::build();
+    let stopping = builder.graceful_shutdown_signal();
+    let server = builder
         .workers(threads)
-        .on_connect(note_local_address)
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(HEAD_TIMEOUT)
         .shutdown_timeout(IN_FLIGHT.as_secs())
         .disable_signals()
-        .listen(listener)?
-        .run())
+        .listen("shortline", listener, move || {
+        let (metrics, stopping) = (state.metrics.clone(), stopping.clone());
+        let app = application(state.clone(), document.clone()).into_factory();
+        let app = app.map_err(|error| error.error_response());
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(HEAD_TIMEOUT)
+            .on_connect_ext(note_local_address)
+            .finish(map_config(app, |()| AppConfig::default()));
+        fn_service(move |stream: TcpStream| {
+            let client = stream.peer_addr().ok();
+            let connection = Connection::new(stream, metrics.clone());
+            ready(Ok((connection, Protocol::Http1, client)))
+        })
+        .and_then(http)
+    })?;
+    Ok(server.run())
+}
+
+/// Builds the application of one thread.
+fn application(
+    state: State,
+    document: Data<routes::Document>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    App::new()
+        .into_utoipa_app()
+        .app_data(Data::new(Store::<ShortCode>::batched(&state.database)))
+        .app_data(Data::new(Store::<DidGroup>::batched(&state.database)))
+        .app_data(Data::new(Store::<Did>::batched(&state.database)))
+        .app_data(Data::new(Lookups::<Route>::new(&state.database)))
+        .app_data(Data::new(Store::<AvailableDid>::new(&state.database)))
+        .app_data(Data::new(Store::<Partner>::new(&state.database)))
+        .app_data(Data::new(Store::<OauthToken>::new(&state.database)))
+        .app_data(Data::new(Store::<EventEndpoint>::new(&state.database)))
+        .app_data(state.allowed_sites)
+        .app_data(state.authenticator)
+        .app_data(state.database)
+        .app_data(state.descendant_limit)
+        .app_data(state.feed)
+        .app_data(document)
+        .app_data(state.grants)
+        .app_data(state.memory_budget)
+        .app_data(state.metrics)
+        .app_data(state.public_url)
+        .app_data(state.rate_limit)
+        .app_data(state.rental_rules)
+        .app_data(state.shutdown)
+        .app_data(state.staleness)
+        .app_data(state.trusted_proxies)
+        .app_data(state.webhooks)
+        .app_data(PayloadConfig::new(BODY_LIMIT))
+        .configure(routes::configure)
+        .into_app()
+        .configure(page::configure)
+        .default_service(web::to(routes::unmatched))
+        .wrap(cors())
+        .wrap(from_fn(request_middleware))
 }

@@ -51,7 +51,8 @@ enum Audience {
 }
 
 impl Claims {
-    /// Returns the claims of a new token. [`Keys::sign`](super::Keys::sign) adds issuer and audience.
+    /// Returns the claims of a new token. [`Keys::sign`](super::Keys::sign) adds issuer and
+    /// audience.
     pub fn new(sub: Uuid, scopes: &Scopes, jti: Option<Uuid>, iat: i64, exp: i64) -> Self {
         let (iat, exp, scope) = (iat.into(), exp.into(), scopes.as_str().to_owned());
         Self {

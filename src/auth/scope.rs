@@ -12,7 +12,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::input::{FromMember, ValidationError, unknown};
 
-/// A scope, named as at CarrierX, which has none for events. A partner has scopes; a token carries some of them.
+/// A scope, named as at CarrierX, which has none for events. A partner has scopes; a token carries
+/// some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// All operations under `/phonenumber` but those of `admin`.

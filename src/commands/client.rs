@@ -78,37 +78,32 @@ pub async fn run(
             output.document(&client)
         }
         Command::List => {
-            let clients =
-                store::all::<OauthClient>(connection, &operator).await.map_err(cli_error)?;
-            let clients: Vec<_> = clients.iter().map(Listed::of).collect();
-            output.rows(
-                &clients,
-                &["client_id", "status", "partner_sid", "date_secret_changed", "scopes"],
-            )
+            let members = ["client_id", "status", "partner_sid", "date_secret_changed", "scopes"];
+            output.list(connection, &operator, &members, Listed::of).await
         }
         Command::Show { client_id } => {
             let client = store::get::<OauthClient>(connection, &operator, client_id).await;
-            output.document(&Listed::of(&client.map_err(cli_error)?.object))
+            output.document(&Listed::of(client.map_err(cli_error)?.object))
         }
         Command::Rotate { client_id, keep_old } => output
             .document(&rotate_client(connection, client_id, keep_old).await.map_err(cli_error)?),
         Command::Revoke { client_id } => {
             let client = revoke_client(connection, client_id).await.map_err(cli_error)?;
-            output.document(&Listed::of(&client))
+            output.document(&Listed::of(client))
         }
     }
 }
 
 /// A client with its status.
 #[derive(Serialize)]
-struct Listed<'a> {
+struct Listed {
     #[serde(flatten)]
-    client: &'a OauthClient,
+    client: OauthClient,
     status: &'static str,
 }
 
-impl<'a> Listed<'a> {
-    fn of(client: &'a OauthClient) -> Self {
-        Self { client, status: if client.is_revoked() { "revoked" } else { "active" } }
+impl Listed {
+    fn of(client: OauthClient) -> Self {
+        Self { status: if client.is_revoked() { "revoked" } else { "active" }, client }
     }
 }

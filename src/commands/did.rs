@@ -1,5 +1,6 @@
 //! `shortline did`.
 
+use std::convert::identity;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -17,7 +18,7 @@ use crate::dids::Did;
 use crate::error::ApiError;
 use crate::input::phone_number::PhoneNumber;
 use crate::input::{Completeness, FromMember, Members};
-use crate::store::{self, Resource};
+use crate::store::Resource;
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -78,12 +79,14 @@ pub async fn run(
             output.sentence(&json!({"created": created}), &sentence)
         }
         Command::List { stock: Some(stock), .. } => {
-            let numbers = store::all::<AvailableDid>(connection, &seeing(Some(stock))).await?;
-            output.rows(&numbers, &["did_sid", "phonenumber", "status", "locality", "state"])
+            let members = ["did_sid", "phonenumber", "status", "locality", "state"];
+            output
+                .list::<AvailableDid, _>(connection, &seeing(Some(stock)), &members, identity)
+                .await
         }
         Command::List { partner, .. } => {
-            let dids = store::all::<Did>(connection, &seeing(partner)).await?;
-            output.rows(&dids, &["did_sid", "phonenumber", "partner_sid", "did_group_sid", "name"])
+            let members = ["did_sid", "phonenumber", "partner_sid", "did_group_sid", "name"];
+            output.list::<Did, _>(connection, &seeing(partner), &members, identity).await
         }
         Command::Show { number } => {
             let number = PhoneNumber::parse(&number).context(PhoneNumber::EXPECTED)?;

@@ -33,7 +33,8 @@ pub(super) trait Imported: Resource {
     /// Their name in messages, in the plural.
     const NOUN: &'static str;
 
-    /// Converts a cell of a CSV file to the value of the member of that name. By default it is text.
+    /// Converts a cell of a CSV file to the value of the member of that name. By default it is
+    /// text.
     fn cell(_name: &str, cell: &str) -> Result<Value, ApiError> {
         Ok(Value::from(cell))
     }
@@ -42,8 +43,8 @@ pub(super) trait Imported: Resource {
     fn read(members: Map<String, Value>, partner: Option<Uuid>) -> Result<Self, ApiError>;
 }
 
-/// Returns the sid among the members, or a new one. It is read-only in the API. Here it is accepted,
-/// so that objects of another system can retain theirs.
+/// Returns the sid among the members, or a new one. It is read-only in the API. Here it is
+/// accepted, so that objects of another system can retain theirs.
 pub(super) fn sid_of(name: &'static str, echoed: &Map<String, Value>) -> Result<Uuid, ApiError> {
     let sid = echoed.get(name).cloned().map(Uuid::from_member).transpose();
     let sid = sid.map_err(|error| ApiError::invalid(name, error.message))?;

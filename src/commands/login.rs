@@ -63,23 +63,18 @@ pub async fn run(
             output.document(&login)
         }
         Command::List => {
-            let logins = store::all::<PartnerLogin>(connection, &Actor::operator()).await;
-            let logins = logins.map_err(cli_error)?;
-            let logins: Vec<_> = logins.iter().map(Listed::of).collect();
-            output.rows(
-                &logins,
-                &["login_sid", "status", "partner_sid", "date_password_changed", "login"],
-            )
+            let members = ["login_sid", "status", "partner_sid", "date_password_changed", "login"];
+            output.list(connection, &Actor::operator(), &members, Listed::of).await
         }
         Command::Show { login } => {
             let sid = sid_of(connection, &login).await?;
             let login = store::get::<PartnerLogin>(connection, &Actor::operator(), sid).await;
-            output.document(&Listed::of(&login.map_err(cli_error)?.object))
+            output.document(&Listed::of(login.map_err(cli_error)?.object))
         }
         Command::Disable { login } => {
             let sid = sid_of(connection, &login).await?;
             let login = disable_login(connection, sid).await.map_err(cli_error)?;
-            output.document(&Listed::of(&login))
+            output.document(&Listed::of(login))
         }
     }
 }
@@ -113,15 +108,15 @@ async fn sid_of(connection: &mut PgConnection, login: &str) -> anyhow::Result<Uu
 
 /// A login with its status.
 #[derive(Serialize)]
-struct Listed<'a> {
+struct Listed {
     #[serde(flatten)]
-    login: &'a PartnerLogin,
+    login: PartnerLogin,
     status: &'static str,
 }
 
-impl<'a> Listed<'a> {
-    fn of(login: &'a PartnerLogin) -> Self {
-        Self { login, status: if login.is_disabled() { "disabled" } else { "active" } }
+impl Listed {
+    fn of(login: PartnerLogin) -> Self {
+        Self { status: if login.is_disabled() { "disabled" } else { "active" }, login }
     }
 }
 

@@ -24,7 +24,7 @@ use std::ffi::OsString;
 
 use clap::builder::Resettable;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use sqlx::PgConnection;
+use sqlx::{ConnectOptions, PgConnection};
 use uuid::Uuid;
 
 pub use history::verify as verify_history;
@@ -177,8 +177,9 @@ fn refer_to_settings(command: clap::Command) -> clap::Command {
     command.mut_subcommands(refer_to_settings).after_help(line)
 }
 
+/// A statement of a command may take long; that is no event of the log.
 async fn connect(settings: &Settings) -> anyhow::Result<PgConnection> {
-    let options = settings.database()?;
+    let options = settings.database()?.disable_statement_logging();
     store::check_sessions(&options).await?;
     store::connect(&options).await
 }

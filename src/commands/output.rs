@@ -45,24 +45,54 @@ impl Output {
         self.document(&found.map_err(cli_error)?.object)
     }
 
-    /// Prints a line with these members of each object, or all objects as JSON.
-    pub fn rows(self, objects: &[impl Serialize], members: &[&str]) -> anyhow::Result<()> {
-        let values = serde_json::to_value(objects)?;
-        if self.json {
-            return self.line(&values.to_string());
+    /// Prints a line with these members of each object that is visible to the actor, or all objects
+    /// as JSON. The objects are printed while they are read, so that any number of them takes
+    /// little memory.
+    pub async fn list<R: Resource, Shown: Serialize>(
+        self,
+        connection: &mut PgConnection,
+        actor: &Actor,
+        members: &[&str],
+        shown: impl Fn(R) -> Shown,
+    ) -> anyhow::Result<()> {
+        store::open_list::<R>(connection, actor).await.map_err(cli_error)?;
+        let mut separator = "[";
+        loop {
+            let objects = store::next_batch::<R>(connection).await.map_err(cli_error)?;
+            let (is_last, mut text) = (objects.is_empty(), String::new());
+            for object in objects {
+                let object = serde_json::to_value(shown(object))?;
+                if self.json {
+                    text += separator;
+                    text += &object.to_string();
+                    separator = ",";
+                } else {
+                    let cells: Vec<String> =
+                        members.iter().map(|name| cell(&object[name])).collect();
+                    text += &cells.join("  ");
+                    text.push('\n');
+                }
+            }
+            if is_last && self.json {
+                text = if separator == "[" { "[]\n" } else { "]\n" }.to_owned();
+            }
+            if !print(&text)? || is_last {
+                return Ok(());
+            }
         }
-        values.as_array().into_iter().flatten().try_for_each(|object| {
-            let cells: Vec<String> = members.iter().map(|name| cell(&object[name])).collect();
-            self.line(&cells.join("  "))
-        })
     }
 
-    /// A reader that closes the pipe, such as `head`, is not an error.
     fn line(self, text: &str) -> anyhow::Result<()> {
-        match writeln!(stdout(), "{text}") {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            written => Ok(written?),
-        }
+        print(&format!("{text}\n")).map(|_| ())
+    }
+}
+
+/// Prints the text. Returns false if nobody reads it: a reader that closes the pipe, such as
+/// `head`, is not an error.
+fn print(text: &str) -> anyhow::Result<bool> {
+    match stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => Ok(written.map(|()| true)?),
     }
 }
 

@@ -1,5 +1,7 @@
 //! `shortline partner`.
 
+use std::convert::identity;
+
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Subcommand};
 use serde_json::json;
@@ -98,12 +100,9 @@ pub async fn run(
             output.document(&partner.object)
         }
         Command::List => {
-            let partners =
-                store::all::<Partner>(connection, &Actor::operator()).await.map_err(cli_error)?;
-            output.rows(
-                &partners,
-                &["partner_sid", "display_id", "status", "name", "available_scopes"],
-            )
+            let members = ["partner_sid", "display_id", "status", "name", "available_scopes"];
+            let operator = Actor::operator();
+            output.list::<Partner, _>(connection, &operator, &members, identity).await
         }
         Command::Show { sid } => output.show::<Partner>(connection, sid).await,
         Command::Scopes { sid, scopes } if scopes.is_empty() => {

@@ -1,5 +1,6 @@
 //! `shortline short-code`.
 
+use std::convert::identity;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -111,11 +112,8 @@ pub async fn run(
                 }
                 None => operator,
             };
-            let codes = store::all::<ShortCode>(connection, &owner).await.map_err(cli_error)?;
-            output.rows(
-                &codes,
-                &["short_code_sid", "partner_sid", "country_code", "short_code", "name"],
-            )
+            let members = ["short_code_sid", "partner_sid", "country_code", "short_code", "name"];
+            output.list::<ShortCode, _>(connection, &owner, &members, identity).await
         }
         Command::Show { sid } => output.show::<ShortCode>(connection, sid).await,
         Command::Delete { sid } => {

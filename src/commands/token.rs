@@ -1,5 +1,6 @@
 //! `shortline token`.
 
+use std::convert::identity;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -75,12 +76,8 @@ pub async fn run(
             output.document(&token)
         }
         Command::List => {
-            let tokens =
-                store::all::<OauthToken>(connection, &operator).await.map_err(cli_error)?;
-            output.rows(
-                &tokens,
-                &["token_sid", "partner_sid", "date_expiration_access_token", "scopes"],
-            )
+            let members = ["token_sid", "partner_sid", "date_expiration_access_token", "scopes"];
+            output.list::<OauthToken, _>(connection, &operator, &members, identity).await
         }
         Command::Show { token_sid } => output.show::<OauthToken>(connection, token_sid).await,
         Command::Revoke { token_sid } => {

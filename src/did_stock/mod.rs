@@ -89,32 +89,18 @@ pub struct NewAvailableDid {
     state: Patch<Name>,
 }
 
-/// The members of a rental, which a number of the stock has with their defaults.
-const RENTAL: &[&str] = &[
-    "attributes",
-    "callback_url",
-    "did_group_sid",
-    "in_country_format",
-    "international_format",
-    "name",
-    "partner_sid",
-    "string_key_1",
-    "string_key_2",
-    "transformations",
-    "trunk_group_sid",
-];
-
 impl Input for NewAvailableDid {
+    // After the first two, the members of a rental, which a number of the stock has with defaults.
     const READ_ONLY: &'static [&'static str] = &[
+        "did_sid",
+        "status",
         "attributes",
         "callback_url",
         "did_group_sid",
-        "did_sid",
         "in_country_format",
         "international_format",
         "name",
         "partner_sid",
-        "status",
         "string_key_1",
         "string_key_2",
         "transformations",
@@ -123,34 +109,22 @@ impl Input for NewAvailableDid {
 
     fn take(members: &mut Members) -> Option<Self> {
         let phonenumber = members.required("phonenumber");
-        let stock_partner_sid = members.nullable("stock_partner_sid");
-        let active_capabilities = members.not_null("active_capabilities");
-        let campaign_sid = members.nullable("campaign_sid");
-        let capabilities = members.not_null("capabilities");
-        let classification_sid = members.nullable("classification_sid");
-        let country_code = members.not_null("country_code");
-        let lata = members.nullable("lata");
-        let locality = members.nullable("locality");
-        let lrn_sid = members.nullable("lrn_sid");
-        let ocn = members.nullable("ocn");
-        let porting_pin = members.nullable("porting_pin");
-        let price = members.nullable("price");
-        let state = members.nullable("state");
         Some(Self {
+            stock_partner_sid: members.nullable("stock_partner_sid"),
+            active_capabilities: members.not_null("active_capabilities"),
+            campaign_sid: members.nullable("campaign_sid"),
+            capabilities: members.not_null("capabilities"),
+            classification_sid: members.nullable("classification_sid"),
+            country_code: members.not_null("country_code"),
+            lata: members.nullable("lata"),
+            locality: members.nullable("locality"),
+            lrn_sid: members.nullable("lrn_sid"),
+            ocn: members.nullable("ocn"),
+            porting_pin: members.nullable("porting_pin"),
+            price: members.nullable("price"),
+            state: members.nullable("state"),
+            // Last, so that the errors of all members are reported.
             phonenumber: phonenumber?,
-            stock_partner_sid,
-            active_capabilities,
-            campaign_sid,
-            capabilities,
-            classification_sid,
-            country_code,
-            lata,
-            locality,
-            lrn_sid,
-            ocn,
-            porting_pin,
-            price,
-            state,
         })
     }
 }
@@ -266,7 +240,7 @@ impl Resource for AvailableDid {
     const OWNER: &'static str = "stock_partner_sid";
     const SID: &'static str = "did_sid";
     const INDEXED: &'static [&'static str] = &["phonenumber", "country_code", "locality", "state"];
-    const UNSTORED: &'static [&'static str] = RENTAL;
+    const UNSTORED: &'static [&'static str] = NewAvailableDid::READ_ONLY.split_at(2).1;
     const UNVERSIONED: &'static [&'static str] = &["status"];
     const COLUMNS: &'static [Column<Self>] = &[
         Column::new("active_capabilities", "integer", |to, rows| {

@@ -170,7 +170,9 @@ pub struct DidChanges {
 }
 
 impl Input for DidChanges {
+    // A request to rent a number names it: its list is the one after the first member.
     const READ_ONLY: &'static [&'static str] = &[
+        "phonenumber",
         "active_capabilities",
         "campaign_sid",
         "capabilities",
@@ -184,7 +186,6 @@ impl Input for DidChanges {
         "lrn_sid",
         "ocn",
         "partner_sid",
-        "phonenumber",
         "porting_pin",
         "price",
         "state",
@@ -222,25 +223,7 @@ pub struct NewDid {
 }
 
 impl Input for NewDid {
-    const READ_ONLY: &'static [&'static str] = &[
-        "active_capabilities",
-        "campaign_sid",
-        "capabilities",
-        "classification_sid",
-        "country_code",
-        "did_sid",
-        "in_country_format",
-        "international_format",
-        "lata",
-        "locality",
-        "lrn_sid",
-        "ocn",
-        "partner_sid",
-        "porting_pin",
-        "price",
-        "state",
-        "status",
-    ];
+    const READ_ONLY: &'static [&'static str] = DidChanges::READ_ONLY.split_at(1).1;
 
     fn take(members: &mut Members) -> Option<Self> {
         let phonenumber = members.not_null("phonenumber");

@@ -196,8 +196,8 @@ pub async fn get_did_history(
 
 /// Writes a version of the history as a new version.
 ///
-/// While a released number is aging, its last renter can restore the rental under its sid. This also
-/// requires the scope `phonenumber.manage` or `phonenumber.create`.
+/// While a released number is aging, its last renter can restore the rental under its sid. This
+/// also requires the scope `phonenumber.manage` or `phonenumber.create`.
 #[utoipa::path(
     tag = "DIDs",
     params(

@@ -12,7 +12,8 @@ use serde::Serialize;
 use crate::error::ApiError;
 use crate::store::{EntityTags, Preconditions};
 
-/// The header with that entity tag: a strong tag, since it changes whenever the response can change.
+/// The header with that entity tag: a strong tag, since it changes whenever the response can
+/// change.
 pub(super) fn entity_tag(tag: &str) -> (HeaderName, String) {
     (header::ETAG, format!("\"{tag}\""))
 }

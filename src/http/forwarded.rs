@@ -1,4 +1,5 @@
-//! The headers that proxies add: `X-Forwarded-For`, `-Host` and `-Proto`, or `Forwarded` (RFC 7239).
+//! The headers that proxies add: `X-Forwarded-For`, `-Host` and `-Proto`, or `Forwarded` (RFC
+//! 7239).
 //!
 //! Each proxy adds an element at the end of a list, so only the last elements are of trusted
 //! proxies.
@@ -67,7 +68,8 @@ fn elements(headers: &HeaderMap, name: &str) -> Vec<String> {
     values.flat_map(|value| split(&value, ',')).collect()
 }
 
-/// Splits a text at the separators that are not within quotes, and removes the blanks around the parts.
+/// Splits a text at the separators that are not within quotes, and removes the blanks around the
+/// parts.
 fn split(text: &str, separator: char) -> Vec<String> {
     let (mut parts, mut part) = (Vec::new(), String::new());
     let (mut is_quoted, mut is_escaped) = (false, false);

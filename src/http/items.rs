@@ -1,4 +1,5 @@
-//! Lists of items that are no objects: history entries and counts. They have one order and no filter.
+//! Lists of items that are no objects: history entries and counts. They have one order and no
+//! filter.
 
 use actix_web::HttpRequest;
 use actix_web::web::Json;

@@ -15,13 +15,12 @@ use uuid::Uuid;
 
 use super::access_log;
 use super::allowed_sites::AllowedSites;
+use super::connection::REQUEST_ID;
 use super::prefer::Handling;
 use super::target::{Target, TrustedProxies};
 use crate::auth::{ClientIp, RequestId};
 use crate::error::ApiError;
 use crate::shutdown::Shutdown;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Wraps the whole application: every request and every response passes here.
 pub async fn request_middleware<B: MessageBody + 'static>(
@@ -181,7 +180,8 @@ fn as_problem<B: MessageBody + 'static>(response: ServiceResponse<B>) -> Service
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
-/// Whether `Accept` names a media type (RFC 9110, section 12.5.1). A range such as `*/*` names none.
+/// Whether `Accept` names a media type (RFC 9110, section 12.5.1). A range such as `*/*` names
+/// none.
 pub fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     let accept = headers.get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
     accept.flat_map(|value| value.split(',')).any(|range| {

@@ -1,15 +1,14 @@
 //! The client of a request and the URL that it used, behind trusted proxies, and the public URL.
 
-use std::any::Any;
 use std::net::{IpAddr, SocketAddr};
 
 use actix_web::dev::Extensions;
 use actix_web::http::uri::Authority;
 use actix_web::http::{Version, header};
-use actix_web::rt::net::TcpStream;
 use actix_web::{HttpMessage, HttpRequest, web};
 use ipnet::IpNet;
 
+use super::connection::Connection;
 use super::forwarded::{Forwarded, element};
 use crate::error::ApiError;
 
@@ -33,9 +32,8 @@ impl PublicUrl {
 struct LocalAddress(SocketAddr);
 
 /// Stores the address of this server with each connection, for requests that name no host.
-pub fn note_local_address(connection: &dyn Any, data: &mut Extensions) {
-    let stream = connection.downcast_ref::<TcpStream>();
-    if let Some(address) = stream.and_then(|stream| stream.local_addr().ok()) {
+pub fn note_local_address(connection: &Connection, data: &mut Extensions) {
+    if let Ok(address) = connection.stream().local_addr() {
         data.insert(LocalAddress(address));
     }
 }

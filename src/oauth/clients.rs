@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::issuance::{self, Grantor};
-use crate::auth::{Actor, Scopes, hash_password};
+use crate::auth::{Actor, Scope, Scopes, hash_password};
 use crate::error::{ApiError, FieldError};
 use crate::input::date;
 use crate::partners::Partner;
@@ -68,6 +68,11 @@ impl OauthClient {
             old_secret_hash: None,
         };
         Ok((client, secret))
+    }
+
+    /// Returns the scopes that a token of the client can carry if its partner holds these.
+    pub(super) fn scopes_within(&self, held: &[Scope]) -> Vec<Scope> {
+        Scope::common(&self.scopes.to_vec(), held)
     }
 
     /// Whether the client is revoked.

@@ -183,8 +183,8 @@ impl Credentials {
     /// Returns the client of these credentials, which were sent from that address.
     ///
     /// # Errors
-    /// `invalid_client` if they are wrong, [`ApiError::TooManyRequests`] if too many requests wait. An
-    /// unknown client takes as long as a wrong secret.
+    /// `invalid_client` if they are wrong, [`ApiError::TooManyRequests`] if too many requests wait.
+    /// An unknown client takes as long as a wrong secret.
     pub(super) async fn client(
         &self,
         presented: &ClientCredentials,
@@ -214,8 +214,8 @@ impl Credentials {
     /// Returns the login of that name and password, which were sent from that address.
     ///
     /// # Errors
-    /// `invalid_grant` if they are wrong, [`ApiError::TooManyRequests`] if too many requests wait. An
-    /// unknown name takes as long as a wrong password.
+    /// `invalid_grant` if they are wrong, [`ApiError::TooManyRequests`] if too many requests wait.
+    /// An unknown name takes as long as a wrong password.
     pub(super) async fn login(
         &self,
         name: &str,

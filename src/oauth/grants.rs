@@ -93,8 +93,7 @@ impl Grants {
         let client = self.credentials.client(&credentials, address_of(request)).await?;
         store::within_limit(async {
             let ancestry = self.active(client.partner_sid).await?.ok_or_else(no_client)?;
-            let scopes = token_request
-                .scopes_within(&Scope::common(&client.scopes.to_vec(), &ancestry.scopes))?;
+            let scopes = token_request.scopes_within(&client.scopes_within(&ancestry.scopes))?;
             let actor = actor_of(request, client.partner_sid, ancestry.subtree_sid);
             let new = NewToken::of(client.partner_sid, Some(client), scopes, token_request);
             self.issue(&actor, new).await
@@ -122,8 +121,7 @@ impl Grants {
                 return Err(no_login());
             }
             let ancestry = self.active(partner_sid).await?.ok_or_else(no_login)?;
-            let scopes = token_request
-                .scopes_within(&Scope::common(&client.scopes.to_vec(), &ancestry.scopes))?;
+            let scopes = token_request.scopes_within(&client.scopes_within(&ancestry.scopes))?;
             let actor = actor_of(request, partner_sid, ancestry.subtree_sid);
             let mut new = NewToken::of(partner_sid, Some(client), scopes, token_request);
             new.renewable = Renewable::NewFamily(login);

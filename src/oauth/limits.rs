@@ -15,8 +15,8 @@ use crate::store::Store;
 pub struct Limits {
     /// The level of the partner in its tree. A partner without a parent has level 1.
     depth: Limit,
-    /// The descendants of the partner. The limit holds for all descendants of the partner at the top
-    /// of the tree, and only for those that are created through the API.
+    /// The descendants of the partner. The limit holds for all descendants of the partner at the
+    /// top of the tree, and only for those that are created through the API.
     descendants: Limit,
     /// The requests of the partner, on this instance. `null` if they are not limited.
     #[schema(required)]

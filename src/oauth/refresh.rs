@@ -44,7 +44,7 @@ impl Grants {
             let token = self.renewable(secret).await?.ok_or_else(invalid)?;
             let ancestry = self.active(token.partner_sid).await?.ok_or_else(invalid)?;
             let actor = actor_of(request, token.partner_sid, ancestry.subtree_sid);
-            let held = Scope::common(&client.scopes.to_vec(), &ancestry.scopes);
+            let held = client.scopes_within(&ancestry.scopes);
 
             let mut lease = self.database.transactions().acquire(&actor).await?;
             let mut tx = lease.connection.begin().await?;

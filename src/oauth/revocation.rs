@@ -11,7 +11,7 @@ use super::credentials::{ClientCredentials, no_client};
 use super::family::{is_in_subtree, revoke, revoke_family};
 use super::forms::{RevocationForm, required};
 use super::grants::{Grants, address_of};
-use crate::auth::{Actor, Claims, OauthRevoke, Permission, Scope, hash, signed_part};
+use crate::auth::{Actor, Claims, OauthRevoke, Permission, hash, signed_part};
 use crate::error::ApiError;
 use crate::http::{Caller, actor_of, bearer};
 use crate::input::parse_sid;
@@ -98,7 +98,7 @@ impl Grants {
         let client = self.credentials.client(&credentials, address_of(request)).await?;
         let ancestry = store::within_limit(self.active(client.partner_sid)).await?;
         let ancestry = ancestry.ok_or_else(no_client)?;
-        let held = Scope::common(&client.scopes.to_vec(), &ancestry.scopes);
+        let held = client.scopes_within(&ancestry.scopes);
         let own_only = !OauthRevoke::ANY_OF.iter().any(|scope| scope.is_covered(&held));
         Ok(Party {
             actor: actor_of(request, client.partner_sid, ancestry.subtree_sid),

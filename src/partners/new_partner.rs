@@ -57,8 +57,8 @@ impl NewPartner {
     /// carries and that its parent has.
     ///
     /// # Errors
-    /// [`ApiError::Invalid`] if the parent is not visible to the caller, [`ApiError::Conflict`] if the
-    /// tree has too many levels or descendants; the errors of [`Partner::change`].
+    /// [`ApiError::Invalid`] if the parent is not visible to the caller, [`ApiError::Conflict`] if
+    /// the tree has too many levels or descendants; the errors of [`Partner::change`].
     pub async fn build<P>(
         self,
         connection: &mut PgConnection,

@@ -97,8 +97,8 @@ impl Partner {
     /// of a sequence.
     ///
     /// # Errors
-    /// [`ApiError::Conflict`] if its tree would be too deep; [`ApiError::Unavailable`] if the database is
-    /// not available.
+    /// [`ApiError::Conflict`] if its tree would be too deep; [`ApiError::Unavailable`] if the
+    /// database is not available.
     pub async fn new(
         connection: &mut PgConnection,
         sid: Uuid,

@@ -102,8 +102,8 @@ pub struct Settings {
     /// Base URL under which clients reach the service, such as `https://api.example.com`, for links
     /// in responses [default: scheme and host of the request]
     ///
-    /// It can have a path, which a proxy removes. The page at `/docs` and the servers of the OpenAPI
-    /// document have it too.
+    /// It can have a path, which a proxy removes. The page at `/docs` and the servers of the
+    /// OpenAPI document have it too.
     #[arg(
         long,
         env = "SHORTLINE_PUBLIC_URL",

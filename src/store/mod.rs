@@ -47,7 +47,7 @@ pub use integrity::{IntegrityReport, Violation, settled_date, verify_chains, ver
 pub use lookup::Lookup;
 pub use options::{EntityTags, IdempotencyKey, Preconditions, WriteOptions, WriteResponse};
 pub use pools::{Division, Lease};
-pub use read::{all, get, get_many};
+pub use read::{get, get_many, next_batch, open_list};
 pub use resource::{
     Column, Kind, Listed, Reference, Representation, Resource, Stored, bind, in_use,
 };

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::resource::Resource;
 use crate::auth::{Actor, Visibility};
-use crate::error::ApiError;
+use crate::error::{ApiError, Precondition};
 
 /// The options of a write. By default it has no precondition and no idempotency key, and is no dry
 /// run.
@@ -39,10 +39,10 @@ impl Preconditions {
             EntityTags::None if is_required => return Err(ApiError::PreconditionRequired),
             EntityTags::None => {}
             tags if tags.names(&tag) => {}
-            _ => return Err(ApiError::PreconditionFailed { header: "If-Match" }),
+            _ => return Err(ApiError::PreconditionFailed(Precondition::IfMatch)),
         }
         if if_none_match.names(&tag) {
-            return Err(ApiError::PreconditionFailed { header: "If-None-Match" });
+            return Err(ApiError::PreconditionFailed(Precondition::IfNoneMatch));
         }
         Ok(())
     }
@@ -52,7 +52,7 @@ impl Preconditions {
         if self.if_match == EntityTags::None {
             Ok(())
         } else {
-            Err(ApiError::PreconditionFailed { header: "If-Match" })
+            Err(ApiError::PreconditionFailed(Precondition::IfMatch))
         }
     }
 }

@@ -175,8 +175,8 @@ impl SharedPool {
     ///
     /// # Errors
     /// [`ApiError::TooManyRequests`] if too many requests of the partner wait already;
-    /// [`ApiError::Unavailable`] if the request waits for too long, for the subtree's share or for the
-    /// pool, or the database is not available.
+    /// [`ApiError::Unavailable`] if the request waits for too long, for the subtree's share or for
+    /// the pool, or the database is not available.
     pub async fn acquire(&self, actor: &Actor) -> Result<Lease, ApiError> {
         let _wait = self.waits.begin();
         let claim = match actor.partner_sid().zip(actor.subtree_sid()) {

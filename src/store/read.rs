@@ -28,12 +28,28 @@ pub async fn get<R: Resource>(
     found.ok_or(ApiError::NoItem)
 }
 
-/// Returns all objects that are visible to the actor, in the order of creation.
+/// Opens a list of all objects that are visible to the actor, in the order of creation.
+/// [`next_batch`] reads it.
+///
+/// The cursor belongs to the session and not to a transaction: PostgreSQL holds the result, and
+/// ends no session whose client reads slowly.
 ///
 /// # Errors
 /// If the database is not available.
-pub async fn all<R: Resource>(db: impl PgExecutor<'_>, actor: &Actor) -> Result<Vec<R>, ApiError> {
-    Ok(visible_to(actor, sql::select_all::<R>()).fetch_all(db).await?)
+pub async fn open_list<R: Resource>(
+    connection: &mut PgConnection,
+    actor: &Actor,
+) -> Result<(), ApiError> {
+    visible_to::<()>(actor, sql::open_list::<R>()).fetch_optional(connection).await?;
+    Ok(())
+}
+
+/// Returns the next objects of the list that [`open_list`] has opened: none at its end.
+///
+/// # Errors
+/// If the database is not available.
+pub async fn next_batch<R: Resource>(connection: &mut PgConnection) -> Result<Vec<R>, ApiError> {
+    Ok(sqlx::query_as(sql::NEXT_BATCH).fetch_all(connection).await?)
 }
 
 /// Returns the number of objects that are visible to the actor, which is a partner.

@@ -13,10 +13,13 @@ pub fn select_many<R: Resource>() -> String {
     visible_rows::<R>("") + " and sid = any($4)"
 }
 
-/// Reads all visible rows.
-pub fn select_all<R: Resource>() -> String {
-    visible_rows::<R>("") + " order by ordinal"
+/// Opens a cursor over all visible rows.
+pub fn open_list<R: Resource>() -> String {
+    format!("declare list cursor with hold for {} order by ordinal", visible_rows::<R>(""))
 }
+
+/// Reads the next rows of the cursor.
+pub const NEXT_BATCH: &str = "fetch 1000 from list";
 
 /// Reads the visible row of sid `$4` and locks it against other writers until the transaction ends.
 /// References to it are not blocked.
@@ -138,8 +141,8 @@ fn visible(owner: &str, partner: &str, relatives: &str, all: &str) -> String {
     )
 }
 
-/// The rows that a batch asks for, as the table `asked` with the columns `index`, `asked_key` of that
-/// type, and the arguments of the visibility.
+/// The rows that a batch asks for, as the table `asked` with the columns `index`, `asked_key` of
+/// that type, and the arguments of the visibility.
 pub fn asked(key_type: &str) -> String {
     format!(
         "unnest($1::bigint[], $2::{key_type}[], $3::uuid[], $4::text[], $5::boolean[])

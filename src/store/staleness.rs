@@ -2,8 +2,8 @@
 //!
 //! After a failover the address of the database leads to the new primary, but a connection that was
 //! opened before still leads to the old one, which may be alive, read-only and behind. After a
-//! restart every old connection is dead. A connection that is in use all the time is not tested: the
-//! first that proves to be broken marks all that are as old.
+//! restart every old connection is dead. A connection that is in use all the time is not tested:
+//! the first that proves to be broken marks all that are as old.
 
 use std::error::Error;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -36,8 +36,8 @@ impl Staleness {
 }
 
 /// The codes of errors that concern more than one connection: read_only_sql_transaction,
-/// admin_shutdown, crash_shutdown, cannot_connect_now and idle_session_timeout. So does the class 08,
-/// the errors of connections.
+/// admin_shutdown, crash_shutdown, cannot_connect_now and idle_session_timeout. So does the class
+/// 08, the errors of connections.
 const AFFECTS_ALL: [&str; 5] = ["25006", "57P01", "57P02", "57P03", "57P05"];
 
 /// Whether the cause of the error has broken every connection that is as old.

@@ -1,8 +1,8 @@
 //! Metrics in the Prometheus text format, served on a separate listener.
 //!
 //! The names follow OpenTelemetry's semantic conventions. A request adds one observation; gauges
-//! are read at each scrape. [`Activity`] has the metrics of what happens between the requests and the
-//! database.
+//! are read at each scrape. [`Activity`] has the metrics of what happens between the requests and
+//! the database.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -14,7 +14,8 @@ use actix_web::web::Data;
 use actix_web::{App, HttpResponse, HttpServer, get};
 use anyhow::Context;
 use prometheus::{
-    HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TEXT_FORMAT, TextEncoder,
+    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TEXT_FORMAT,
+    TextEncoder,
 };
 
 use super::activity::Activity;
@@ -46,6 +47,7 @@ pub type UsageSource = Box<dyn Fn() -> Vec<Usage> + Send + Sync>;
 pub struct Metrics {
     registry: Registry,
     requests: HistogramVec,
+    rejected_heads: IntCounterVec,
     active_requests: IntGauge,
     connections: IntGaugeVec,
     dropped_lines: IntGauge,
@@ -72,6 +74,7 @@ impl Metrics {
             duration.buckets(SECONDS.to_vec()),
             &["http_request_method", "http_route", "http_response_status_code"],
         )?;
+        let rejected_heads = rejected_heads()?;
         let active_requests = IntGauge::new("http_server_active_requests", "Requests in flight.")?;
         let connections = IntGaugeVec::new(
             Opts::new("db_client_connection_count", "Open connections to the database."),
@@ -94,6 +97,7 @@ impl Metrics {
 
         let registry = Registry::new();
         registry.register(Box::new(requests.clone()))?;
+        registry.register(Box::new(rejected_heads.clone()))?;
         registry.register(Box::new(active_requests.clone()))?;
         registry.register(Box::new(connections.clone()))?;
         registry.register(Box::new(connections_max))?;
@@ -107,6 +111,7 @@ impl Metrics {
         Ok(Self {
             registry,
             requests,
+            rejected_heads,
             active_requests,
             connections,
             dropped_lines,
@@ -125,6 +130,11 @@ impl Metrics {
         }
     }
 
+    /// Records a head that never became a request.
+    pub fn observe_rejected_head(&self, status: StatusCode) {
+        self.rejected_heads.with_label_values(&[status.as_str()]).inc();
+    }
+
     /// Records a response that was replayed.
     pub fn observe_replay(&self) {
         self.activity.replays.inc();
@@ -140,6 +150,12 @@ impl Metrics {
         self.dropped_lines.set(super::dropped_lines() as i64);
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+fn rejected_heads() -> prometheus::Result<IntCounterVec> {
+    let help = "Heads of requests that were malformed, too large or not received in time.";
+    let opts = Opts::new("shortline_rejected_heads_total", help);
+    IntCounterVec::new(opts, &["http_response_status_code"])
 }
 
 /// Returns the name of a standard method, or `_OTHER`: clients can send any number of other names.

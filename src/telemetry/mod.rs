@@ -28,7 +28,11 @@ static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 /// # Errors
 /// If the filter is not valid.
 pub fn start(settings: &Settings) -> anyhow::Result<WorkerGuard> {
-    let filter = EnvFilter::try_new(&settings.log).context("RUST_LOG is not a valid filter")?;
+    let mut filter = EnvFilter::try_new(&settings.log).context("RUST_LOG is not a valid filter")?;
+    // It reports a head that a client got wrong as an error; that head has a line of its own.
+    if !settings.log.contains("actix_http") {
+        filter = filter.add_directive("actix_http::h1::dispatcher=off".parse()?);
+    }
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(CAPACITY).finish(stderr());
     let _ = DROPPED.set(writer.error_counter());

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::headers::{HEADERS, RATE_HEADERS, ResponseHeader, header_ref};
 use crate::auth::{Permission, PhonenumberRead, Scope};
-use crate::error::{ApiError, ErrorBody, FieldError, OauthError, ProblemBody};
+use crate::error::{ApiError, ErrorBody, FieldError, OauthError, Precondition, ProblemBody};
 use crate::store::{Reference, in_use};
 
 /// Adds the responses and the schemas of their bodies.
@@ -40,7 +40,7 @@ fn errors() -> [(ApiError, &'static str); 15] {
     let missing = FieldError::general("no JSON object could be decoded: EOF while parsing");
     let accepted = "application/json, application/merge-patch+json";
     let any_of = PhonenumberRead::ANY_OF.iter().map(Scope::as_str).collect();
-    let allow = ["GET", "HEAD"].map(str::to_owned).into();
+    let allow = vec!["GET", "HEAD"];
     [
         (
             ApiError::BadRequest(missing),
@@ -66,7 +66,7 @@ fn errors() -> [(ApiError, &'static str); 15] {
             "Members of the body are invalid: one entry for each.",
         ),
         (
-            ApiError::PreconditionFailed { header: "If-Match" },
+            ApiError::PreconditionFailed(Precondition::IfMatch),
             "The object's version is not one of `If-Match`, or is one of `If-None-Match`. Nothing \
              was changed.",
         ),

@@ -82,5 +82,5 @@ pub fn redirect(url: &PublicUrl) -> HttpResponse {
 }
 
 async fn wrong_method() -> Result<HttpResponse, ApiError> {
-    Err(ApiError::MethodNotAllowed { allow: ["GET", "HEAD", "OPTIONS"].map(str::to_owned).into() })
+    Err(ApiError::MethodNotAllowed { allow: vec!["GET", "HEAD", "OPTIONS"] })
 }

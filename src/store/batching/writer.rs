@@ -31,10 +31,15 @@
 //! row. The other requests run again at once. After any other error it is not known whether the
 //! statement committed, and its requests get 503.
 //!
+//! While requests of a row are rejected like this again and again, all of its requests run
+//! individually ([`Rejections`]): otherwise each of them would make another statement fail, and the
+//! worker would wait for the locks of those that run already.
+//!
 //! A request with a key always stores its response with the change. If its outcome would not be
 //! stored (an error, or success on a row that nothing changes), it runs individually instead: that
 //! waits for another request that holds the key, on any instance, and replays its response.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::rc::Rc;
@@ -57,6 +62,31 @@ use crate::store::write::update_individually;
 /// How long a row counts as contended after a lost race.
 const CONTENDED_FOR: Duration = Duration::from_secs(1);
 
+/// How long a row has its rejections.
+const REJECTED_FOR: Duration = Duration::from_secs(1);
+/// The number of rejections from which on the requests of a row run individually.
+const MANY_REJECTIONS: u32 = 4;
+
+/// The rows whose requests were rejected when they ran individually: how many times, and when last.
+#[derive(Clone, Default)]
+struct Rejections(Rc<RefCell<HashMap<Uuid, (u32, Instant)>>>);
+
+impl Rejections {
+    fn add(&self, sid: Uuid) {
+        let mut rows = self.0.borrow_mut();
+        let (count, last) = rows.entry(sid).or_insert((0, Instant::now()));
+        (*count, *last) = (count.saturating_add(1), Instant::now());
+    }
+
+    fn forget_old(&self) {
+        self.0.borrow_mut().retain(|_, (_, last)| last.elapsed() < REJECTED_FOR);
+    }
+
+    fn are_many(&self, sid: Uuid) -> bool {
+        self.0.borrow().get(&sid).is_some_and(|(count, _)| *count >= MANY_REJECTIONS)
+    }
+}
+
 /// The worker that writes.
 pub(super) struct Writer<R> {
     session: Session<R>,
@@ -64,6 +94,7 @@ pub(super) struct Writer<R> {
     database: Database,
     /// The rows that lost a race, and when.
     contended: HashMap<Uuid, Instant>,
+    rejections: Rejections,
 }
 
 impl<R: Resource> Writer<R> {
@@ -72,6 +103,7 @@ impl<R: Resource> Writer<R> {
             session: Session::new(database),
             database: database.clone(),
             contended: HashMap::new(),
+            rejections: Rejections::default(),
         }
     }
 }
@@ -81,6 +113,10 @@ impl<R: Resource> Worker for Writer<R> {
 
     async fn run(&mut self, mut batch: Vec<WriteRequest<R>>) -> Leftover<WriteRequest<R>> {
         let mut leftover = Leftover::default();
+        self.rejections.forget_old();
+        let rejected = batch.extract_if(.., |request| self.rejections.are_many(request.sid));
+        let rejected = rejected.collect();
+        self.run_individually(rejected);
         self.contended.retain(|_, since| since.elapsed() < CONTENDED_FOR);
         let is_contended =
             |request: &mut WriteRequest<R>| self.contended.contains_key(&request.sid);
@@ -198,24 +234,30 @@ impl<R: Resource> Writer<R> {
         if mode == Mode::Locked {
             self.session.connection.roll_back().await;
         }
+        self.run_individually(requests);
+    }
+
+    /// Runs requests individually: rows concurrently, the requests of a row in order.
+    fn run_individually(&self, requests: Vec<WriteRequest<R>>) {
         let mut rows: HashMap<Uuid, Vec<WriteRequest<R>>> = HashMap::new();
         for request in requests {
             rows.entry(request.sid).or_default().push(request);
         }
-        rows.into_values().for_each(|requests| self.spawn_individually(requests));
+        rows.into_values().for_each(|requests| self.spawn_row(requests));
     }
 
     /// Replies with an outcome that is not stored. A request with a key runs individually instead.
     fn reply_or_rerun(&self, request: WriteRequest<R>, outcome: Outcome) {
         if request.options.key.is_some() {
-            self.spawn_individually(vec![request]);
+            self.spawn_row(vec![request]);
         } else {
             let _ = request.reply.send(outcome);
         }
     }
 
-    fn spawn_individually(&self, requests: Vec<WriteRequest<R>>) {
-        actix_web::rt::spawn(run_individually(self.database.clone(), requests));
+    fn spawn_row(&self, requests: Vec<WriteRequest<R>>) {
+        let (database, rejections) = (self.database.clone(), self.rejections.clone());
+        actix_web::rt::spawn(run_row(database, requests, rejections));
     }
 }
 
@@ -314,16 +356,45 @@ fn wrote_nothing(error: &sqlx::Error) -> bool {
 
 /// Runs requests for one row in their order, each in a transaction of its own. Once one of them
 /// gets 503, the others get it too: the row is locked elsewhere, or the database is not available.
-async fn run_individually<R: Resource>(database: Database, requests: Vec<WriteRequest<R>>) {
+async fn run_row<R: Resource>(
+    database: Database,
+    requests: Vec<WriteRequest<R>>,
+    rejections: Rejections,
+) {
     for request in requests.into_iter().filter(WriteRequest::is_live) {
         let WriteRequest { actor, sid, options, change, reply, .. } = request;
         let outcome = update_individually(&database, &actor, sid, &options, change).await;
         let gives_up = matches!(outcome, Err(ApiError::Unavailable(_)));
+        if matches!(outcome, Err(ApiError::Invalid(_) | ApiError::Conflict(_))) {
+            rejections.add(sid);
+        }
         if let Err(Err(undelivered)) = reply.send(outcome) {
             log_undelivered(&undelivered);
         }
         if gives_up {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_runs_individually_after_many_rejections_in_a_row() {
+        let (rejections, one, other) = (Rejections::default(), Uuid::now_v7(), Uuid::now_v7());
+        for _ in 1..MANY_REJECTIONS {
+            rejections.add(one);
+            rejections.add(other);
+        }
+        assert!(!rejections.are_many(one));
+        rejections.add(one);
+        rejections.forget_old();
+        assert!(rejections.are_many(one) && !rejections.are_many(other));
+        let long_ago = Instant::now().checked_sub(REJECTED_FOR).unwrap();
+        rejections.0.borrow_mut().values_mut().for_each(|(_, last)| *last = long_ago);
+        rejections.forget_old();
+        assert!(!rejections.are_many(one));
     }
 }

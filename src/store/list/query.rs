@@ -165,9 +165,9 @@ impl Query {
         owners.push_end(sql);
     }
 
-    /// Appends the rows that meet the conditions. The rows of a tree are read one partner at a time,
-    /// in a lateral join with a limit or an aggregate, so that the planner cannot read the rows of
-    /// all tenants and discard those that are not visible.
+    /// Appends the rows that meet the conditions. The rows of a tree are read one partner at a
+    /// time, in a lateral join with a limit or an aggregate, so that the planner cannot read the
+    /// rows of all tenants and discard those that are not visible.
     fn push_rows<R: Resource>(&self, sql: &mut QueryBuilder<Postgres>, visibility: Visibility) {
         sql.push(R::TABLE).push(" where ");
         match Owners::of(visibility) {

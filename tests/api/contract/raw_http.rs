@@ -155,6 +155,76 @@ fn a_forged_host_header_changes_only_the_host_of_links() {
     });
 }
 
+/// Splits a response into its head, in lower case, and its body.
+fn parts(answer: &str) -> (String, Value) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer}"));
+    let body = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"));
+    (head.to_lowercase(), body)
+}
+
+#[test]
+fn a_head_that_is_no_request_gets_an_error_and_is_counted() {
+    check_with(&["--metrics-listen", "127.0.0.1:0"], async |app| {
+        let host = app.base.strip_prefix("http://").unwrap();
+        let long = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(140_000));
+        let cases = [
+            ("HELLO\r\n\r\n", 400, "bad request"),
+            ("GET / HTTP/1.1\r\n\r\n", 400, "bad request"),
+            ("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", 400, "bad request"),
+            (&long, 431, "request header fields too large"),
+            ("GET / HTTP/1.1\r\nHo", 408, "request timeout"),
+            ("", 408, "request timeout"),
+        ];
+        join_all(cases.map(async |(sent, status, message)| {
+            let mut stream = TcpStream::connect(host).await.unwrap();
+            stream.write_all(sent.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            // The service has not read all of a long head, so the connection may be reset.
+            let _ = stream.read_to_end(&mut answer).await;
+            let answer = String::from_utf8(answer).unwrap();
+            let (head, body) = parts(&answer);
+            assert!(head.starts_with(&format!("http/1.1 {status} ")), "{head}");
+            assert_eq!(body["message"], message, "{body}");
+            assert_eq!(body["errors"][0]["field"], Value::Null, "{body}");
+            assert!(body["errors"][0]["message"].is_string(), "{body}");
+            for header in [
+                "connection: close",
+                "content-type: application/json",
+                "date: ",
+                "x-content-type-options: nosniff",
+                "x-request-id: ",
+            ] {
+                assert_eq!(head.matches(&format!("\r\n{header}")).count(), 1, "{header}: {head}");
+            }
+            assert_eq!(head.matches("content-length").count(), 1, "{head}");
+        }))
+        .await;
+        let metrics = format!("http://{}/metrics", app.metrics.unwrap());
+        let metrics = Answer::to(reqwest::Client::new().get(metrics)).await.text;
+        for (status, count) in [(400, 3), (408, 2), (431, 1)] {
+            let name = "shortline_rejected_heads_total";
+            let line = format!("{name}{{http_response_status_code=\"{status}\"}} {count}\n");
+            assert!(metrics.contains(&line), "{line}{metrics}");
+        }
+    });
+}
+
+#[test]
+fn the_responses_before_an_invalid_head_are_sent_unchanged() {
+    check(async |app| {
+        let get = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+        let answer = send_raw(app, format!("{get}{get}HELLO\r\n\r\n").as_bytes()).await;
+        let answers: Vec<_> = answer.split("HTTP/1.1 ").skip(1).collect();
+        let statuses: Vec<_> = answers.iter().map(|answer| &answer[..3]).collect();
+        assert_eq!(statuses, ["200", "200", "400"], "{answer}");
+        assert_eq!(parts(answers[2]).1["message"], "bad request", "{answer}");
+        // An error without a body that is a response to a request.
+        let head = "HEAD /missing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let answer = send_raw(app, head.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 404 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+    });
+}
+
 #[test]
 fn a_body_that_does_not_arrive_in_time_is_408() {
     /// The longest time that a body takes.

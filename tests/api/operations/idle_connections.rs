@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix_web::rt::time::sleep;
+use futures_util::future::join_all;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
@@ -87,8 +88,9 @@ fn a_server_that_ends_idle_sessions_costs_no_request() {
 
 #[test]
 fn connections_that_end_while_they_are_idle_cost_no_request() {
-    for ending in [Ending::Closed, Ending::Silent, Ending::Error("57P01"), Ending::Error("57P05")] {
-        check(async |app| {
+    let endings = [Ending::Closed, Ending::Silent, Ending::Error("57P01"), Ending::Error("57P05")];
+    check(async |app| {
+        join_all(endings.map(async |ending| {
             let instance = Instance::start(app).await;
             for _ in 0..2 {
                 assert_eq!(instance.read().await, [200; 4]);
@@ -100,8 +102,9 @@ fn connections_that_end_while_they_are_idle_cost_no_request() {
                 sleep(TESTED_AFTER).await;
                 assert_eq!(instance.read().await, [200; 4], "{ending:?}");
             }
-        });
-    }
+        }))
+        .await;
+    });
 }
 
 #[test]

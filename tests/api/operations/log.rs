@@ -4,6 +4,8 @@ use std::process::{Command, Stdio};
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::operations::lifecycle::free_port;
 use crate::support::{App, SECRET, check, url, wait_until};
@@ -117,6 +119,24 @@ fn each_request_logs_one_line_without_secrets() {
                 assert!(!secrets.iter().any(|secret| line.contains(secret)), "{line}");
             }
         }
+    });
+}
+
+#[test]
+fn a_head_that_is_no_request_logs_one_line() {
+    check(async |app| {
+        let mut answer = String::new();
+        let log = log_of(app, "info", async |base| {
+            let host = base.strip_prefix("http://").unwrap();
+            let mut stream = TcpStream::connect(host).await.unwrap();
+            stream.write_all(b"HELLO\r\n\r\n").await.unwrap();
+            stream.read_to_string(&mut answer).await.unwrap();
+        })
+        .await;
+        let (_, id) = answer.split_once("x-request-id: ").unwrap();
+        let line = line(&log, id.lines().next().unwrap());
+        assert_eq!((&line["level"], &line["status"]), (&json!("INFO"), &json!(400)), "{line}");
+        assert!(log.iter().all(|line| line["level"] == "INFO"), "{log:#?}");
     });
 }
 

@@ -1,11 +1,12 @@
 //! What an operator sees, ends and leaves in the history.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use super::commands::{error_of, json_of};
-use crate::support::{App, CODES, check};
+use crate::support::{App, CODES, check, url, wait_until};
 
 /// The operator of the newest entry of an object, as the API shows it.
 async fn operator(app: &App, path: &str) -> Value {
@@ -37,6 +38,47 @@ fn what_a_command_makes_can_be_shown() {
             assert_eq!(error, "shortline: no object has this sid\n");
         }
         assert!(error_of(database, &["login", "show", "--login", "x"]).contains("does not exist"));
+    });
+}
+
+#[test]
+fn a_long_list_is_printed_while_it_is_read() {
+    const COUNT: u32 = 2_500;
+    check(async |app| {
+        let (database, sid) = (&app.database, app.unrelated.sid.to_string());
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        for number in 0..COUNT {
+            let name = "x".repeat(60);
+            writeln!(file, "{{\"short_code\":\"{}\",\"name\":\"{name}\"}}", 30_000 + number)
+                .unwrap();
+        }
+        let import = ["short-code", "import", file.path().to_str().unwrap(), "--partner", &sid];
+        json_of(database, &import);
+        let list = ["short-code", "list", "--partner", &sid];
+        let listed = json_of(database, &list);
+        let numbers = listed.as_array().unwrap().iter().map(|code| code["short_code"].clone());
+        let mut expected = vec![json!("10003")];
+        expected.extend((0..COUNT).map(|number| json!((30_000 + number).to_string())));
+        assert_eq!(numbers.collect::<Vec<_>>(), expected);
+
+        // A pipe holds 64 KiB, a sixth of the list.
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shortline"));
+        command.args(list).args(["--database-url", &url(database)]).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let mut line = String::new();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
+        assert!(line.contains("10003"), "{line}");
+        let mut connection = app.connection().await;
+        let batch = "select exists (select from pg_stat_activity where query like 'fetch %'
+                     and datname = current_database() and state = 'idle')";
+        wait_until("the command has read a batch", async || {
+            sqlx::query_scalar(batch).fetch_one(&mut connection).await.unwrap()
+        })
+        .await;
+        assert!(process.try_wait().unwrap().is_none());
+        drop(output);
+        assert!(process.wait().unwrap().success());
     });
 }
 

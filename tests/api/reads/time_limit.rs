@@ -21,7 +21,13 @@ fn a_slow_list_is_the_clients_fault_only_if_it_ran_alone_without_an_index() {
         )
         .await;
         let filtered = format!("{GROUPS}?filter=name%20like%20%22x%25%22");
-        let alone = app.get(&filtered).await;
+        // On a busy machine, maintenance can run a statement just when the list ends.
+        let mut alone = app.get(&filtered).await;
+        for _ in 0..2 {
+            if alone.status == 503 {
+                alone = app.get(&filtered).await;
+            }
+        }
         assert_eq!(alone.expect_error(400, "bad request"), ["filter"]);
         assert!(alone.text.contains("takes too long without an index"), "{}", alone.text);
         // Another partner's, which has a share of its own of the connections.

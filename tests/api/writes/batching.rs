@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use reqwest::Method;
 use serde_json::{Value, json};
+use shortline::auth::Scope;
 
 use crate::support::{Answer, App, check, code_path};
 
@@ -240,6 +241,32 @@ fn a_rejected_request_does_not_affect_the_rest_of_its_batch() {
             54
         );
         assert_eq!(app.version(app.partner.code_sid).await, 55);
+    });
+}
+
+#[test]
+fn a_row_whose_requests_are_rejected_again_and_again_still_accepts_valid_ones() {
+    check(async |app| {
+        let (path, other) = (app.partner.code_path(), app.unrelated.code_path());
+        let token = app.token(app.unrelated.sid, &Scope::DEFAULT);
+        let foreign = json!({"did_group_sid": app.unrelated.group_sid});
+        for round in 0..6 {
+            let rejected = join_all((0..8).map(|_| app.patch(&path, &foreign)));
+            let (name, named) = (json!({"name": format!("round {round}")}), json!({"name": "x"}));
+            let named = app.anonymous(Method::PATCH, &other).bearer_auth(&token).json(&named);
+            let valid = join(app.patch(&path, &name), Answer::to(named));
+            let (rejected, (accepted, of_other)) = join(rejected, valid).await;
+            for answer in rejected {
+                assert_eq!(
+                    answer.expect_error(422, "object validation error"),
+                    ["did_group_sid"],
+                    "{round}"
+                );
+            }
+            assert_eq!(accepted.expect(200)["name"], name["name"]);
+            of_other.expect(200);
+        }
+        assert_eq!(app.get(&path).await.expect(200)["name"], "round 5");
     });
 }
 
