@@ -11,6 +11,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && test "$(stat --format %s /usr/local/bin/shortline)" -lt 25000000
 
 FROM debian:bookworm-slim
+# The certificates that webhooks trust.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/*
 COPY --from=build /usr/local/bin/shortline /usr/local/bin/
 # A number, so that Kubernetes can check that it is not root. The service writes no files: run it
 # with `--read-only`.

@@ -37,7 +37,8 @@ pub struct Message {
 /// Sends signed messages.
 #[derive(Clone)]
 pub struct DeliveryClient {
-    http: Client,
+    /// `None` if the service signs nothing.
+    http: Option<Client>,
     rules: AddressRules,
 }
 
@@ -48,6 +49,11 @@ impl DeliveryClient {
     /// If the trusted certificates of the machine cannot be read.
     pub fn new(rules: AddressRules) -> anyhow::Result<Self> {
         Self::with_resolver(rules, Arc::new(SystemResolver))
+    }
+
+    /// Returns a client that sends nothing and needs no certificates.
+    pub fn idle(rules: AddressRules) -> Self {
+        Self { http: None, rules }
     }
 
     /// Returns a client that resolves names by `resolver`.
@@ -67,7 +73,7 @@ impl DeliveryClient {
             .pool_max_idle_per_host(1)
             .user_agent(concat!("Shortline/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { http, rules })
+        Ok(Self { http: Some(http), rules })
     }
 
     /// Returns the rules.
@@ -90,12 +96,14 @@ impl DeliveryClient {
     }
 
     async fn post(&self, url: &str, signer: &Signer, message: &Message) -> Answer {
+        let Some(http) = &self.http else {
+            return Answer::failure("this service sends no webhooks".to_owned());
+        };
         let Message { id, body } = message;
         let now = SystemTime::now();
         let timestamp = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let signature = signer.sign(id, timestamp as i64, body);
-        let request = self
-            .http
+        let request = http
             .post(url)
             .header(CONTENT_TYPE, "application/json")
             .header("webhook-id", id)
