@@ -8,7 +8,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     cargo build --locked --release --features jemalloc \
     && install target/release/shortline /usr/local/bin/ \
-    && test "$(stat --format %s /usr/local/bin/shortline)" -lt 25000000
+    && test "$(stat --format %s /usr/local/bin/shortline)" -lt 28000000
 
 FROM debian:bookworm-slim
 # The certificates that webhooks trust.

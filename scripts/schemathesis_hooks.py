@@ -24,6 +24,8 @@ STOCK = os.environ["DEMO_STOCK_SID"]
 NEW_NUMBERS = itertools.count(19145550000)
 # The sid of the demo's token.
 TOKEN = os.environ["DEMO_TOKEN_SID"]
+# A cursor of the feed, for all types of events.
+CURSOR = os.environ["DEMO_CURSOR"]
 # The fields of all forms.
 FIELDS = {
     "access_token_expires_in", "client_id", "client_secret", "grant_type", "name", "password",
@@ -46,6 +48,10 @@ def before_call(context, case, kwargs):
     if isinstance(case.query, dict):
         adapt_query(case.query, case.path)
     if case.method == "POST" and case.path.endswith("/phonenumber/dids"):
+        query = case.query if isinstance(case.query, dict) else {}
+        case.query = {"validate_only": "true", **query}
+    # A partner has a limited number of endpoints.
+    if case.method == "POST" and case.path.endswith("/events/endpoints"):
         query = case.query if isinstance(case.query, dict) else {}
         case.query = {"validate_only": "true", **query}
     if case.headers and case.meta is not None and case.meta.generation.mode.is_positive:
@@ -71,6 +77,8 @@ def before_call(context, case, kwargs):
 
 
 def adapt_headers(headers, path):
+    if "Last-Event-ID" in headers:
+        headers["Last-Event-ID"] = CURSOR
     # An object that was deleted does not have a version, and can be reverted.
     if path.endswith("/revert"):
         headers.pop("If-Match", None)
@@ -81,7 +89,21 @@ def adapt_headers(headers, path):
             headers[name] = value
 
 
+def adapt_events(arguments):
+    """The arguments of the feed: a cursor of its own, and no waits."""
+    if arguments.get("wait") not in (None, ""):
+        arguments["wait"] = 0 if str(arguments["wait"]).isdecimal() else "nothing"
+    if isinstance(arguments.get("after"), str) and arguments["after"]:
+        arguments["after"] = CURSOR
+        arguments.pop("snapshot", None)
+        arguments.pop("types", None)
+    elif isinstance(arguments.get("types"), str) and arguments["types"]:
+        arguments["types"] = "short_code.updated,did.created"
+
+
 def adapt_query(arguments, path):
+    if path.endswith("/events"):
+        adapt_events(arguments)
     # An empty argument counts as absent, although its type does not allow it.
     for name in TYPED:
         if arguments.get(name) in ("", {}, []):
@@ -104,7 +126,10 @@ def adapt_query(arguments, path):
             arguments["country_code"] = "USA"
     # A page starts at an existing object, and only in the default order.
     for name, other in (("after", "before"), ("before", "after")):
-        if is_sid(arguments.get(name)):
+        if path.endswith("/events/endpoints"):
+            # The demo has none.
+            arguments.pop(name, None)
+        elif is_sid(arguments.get(name)):
             arguments[name] = existing(path)
             for excluded in (other, "offset", "order"):
                 arguments.pop(excluded, None)
@@ -113,12 +138,15 @@ def adapt_query(arguments, path):
 # The members to select, by a part of the path.
 SELECTED = {
     "/history": "version,changes", "/coverage": "count,key", "/available_dids": "phonenumber,state",
-    "/inventory": "phonenumber,state",
+    "/inventory": "phonenumber,state", "/deliveries": "attempts,status",
+    "/events/endpoints": "url,partner_sid",
 }
 
 
 def text_member(path):
     """The name of a member of the objects in a list, with text."""
+    if path.endswith("/events/endpoints"):
+        return "url"
     in_stock = path.endswith(("/available_dids", "/inventory"))
     return "phonenumber" if in_stock else "name"
 
@@ -158,8 +186,18 @@ def adapt_number(body, method, path):
             body["stock_partner_sid"] = CARRIER
 
 
+def adapt_endpoint(body, path):
+    # Secrets have a form of their own, and the end of a range is behind its beginning.
+    if isinstance(body.get("secret"), str):
+        body["secret"] = None
+    if path.endswith("/replay") and {"after", "before"} <= body.keys():
+        body.pop("before")
+
+
 def adapt_body(body, method, path):
     adapt_number(body, method, path)
+    if "/events/endpoints" in path:
+        adapt_endpoint(body, path)
     # Referenced objects must exist, and belong to the owner.
     if is_sid(body.get("did_group_sid")):
         # The renter of a number may own no group.

@@ -42,8 +42,7 @@ pub struct DeliveryAttempt {
 impl From<Answer> for DeliveryAttempt {
     fn from(answer: Answer) -> Self {
         let Answer { status, error, milliseconds, response, .. } = answer;
-        let date = date::serialize(&date::now(), serde_json::value::Serializer);
-        let date = date.ok().and_then(|date| date.as_str().map(str::to_owned)).unwrap_or_default();
+        let date = date::text(date::now());
         Self { date, error, milliseconds, response, status }
     }
 }

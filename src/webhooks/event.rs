@@ -93,7 +93,7 @@ fn disabled(entry: &Entry, text: &str) -> Result<Event, ApiError> {
 /// Returns a message that tests the endpoint of that sid.
 pub fn test(endpoint_sid: Uuid) -> Message {
     let id = format!("msg_{}", Uuid::now_v7());
-    let now = date::serialize(&date::now(), serde_json::value::Serializer).unwrap_or_default();
+    let now = date::text(date::now());
     let body =
         json!({"data": {"endpoint_sid": endpoint_sid}, "id": id, "timestamp": now, "type": TEST});
     Message { id, body: body.to_string().into_bytes() }
