@@ -47,6 +47,8 @@ def is_sid(value):
 def before_call(context, case, kwargs):
     if isinstance(case.query, dict):
         adapt_query(case.query, case.path)
+        if "Last-Event-ID" in (case.headers or {}):
+            case.query.pop("types", None)
     if case.method == "POST" and case.path.endswith("/phonenumber/dids"):
         query = case.query if isinstance(case.query, dict) else {}
         case.query = {"validate_only": "true", **query}
@@ -93,7 +95,7 @@ def adapt_events(arguments):
     """The arguments of the feed: a cursor of its own, and no waits."""
     if arguments.get("wait") not in (None, ""):
         arguments["wait"] = 0 if str(arguments["wait"]).isdecimal() else "nothing"
-    if isinstance(arguments.get("after"), str) and arguments["after"]:
+    if isinstance(arguments.get("after"), str):
         arguments["after"] = CURSOR
         arguments.pop("snapshot", None)
         arguments.pop("types", None)

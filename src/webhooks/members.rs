@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Value;
-use utoipa::ToSchema;
+use serde_json::{Value, json};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::auth::Scope;
 use crate::input::{FromMember, ValidationError, unknown};
@@ -51,10 +53,22 @@ pub fn reads_descendants(scopes: &[Scope]) -> bool {
 }
 
 /// A set of types of events, stored as their names separated by spaces.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::Type, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(transparent)]
-#[schema(value_type = Vec<String>, min_items = 1, example = json!(["short_code.updated"]))]
 pub struct EventTypes(String);
+
+impl ToSchema for EventTypes {}
+
+impl PartialSchema for EventTypes {
+    fn schema() -> RefOr<Schema> {
+        let name = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(TYPES));
+        ArrayBuilder::new()
+            .items(name)
+            .min_items(Some(1))
+            .examples([json!(["short_code.updated"])])
+            .into()
+    }
+}
 
 impl EventTypes {
     /// Returns the types that a token with these scopes can have.
