@@ -1,19 +1,17 @@
 //! `shortline export`: all objects of a partner.
 
-use std::io::{BufWriter, Write, stdout};
-
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::output::cli_error;
+use super::output::{cli_error, print};
 use crate::auth::Actor;
 use crate::did_groups::DidGroup;
 use crate::dids::Did;
 use crate::partners::Partner;
 use crate::short_codes::ShortCode;
-use crate::store::{self, Resource};
+use crate::store::{self, Resource, SnapshotObject};
 
 /// A line of the export.
 #[derive(Serialize)]
@@ -31,26 +29,34 @@ pub async fn run(connection: &mut PgConnection, partner_sid: Uuid) -> anyhow::Re
     let operator = Actor::operator();
     store::get::<Partner>(&mut *connection, &operator, partner_sid).await.map_err(cli_error)?;
     let mut tx = connection.begin_with("begin isolation level repeatable read read only").await?;
-    let mut output = BufWriter::new(stdout().lock());
-    write::<Did>(&mut tx, partner_sid, &mut output).await?;
-    write::<DidGroup>(&mut tx, partner_sid, &mut output).await?;
-    write::<Partner>(&mut tx, partner_sid, &mut output).await?;
-    write::<ShortCode>(&mut tx, partner_sid, &mut output).await?;
-    output.flush()?;
-    Ok(tx.commit().await?)
+    store::open_export::<Did>(&mut tx, partner_sid).await.map_err(cli_error)?;
+    store::open_export::<DidGroup>(&mut tx, partner_sid).await.map_err(cli_error)?;
+    store::open_export::<Partner>(&mut tx, partner_sid).await.map_err(cli_error)?;
+    store::open_export::<ShortCode>(&mut tx, partner_sid).await.map_err(cli_error)?;
+    tx.commit().await?;
+    let _ = write::<Did>(connection).await?
+        && write::<DidGroup>(connection).await?
+        && write::<Partner>(connection).await?
+        && write::<ShortCode>(connection).await?;
+    Ok(())
 }
 
-async fn write<R: Resource>(
-    connection: &mut PgConnection,
-    partner_sid: Uuid,
-    output: &mut impl Write,
-) -> anyhow::Result<()> {
-    let write = |snapshot: store::SnapshotObject| {
-        let store::SnapshotObject { object, version, .. } = snapshot;
-        let (sid, partner_sid) = (object.sid, object.partner_sid);
-        let line = Line { kind: R::KIND, object: object.text, partner_sid, sid, version };
-        serde_json::to_writer(&mut *output, &line)?;
-        Ok(output.write_all(b"\n")?)
-    };
-    store::snapshot::<R>(connection, partner_sid, write).await
+/// Returns false if nobody reads the output any more.
+async fn write<R: Resource>(connection: &mut PgConnection) -> anyhow::Result<bool> {
+    loop {
+        let objects = store::next_exported::<R>(connection).await.map_err(cli_error)?;
+        if objects.is_empty() {
+            return Ok(true);
+        }
+        let mut text = String::new();
+        for SnapshotObject { object, version, .. } in objects {
+            let (sid, partner_sid) = (object.sid, object.partner_sid);
+            let line = Line { kind: R::KIND, object: object.text, partner_sid, sid, version };
+            text += &serde_json::to_string(&line)?;
+            text.push('\n');
+        }
+        if !print(&text)? {
+            return Ok(false);
+        }
+    }
 }

@@ -89,7 +89,7 @@ impl Output {
 
 /// Prints the text. Returns false if nobody reads it: a reader that closes the pipe, such as
 /// `head`, is not an error.
-fn print(text: &str) -> anyhow::Result<bool> {
+pub(super) fn print(text: &str) -> anyhow::Result<bool> {
     match stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         written => Ok(written.map(|()| true)?),

@@ -14,7 +14,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 pub use generation::{begin_generation, resume};
-pub use objects::{ObjectPlace, SnapshotObject, objects, snapshot};
+pub use objects::{ObjectPlace, SnapshotObject, next_exported, objects, open_export};
 pub use page::{FeedEntry, FeedPage, IS_EVENT};
 pub use seats::Seat;
 pub use watch::Changes;

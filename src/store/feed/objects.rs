@@ -108,20 +108,31 @@ pub async fn objects<R: Resource>(
     Ok((objects, false))
 }
 
-/// Calls `write` with every object of the partner and its descendants, in the order of their sids.
+/// Opens an export of all objects of the partner and its descendants, in the order of their sids.
+/// [`next_exported`] reads it, also after the transaction: PostgreSQL holds the result, and ends no
+/// session whose client reads slowly.
 ///
 /// # Errors
-/// Those of `write`, and if the database is not available.
-pub async fn snapshot<R: Resource>(
+/// If the database is not available.
+pub async fn open_export<R: Resource>(
     connection: &mut PgConnection,
     partner_sid: Uuid,
-    mut write: impl FnMut(SnapshotObject) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
-    let statement = visible::<R>() + ") as object where ancestor_sid = $1 order by object.sid";
-    let mut rows =
-        sqlx::query_as::<_, Row<R>>(AssertSqlSafe(statement)).bind(partner_sid).fetch(connection);
-    while let Some(row) = rows.try_next().await? {
-        write(row.object()?)?;
-    }
+) -> Result<(), ApiError> {
+    let objects = visible::<R>() + ") as object where ancestor_sid = $1 order by object.sid";
+    let kind = R::KIND;
+    let statement = format!("declare export_{kind} no scroll cursor with hold for {objects}");
+    sqlx::query(AssertSqlSafe(statement)).bind(partner_sid).execute(connection).await?;
     Ok(())
+}
+
+/// Returns the next objects of the export that [`open_export`] has opened: none at its end.
+///
+/// # Errors
+/// If the database is not available.
+pub async fn next_exported<R: Resource>(
+    connection: &mut PgConnection,
+) -> Result<Vec<SnapshotObject>, ApiError> {
+    let statement = format!("fetch 1000 from export_{}", R::KIND);
+    let rows: Vec<Row<R>> = sqlx::query_as(AssertSqlSafe(statement)).fetch_all(connection).await?;
+    rows.iter().map(Row::object).collect()
 }
