@@ -97,7 +97,7 @@ struct PartnerShare {
     requests: AtomicUsize,
 }
 
-/// A connection of a [`SharedPool`]. Dropping it returns it.
+/// A connection of a shared pool. Dropping it returns it.
 pub struct Lease {
     /// The connection.
     pub connection: PoolConnection<Postgres>,

@@ -80,7 +80,8 @@ impl Webhooks {
     /// Delivers past events of the endpoint again.
     ///
     /// # Errors
-    /// As [`Replay::add`].
+    /// [`ApiError::Invalid`] if no event can be in the range; [`ApiError::Conflict`] if too many
+    /// replays of the endpoint are not complete.
     pub async fn replay(
         &self,
         actor: &Actor,
