@@ -14,6 +14,7 @@ use super::items::ItemsRequest;
 use super::page::List;
 use crate::auth::Actor;
 use crate::error::ApiError;
+use crate::input::number::whole_number;
 use crate::input::{FromMember, Input, Members, ValidationError};
 use crate::store::{HistoryEntry, HistoryPage, Resource, Store};
 
@@ -81,7 +82,7 @@ struct Version(i64);
 
 impl FromMember for Version {
     fn from_member(value: Value) -> Result<Self, ValidationError> {
-        match value.as_i64() {
+        match whole_number(&value) {
             Some(version) if version >= 1 => Ok(Self(version)),
             _ => Err("must be a whole number of at least 1".into()),
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Number;
+use serde_json::{Number, Value};
 
 /// Returns the number without an exponent and with all its digits: `1.10` for `1.10`, `1000` for
 /// `1e3`, `0` for `-0`. `None` if the result has more than 40 characters.
@@ -41,9 +41,36 @@ pub fn plain_number(number: &Number) -> Option<Number> {
     if plain.len() <= MAX_CHARACTERS { plain.parse().ok() } else { None }
 }
 
+/// Returns the whole number that a value is. A fraction of zero is none, as in JSON Schema: `42.0`.
+pub fn whole_number(value: &Value) -> Option<i64> {
+    let Value::Number(number) = value else { return None };
+    let plain = plain_number(number)?;
+    let (whole, fraction) = plain.as_str().split_once('.').unwrap_or((plain.as_str(), ""));
+    let is_whole = fraction.bytes().all(|digit| digit == b'0');
+    whole.parse().ok().filter(|_| is_whole)
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_fraction_of_zero_is_no_fraction() {
+        let read = |text: &str| whole_number(&serde_json::from_str(text).unwrap());
+        for (sent, expected) in [
+            ("42", Some(42)),
+            ("42.0", Some(42)),
+            ("4.2e1", Some(42)),
+            ("-7.00", Some(-7)),
+            ("42.5", None),
+            ("1e30", None),
+        ] {
+            assert_eq!(read(sent), expected, "{sent}");
+        }
+        assert_eq!(whole_number(&json!("42")), None);
+    }
 
     fn plain(number: &str) -> Option<String> {
         plain_number(&serde_json::from_str(number).unwrap()).map(|number| number.to_string())

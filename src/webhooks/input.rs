@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::keys::Secret;
 use super::members::{EventTypes, Ordering};
+use crate::input::number::whole_number;
 use crate::input::types::CallbackUrl;
 use crate::input::{FromMember, Input, Members, ValidationError, date};
 
@@ -137,7 +138,7 @@ struct GraceHours(u16);
 
 impl FromMember for GraceHours {
     fn from_member(value: Value) -> Result<Self, ValidationError> {
-        let hours = value.as_u64().and_then(|hours| u16::try_from(hours).ok());
+        let hours = whole_number(&value).and_then(|hours| u16::try_from(hours).ok());
         let hours = hours.filter(|hours| *hours <= 168);
         hours.map(Self).ok_or_else(|| "must be a whole number from 0 to 168".into())
     }
