@@ -90,6 +90,8 @@ impl Maintenance {
                 "select count(*) from oauth_tokens where date_expiration_access_token > now()";
             let alive: i64 = sqlx::query_scalar(alive).fetch_one(&mut connection).await?;
             self.database.activity().tokens.set(alive);
+            let delay = &self.database.activity().event_delay;
+            store::measure_delay(&mut connection, delay).await?;
             anyhow::Ok(connection.close().await?)
         };
         let _ = tokio::time::timeout(TIMEOUT, count).await;

@@ -252,7 +252,6 @@ impl Application {
             () = watch_keys(&maintenance.authenticator) => {}
             () = database.watch() => {}
             () = feed.watch(&maintenance.authenticator) => {}
-            () = feed.watch_delay() => {}
         }
         maintenance.write_deferred().await;
         // Last, so that the drain can be observed.

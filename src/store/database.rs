@@ -111,11 +111,6 @@ impl Database {
         })))
     }
 
-    /// The connections for readiness checks and for short statements of the instance itself.
-    pub(super) fn probe(&self) -> &PgPool {
-        &self.0.probe
-    }
-
     /// Notified after this instance has committed a change.
     pub(super) fn commits(&self) -> &Notify {
         &self.0.commits

@@ -39,7 +39,7 @@ pub use batching::Lookups;
 pub use database::{Database, within_limit};
 pub use feed::{
     Changes, Feed, FeedEntry, FeedPage, IS_EVENT, ObjectPlace, Position, Seat, Selection,
-    SnapshotObject, begin_generation, next_exported, objects, open_export, resume,
+    SnapshotObject, begin_generation, measure_delay, next_exported, objects, open_export, resume,
 };
 pub use history::{Action, HistoryEntry, HistoryPage, prune, retention_limit};
 pub use idempotency::purge_expired;

@@ -1,17 +1,10 @@
 //! What holds the feed back: the oldest transaction of the cluster that writes.
 
-use std::time::{Duration, Instant};
+use prometheus::Gauge;
+use sqlx::{FromRow, PgConnection};
 
-use sqlx::FromRow;
-
-use super::Feed;
-
-/// The time between two looks.
-const INTERVAL: Duration = Duration::from_secs(2);
 /// The age from which on a transaction is logged.
 const WARN_AGE: f64 = 5.0;
-/// The time between two log lines.
-const WARN_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A transaction that has an id.
 #[derive(FromRow)]
@@ -36,28 +29,19 @@ const OLDEST: &str = "
     ) as writer
     where since is not null order by age(id) desc limit 1";
 
-impl Feed {
-    /// Measures the delay of events every few seconds until it is dropped, and logs what causes a
-    /// long one.
-    pub async fn watch_delay(&self) {
-        let delay = &self.0.database.activity().event_delay;
-        let mut warned: Option<Instant> = None;
-        loop {
-            tokio::time::sleep(INTERVAL).await;
-            let oldest = sqlx::query_as(OLDEST).fetch_optional(self.0.database.probe()).await;
-            // `/readyz` reports a database that is not available.
-            let Ok(oldest) = oldest else { continue };
-            let oldest: Option<Writer> = oldest;
-            delay.set(oldest.as_ref().map_or(0.0, |writer| writer.age));
-            let is_quiet = warned.is_none_or(|warned| warned.elapsed() > WARN_INTERVAL);
-            if let Some(Writer { name, age }) = oldest.filter(|writer| writer.age > WARN_AGE)
-                && is_quiet
-            {
-                tracing::warn!(
-                    "events are delayed: {name} has had a transaction open for {age:.0} s"
-                );
-                warned = Some(Instant::now());
-            }
-        }
+/// Measures the delay of events, and logs what causes a long one. A session of its own does it, once
+/// a minute.
+///
+/// # Errors
+/// If the database is not available.
+pub async fn measure_delay(
+    connection: &mut PgConnection,
+    gauge: &Gauge,
+) -> Result<(), sqlx::Error> {
+    let oldest: Option<Writer> = sqlx::query_as(OLDEST).fetch_optional(connection).await?;
+    gauge.set(oldest.as_ref().map_or(0.0, |writer| writer.age));
+    if let Some(Writer { name, age }) = oldest.filter(|writer| writer.age > WARN_AGE) {
+        tracing::warn!("events are delayed: {name} has had a transaction open for {age:.0} s");
     }
+    Ok(())
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use sqlx::FromRow;
 use uuid::Uuid;
 
+pub use delay::measure_delay;
 pub use generation::{begin_generation, resume};
 pub use objects::{ObjectPlace, SnapshotObject, next_exported, objects, open_export};
 pub use page::{FeedEntry, FeedPage, IS_EVENT};

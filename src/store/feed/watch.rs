@@ -16,6 +16,8 @@ use crate::auth::Authenticator;
 const INTERVAL: Duration = Duration::from_millis(150);
 /// The least time between two polls, if this instance has written something.
 const MIN_INTERVAL: Duration = Duration::from_millis(20);
+/// The longest time that a poll takes: longer than the wait for a connection.
+const POLL_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time between two checks of the tokens of the requests that wait.
 const TOKEN_INTERVAL: Duration = Duration::from_secs(3);
 /// The most events that one poll reads.
@@ -126,13 +128,15 @@ impl Feed {
                 watch.begun.notified().await;
             }
             let began = Instant::now();
-            let news = match self.poll(&mut position).await {
-                Ok(news) => news,
-                Err(_) => {
-                    position = None;
-                    None
-                }
-            };
+            let polled = tokio::time::timeout(POLL_TIMEOUT, self.poll(&mut position)).await;
+            if polled.is_err() {
+                // The network drops everything, or the database hangs.
+                self.0.database.staleness().mark_all_stale();
+            }
+            let news = polled.ok().and_then(Result::ok).unwrap_or_else(|| {
+                position = None;
+                None
+            });
             if let Some(news) = news {
                 let _ = watch.sender.send(news);
             }
@@ -149,7 +153,7 @@ impl Feed {
     /// Returns which partners have new events since that position, and moves it. Without a position
     /// it starts at the newest event, which requests may not have read.
     async fn poll(&self, position: &mut Option<Position>) -> Result<Option<News>, sqlx::Error> {
-        let pool: &PgPool = self.0.database.probe();
+        let pool: &PgPool = self.0.database.lists().pool();
         let (statement, start) = match *position {
             Some(start) => (statement(), start),
             None => (newest(), Position::START),
