@@ -41,7 +41,7 @@ pub async fn run(connection: &mut PgConnection, partner_sid: Uuid) -> anyhow::Re
     Ok(())
 }
 
-/// Returns false if nobody reads the output any more.
+/// Returns false if the reader of the output has closed it.
 async fn write<R: Resource>(connection: &mut PgConnection) -> anyhow::Result<bool> {
     loop {
         let objects = store::next_exported::<R>(connection).await.map_err(cli_error)?;

@@ -87,8 +87,8 @@ impl Output {
     }
 }
 
-/// Prints the text. Returns false if nobody reads it: a reader that closes the pipe, such as
-/// `head`, is not an error.
+/// Prints the text. Returns false if its reader has closed the pipe, which is not an error: `head`
+/// does so.
 pub(super) fn print(text: &str) -> anyhow::Result<bool> {
     match stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),

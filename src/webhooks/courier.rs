@@ -395,8 +395,8 @@ fn settled(sid: Uuid, version: i64, name: String, answer: Answer, attempts: usiz
     Settled { sid, version, name, attempt: answer.into(), verdict }
 }
 
-/// Disables the endpoint, and tells the partner's other endpoints. Returns false if it was disabled
-/// already.
+/// Disables the endpoint, and informs the partner's other endpoints. Returns false if it was already
+/// disabled.
 async fn disable(
     connection: &mut PgConnection,
     endpoint_sid: Uuid,
