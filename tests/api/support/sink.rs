@@ -20,8 +20,13 @@ pub struct Received {
 
 impl Received {
     pub fn header(&self, name: &str) -> &str {
+        self.find(name).unwrap_or_else(|| panic!("no {name}: {self:?}"))
+    }
+
+    /// The header of that name, if the request has it.
+    pub fn find(&self, name: &str) -> Option<&str> {
         let header = self.headers.iter().find(|(other, _)| other == name);
-        &header.unwrap_or_else(|| panic!("no {name}: {self:?}")).1
+        header.map(|(_, value)| value.as_str())
     }
 
     /// The type of the event.

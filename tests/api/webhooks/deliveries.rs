@@ -282,3 +282,32 @@ fn a_dead_endpoint_costs_one_row_for_each_object_and_delays_no_other() {
         assert!(deliveries(app, &dead_endpoint).await.len() <= 10);
     });
 }
+
+#[test]
+fn a_delivery_has_the_trace_of_the_request_that_caused_it() {
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    check(async |app| {
+        let (sink, _) = endpoint(app).await;
+        sink.respond_in_turn(&[500]);
+        let patch = async |name: &str, traces: &[&str]| {
+            let headers: Vec<_> = traces.iter().map(|trace| ("traceparent", *trace)).collect();
+            let body = format!(r#"{{"name": "{name}"}}"#);
+            let json = ("content-type", "application/json");
+            let headers = [&[json][..], &headers].concat();
+            app.patch_text(&app.partner.code_path(), body, &headers).await.expect(200);
+        };
+        patch("traced", &[TRACE]).await;
+        sink.wait_for(1).await;
+        patch("untraced", &[]).await;
+        patch("invalid", &["00-0-0-0"]).await;
+        patch("two", &[TRACE, TRACE]).await;
+        patch("later", &[&TRACE.replace("00-4", "fe-4")]).await;
+        make_due(app).await;
+        let received = sink.wait_for(6).await;
+        let traces: Vec<_> = received.iter().map(|received| received.find("traceparent")).collect();
+        // The retry has it too.
+        assert_eq!(traces, [Some(TRACE), Some(TRACE), None, None, None, Some(TRACE)]);
+        let history = app.get(&format!("{}/history", app.partner.code_path())).await.text;
+        assert!(!history.contains("traceparent"), "{history}");
+    });
+}
