@@ -4,6 +4,7 @@ mod deliveries;
 mod endpoints;
 mod failures;
 mod instances;
+mod lag;
 mod replays;
 mod secrets;
 
