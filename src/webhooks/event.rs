@@ -49,14 +49,22 @@ pub struct Typed {
 /// [`ApiError::Internal`] if the text is no entry.
 pub fn of(entry: &Entry, text: &str) -> Result<Typed, ApiError> {
     let Entry { position, kind, partner_sid, .. } = entry;
-    let Event { data, id, timestamp, event_type: name, traceparent, .. } =
-        if kind == EventEndpoint::KIND {
-            disabled(entry, text)?
-        } else {
-            let (kind, text) = (kind.clone(), text.to_owned());
-            let entry = FeedEntry { position: *position, partner_sid: *partner_sid, kind, text };
-            Event::of(&entry, String::new())?.1
-        };
+    let event = if kind == EventEndpoint::KIND {
+        disabled(entry, text)?
+    } else {
+        let (kind, text) = (kind.clone(), text.to_owned());
+        let entry = FeedEntry { position: *position, partner_sid: *partner_sid, kind, text };
+        Event::of(&entry, String::new())?.1
+    };
+    message(event)
+}
+
+/// Returns the message of an event.
+///
+/// # Errors
+/// [`ApiError::Internal`] if the event cannot be written as JSON.
+pub fn message(event: Event) -> Result<Typed, ApiError> {
+    let Event { data, id, timestamp, event_type: name, traceparent, .. } = event;
     let event = WebhookEvent { data, id, timestamp, name };
     let body = serde_json::to_vec(&event).map_err(|error| ApiError::Internal(error.into()))?;
     let WebhookEvent { id, name, .. } = event;

@@ -5,6 +5,7 @@ mod endpoints;
 mod failures;
 mod instances;
 mod lag;
+mod listen;
 mod replays;
 mod secrets;
 

@@ -20,7 +20,7 @@ fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
 }
 
 /// Whether one of the signatures of the delivery is that of the secret.
-fn is_signed_by(received: &Received, secret: &Value) -> bool {
+pub fn is_signed_by(received: &Received, secret: &Value) -> bool {
     let key = STANDARD.decode(secret.as_str().unwrap().strip_prefix("whsec_").unwrap()).unwrap();
     let (id, timestamp) = (received.header("webhook-id"), received.header("webhook-timestamp"));
     let text = format!("{id}.{timestamp}.{}", received.text);
