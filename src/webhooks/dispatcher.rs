@@ -189,7 +189,9 @@ impl Dispatcher {
                  where enabled and dispatcher_sid is distinct from $1 and not exists (
                      select from event_dispatchers as other
                      where other.sid = endpoint.dispatcher_sid
-                       and seen_at > clock_timestamp() - make_interval(secs => $2))
+                       and seen_at > clock_timestamp() - make_interval(secs => $2)
+                       -- Otherwise the clock has jumped back since.
+                       and seen_at < clock_timestamp() + make_interval(secs => $2))
                  order by sid limit $3 for no key update skip locked
              )
              update event_endpoints as endpoint set dispatcher_sid = $1 from free

@@ -10,6 +10,7 @@ mod client;
 mod connections;
 mod courier;
 mod delivery;
+mod disabling;
 mod dispatcher;
 mod endpoint;
 mod event;

@@ -12,6 +12,16 @@ async fn dispatchers(app: &App) -> i64 {
     sqlx::query_scalar(count).fetch_one(&mut app.connection().await).await.unwrap()
 }
 
+/// Makes another instance deliver, which has reported that it runs at that distance from now.
+async fn hand_over(app: &App, ahead: &str) {
+    let hand_over = "with other as (
+                         insert into event_dispatchers
+                         values (gen_random_uuid(), now() + $1::text::interval) returning sid
+                     )
+                     update event_endpoints set dispatcher_sid = other.sid from other where enabled";
+    sqlx::query(hand_over).bind(ahead).execute(&mut app.connection().await).await.unwrap();
+}
+
 #[test]
 fn one_instance_delivers_each_event_once() {
     check(async |app| {
@@ -44,15 +54,8 @@ fn the_endpoints_of_an_instance_that_has_ended_are_taken_over() {
             count.fetch_one(&mut app.connection().await).await.unwrap() == 1
         })
         .await;
-        // The pass that has moved it looks for more events, and then ends.
-        actix_web::rt::time::sleep(Duration::from_secs(1)).await;
         // As if another instance delivered, which then ends.
-        let dead = "with other as (
-                        insert into event_dispatchers
-                        values (gen_random_uuid(), now() + interval '1 hour') returning sid
-                    )
-                    update event_endpoints set dispatcher_sid = other.sid from other where enabled";
-        sqlx::query(dead).execute(&mut app.connection().await).await.unwrap();
+        hand_over(app, "5 seconds").await;
         rename(app, &app.partner.code_path(), 1).await;
         actix_web::rt::time::sleep(Duration::from_millis(500)).await;
         assert_eq!(versions(&sink.received(), app.partner.code_sid), [2], "the other one delivers");
@@ -60,6 +63,22 @@ fn the_endpoints_of_an_instance_that_has_ended_are_taken_over() {
         sqlx::query(end).execute(&mut app.connection().await).await.unwrap();
         sink.wait_for(2).await;
         assert_eq!(versions(&sink.received(), app.partner.code_sid), [2, 3]);
+    });
+}
+
+#[test]
+fn a_report_from_the_future_is_none() {
+    check(async |app| {
+        let (sink, _) = endpoint(app).await;
+        rename(app, &app.partner.code_path(), 1).await;
+        sink.wait_for(1).await;
+        // The clock of the database has jumped back, and the instance has ended.
+        hand_over(app, "1 hour").await;
+        rename(app, &app.partner.code_path(), 1).await;
+        wait_until("the event is delivered", async || {
+            versions(&sink.received(), app.partner.code_sid).contains(&3)
+        })
+        .await;
     });
 }
 

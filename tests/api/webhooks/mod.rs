@@ -6,6 +6,7 @@ mod failures;
 mod instances;
 mod lag;
 mod listen;
+mod meanwhile;
 mod replays;
 mod secrets;
 
