@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -10,13 +11,14 @@ use uuid::Uuid;
 use super::arguments;
 use super::output::{Output, cli_error};
 use crate::auth::Actor;
+use crate::error::ApiError;
 use crate::events::{Cursor, Event, EventPage, Follower, ObjectKind, Start, TypeFilter};
 use crate::input::FromMember;
 use crate::input::types::CallbackUrl;
 use crate::partners::Partner;
 use crate::settings::Settings;
 use crate::store::{self, Database, Division, Feed, Selection};
-use crate::webhooks::{DeliveryAttempt, Forwarder, Secret};
+use crate::webhooks::{DeliveryAttempt, EventEndpoint, Forwarder, Secret, SecretBox};
 
 /// The time between two pages without events.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -72,6 +74,10 @@ pub enum Command {
     /// Every cursor from before is rejected with 410, so that no reader misses what it cannot know.
     /// Webhooks are paused.
     NewGeneration,
+    /// Encrypt the secrets of all webhook endpoints under SHORTLINE_EVENTS_KEY
+    ///
+    /// SHORTLINE_EVENTS_KEY_PREVIOUS decrypts those that the key before has encrypted.
+    Reencrypt,
     /// Let webhooks continue that are paused because the database may be a copy
     Resume,
 }
@@ -130,12 +136,47 @@ pub async fn run(
             );
             output.sentence(&json!({"generation": generation}), &sentence)
         }
+        Command::Reencrypt => reencrypt(connection, settings, output).await,
         Command::Resume => {
             let resumed = store::resume(connection).await?;
             let sentence = if resumed { "resumed webhooks" } else { "webhooks were not paused" };
             output.sentence(&json!({"resumed": resumed}), sentence)
         }
     }
+}
+
+/// Encrypts the secrets of all endpoints under the newest key.
+async fn reencrypt(
+    connection: &mut PgConnection,
+    settings: &Settings,
+    output: Output,
+) -> anyhow::Result<()> {
+    let (secrets, operator) = (SecretBox::of(&settings.webhooks)?, Actor::operator());
+    store::open_list::<EventEndpoint>(connection, &operator).await.map_err(cli_error)?;
+    let mut sids = Vec::new();
+    loop {
+        let endpoints = store::next_batch::<EventEndpoint>(connection).await.map_err(cli_error)?;
+        if endpoints.is_empty() {
+            break;
+        }
+        sids.extend(endpoints.iter().map(|endpoint| endpoint.endpoint_sid));
+    }
+    let mut failed = Vec::new();
+    for sid in &sids {
+        let change = |endpoint: &mut EventEndpoint| endpoint.reencrypt(&secrets);
+        match store::update_within(connection, &operator, *sid, change).await {
+            // One that was deleted since has no secret.
+            Ok(_) | Err(ApiError::NoItem) => {}
+            Err(error @ ApiError::Conflict(_)) => {
+                failed.push(format!("{sid}: {}", cli_error(error)));
+            }
+            Err(error) => return Err(cli_error(error)),
+        }
+    }
+    ensure!(failed.is_empty(), "{}", failed.join("; "));
+    let count = sids.len();
+    let sentence = format!("the secrets of {count} endpoints are encrypted under the key");
+    output.sentence(&json!({"endpoints": count}), &sentence)
 }
 
 async fn expect_partner(connection: &mut PgConnection, partner: Uuid) -> anyhow::Result<()> {
