@@ -4,7 +4,10 @@ use serde_json::json;
 use shortline::auth::Scope;
 use shortline::partners::Status;
 
-use super::{deliveries, endpoint, endpoint_with, make_due, path_of, rename, versions};
+use super::{
+    deliveries, endpoint, endpoint_with, make_due, path_of, rename, versions,
+    wait_for_another_partner,
+};
 use crate::support::{
     Answer, App, CODES, ENDPOINTS, GROUPS, Received, Sink, check, status, wait_until,
 };
@@ -133,7 +136,7 @@ fn nothing_is_delivered_to_a_suspended_partner_until_it_is_active() {
             shortline::store::update_within(&mut db, &operator, sid, change).await.unwrap();
         };
         change(app.partner.code_sid).await;
-        actix_web::rt::time::sleep(std::time::Duration::from_millis(600)).await;
+        wait_for_another_partner(app).await;
         assert_eq!(sink.received().len(), 1);
         app.update_partner(app.partner.sid, |partner| {
             partner.set_status_as_operator(Status::Active);
@@ -225,7 +228,7 @@ fn strict_order_holds_everything_behind_a_failure() {
         reject(&sink, app.partner.code_sid);
         change_both(app).await;
         wait_until("the failure", async || deliveries(app, &endpoint).await.len() == 1).await;
-        actix_web::rt::time::sleep(std::time::Duration::from_millis(500)).await;
+        wait_for_another_partner(app).await;
         assert_eq!(sink.received().len(), 1);
         sink.respond(|_| Some(status(204)));
         make_due(app).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{endpoint, rename, versions};
+use super::{endpoint, rename, versions, wait_for_another_partner};
 use crate::support::{App, check, status, wait_at_most, wait_until};
 
 async fn dispatchers(app: &App) -> i64 {
@@ -55,9 +55,9 @@ fn the_endpoints_of_an_instance_that_has_ended_are_taken_over() {
         })
         .await;
         // As if another instance delivered, which then ends.
-        hand_over(app, "5 seconds").await;
+        hand_over(app, "5.9 seconds").await;
         rename(app, &app.partner.code_path(), 1).await;
-        actix_web::rt::time::sleep(Duration::from_millis(500)).await;
+        wait_for_another_partner(app).await;
         assert_eq!(versions(&sink.received(), app.partner.code_sid), [2], "the other one delivers");
         let end = "update event_dispatchers set seen_at = now() where seen_at > now()";
         sqlx::query(end).execute(&mut app.connection().await).await.unwrap();
@@ -123,12 +123,19 @@ fn nothing_is_delivered_while_webhooks_are_paused() {
             sqlx::query(set).bind(is_paused).execute(&mut app.connection().await).await.unwrap();
         };
         set(true).await;
-        // The next report of the instance.
-        actix_web::rt::time::sleep(Duration::from_millis(2_500)).await;
-        app.patch(&app.partner.code_path(), &json!({"name": "paused"})).await.expect(200);
-        actix_web::rt::time::sleep(Duration::from_millis(500)).await;
-        assert_eq!(sink.received().len(), 1);
+        let (mut count, mut previous) = (1, 0);
+        // Until the next report of the instance, events are delivered.
+        wait_until("deliveries are paused", async || {
+            previous = count;
+            app.patch(&app.partner.code_path(), &json!({"name": format!("{count}")})).await;
+            actix_web::rt::time::sleep(Duration::from_millis(600)).await;
+            count = sink.received().len();
+            count == previous
+        })
+        .await;
+        rename(app, &app.partner.code_path(), 1).await;
         set(false).await;
-        sink.wait_for(2).await;
+        // That one, and the one before it.
+        sink.wait_for(count + 2).await;
     });
 }

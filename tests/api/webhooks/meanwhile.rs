@@ -6,7 +6,10 @@ use serde_json::json;
 use shortline::auth::Scope;
 use shortline::partners::Status;
 
-use super::{deliveries, endpoint, endpoint_with, make_due, path_of, rename, versions};
+use super::{
+    deliveries, endpoint, endpoint_with, make_due, path_of, rename, versions,
+    wait_for_another_partner,
+};
 use crate::support::{App, ENDPOINTS, Sink, check, status, wait_until};
 
 async fn set_status(app: &App, status: Status) {
@@ -30,11 +33,12 @@ fn is_of_numbers(scope: Scope) -> bool {
 /// Waits until the cursors of endpoints have passed that version of the short code.
 async fn passed(app: &App, version: i64) {
     let passed = "select count(*) from event_endpoints
-                  where enabled and (cursor_epoch, cursor_sid, cursor_version) >= (
+                  where partner_sid = $3 and enabled and (cursor_epoch, cursor_sid, cursor_version) >= (
                       select epoch, sid, version from history where sid = $1 and version = $2)";
     let mut connection = app.connection().await;
     wait_until("the cursor has moved", async || {
         let passed = sqlx::query_scalar(passed).bind(app.partner.code_sid).bind(version);
+        let passed = passed.bind(app.partner.sid);
         passed.fetch_one(&mut connection).await.unwrap_or(0_i64) == 1
     })
     .await;
@@ -51,7 +55,7 @@ fn a_delivery_under_way_is_the_last_one_of_a_suspended_partner() {
         set_status(app, Status::Suspended).await;
         sink.release();
         passed(app, 2).await;
-        actix_web::rt::time::sleep(Duration::from_millis(500)).await;
+        wait_for_another_partner(app).await;
         assert_eq!(versions(&sink.received(), app.partner.code_sid), [2]);
         set_status(app, Status::Active).await;
         passed(app, 3).await;
@@ -70,7 +74,7 @@ fn a_delivery_under_way_is_the_last_one_of_a_partner_without_scopes_of_events() 
         set_scopes(app, |scope| !is_of_events(scope)).await;
         sink.release();
         passed(app, 2).await;
-        actix_web::rt::time::sleep(Duration::from_millis(500)).await;
+        wait_for_another_partner(app).await;
         assert_eq!(versions(&sink.received(), app.partner.code_sid), [2]);
         set_scopes(app, |_| true).await;
         passed(app, 3).await;
