@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{endpoint, path_of, rename, sid_of, versions};
-use crate::support::check;
+use crate::support::{check, wait_until};
 
 #[test]
 fn past_events_are_delivered_again() {
@@ -22,11 +22,12 @@ fn past_events_are_delivered_again() {
         rename(app, &app.partner.group_path(), 1).await;
         let received = sink.wait_for(8).await;
         assert_eq!(versions(&received[7..], app.partner.group_sid), [3]);
-        let open: i64 = sqlx::query_scalar("select count(*) from event_replays")
-            .fetch_one(&mut app.connection().await)
-            .await
-            .unwrap();
-        assert_eq!(open, 0);
+        let mut connection = app.connection().await;
+        wait_until("the replay is over", async || {
+            let open = sqlx::query_scalar("select count(*) from event_replays");
+            open.fetch_one(&mut connection).await.unwrap_or(1_i64) == 0
+        })
+        .await;
     });
 }
 
