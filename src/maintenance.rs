@@ -52,7 +52,7 @@ impl Maintenance {
     /// Runs once a minute until it is dropped.
     pub async fn run(&self) {
         loop {
-            self.count_tokens().await;
+            self.measure().await;
             tokio::time::sleep(INTERVAL).await;
             self.rate_limit.sweep();
             self.run_once().await;
@@ -82,19 +82,20 @@ impl Maintenance {
         }
     }
 
-    /// Counts the tokens that have not expired, for the metrics. A failure leaves the last count.
-    async fn count_tokens(&self) {
-        let count = async {
+    /// Counts and measures what is in the database, for the metrics. A failure leaves the last values.
+    async fn measure(&self) {
+        let measure = async {
             let mut connection = self.database.maintenance_connection().await?;
             let alive =
                 "select count(*) from oauth_tokens where date_expiration_access_token > now()";
             let alive: i64 = sqlx::query_scalar(alive).fetch_one(&mut connection).await?;
-            self.database.activity().tokens.set(alive);
-            let delay = &self.database.activity().event_delay;
-            store::measure_delay(&mut connection, delay).await?;
+            let activity = self.database.activity();
+            activity.tokens.set(alive);
+            store::measure_delay(&mut connection, &activity.event_delay).await?;
+            webhooks::measure_lag(&mut connection, activity).await?;
             anyhow::Ok(connection.close().await?)
         };
-        let _ = tokio::time::timeout(TIMEOUT, count).await;
+        let _ = tokio::time::timeout(TIMEOUT, measure).await;
     }
 
     async fn work(&self) -> anyhow::Result<()> {

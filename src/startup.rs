@@ -275,7 +275,7 @@ fn webhooks(
     database: &Database,
     shutdown: &Shutdown,
 ) -> anyhow::Result<(Data<Webhooks>, Dispatcher)> {
-    let secrets = SecretBox::of(settings.webhooks.events_key()?.as_ref())?;
+    let secrets = SecretBox::of(&settings.webhooks)?;
     let addresses = AddressRules::allowing(settings.webhooks.events_allow.clone());
     // A client of its own for each: connections belong to the thread that has opened them.
     let has_key = secrets.has_key();

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use uuid::Uuid;
 
 use super::scope::Scope;
+use super::traceparent::TraceParent;
 use crate::error::ApiError;
 
 /// The address of the client that sent a request.
@@ -63,6 +64,7 @@ pub struct Actor {
     ip: Option<IpAddr>,
     operator: Option<&'static str>,
     request_id: Option<String>,
+    traceparent: Option<TraceParent>,
 }
 
 impl Actor {
@@ -76,6 +78,7 @@ impl Actor {
             ip: None,
             operator: OPERATOR.get().map(String::as_str),
             request_id: None,
+            traceparent: None,
         }
     }
 
@@ -94,12 +97,18 @@ impl Actor {
             ip: ip.map(|ip| ip.0),
             operator: None,
             request_id: request_id.map(|id| id.0),
+            traceparent: None,
         }
     }
 
     /// Returns the same actor with the token of that sid.
     pub(crate) fn with_token(self, token_sid: Option<Uuid>) -> Self {
         Self { token_sid, ..self }
+    }
+
+    /// Returns the same actor with the trace of its request.
+    pub(crate) fn with_trace(self, traceparent: Option<TraceParent>) -> Self {
+        Self { traceparent, ..self }
     }
 
     /// Returns the same actor with another visibility.
@@ -167,6 +176,11 @@ impl Actor {
     /// Returns the ID of the request.
     pub fn request_id(&self) -> Option<&str> {
         self.request_id.as_deref()
+    }
+
+    /// Returns the trace of the request.
+    pub fn traceparent(&self) -> Option<&TraceParent> {
+        self.traceparent.as_ref()
     }
 }
 

@@ -10,6 +10,7 @@ mod passwords;
 mod permission;
 mod rate_limit;
 mod scope;
+mod traceparent;
 mod verification;
 
 pub(crate) use actor::Visibility;
@@ -27,4 +28,5 @@ pub use permission::{
 };
 pub use rate_limit::{Allowance, Left, RateLimit};
 pub use scope::{Scope, Scopes};
+pub use traceparent::TraceParent;
 pub use verification::{OccupiedLane, Subject, Turn};

@@ -27,6 +27,9 @@ pub struct Event {
     #[serde(rename = "type")]
     #[schema(example = "short_code.updated")]
     pub event_type: String,
+    /// The trace of the request that made the change. A delivery has it as a header.
+    #[serde(skip)]
+    pub traceparent: Option<String>,
 }
 
 /// The object of an event.
@@ -66,6 +69,7 @@ struct Entry<'a> {
     date: String,
     #[serde(borrow)]
     object: &'a RawValue,
+    traceparent: Option<String>,
 }
 
 impl Event {
@@ -92,6 +96,7 @@ impl Event {
             id: id(position.sid, position.version),
             timestamp: entry.date,
             event_type: event_type.name(),
+            traceparent: entry.traceparent,
         };
         Ok((event_type, event))
     }
@@ -111,6 +116,7 @@ impl Event {
             id: id(object.sid, version),
             timestamp: changed_at,
             event_type: format!("{}.snapshot", kind.as_str()),
+            traceparent: None,
         }
     }
 }

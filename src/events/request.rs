@@ -13,12 +13,11 @@ use super::follower::Start;
 use super::kind::{ObjectKind, TypeFilter};
 use crate::auth::{Actor, EventsRead, PartnersRead, PhonenumberRead, Visibility};
 use crate::error::ApiError;
-use crate::http::{Caller, accepts, bearer, flag, number, some};
+use crate::http::{Caller, Limit, accepts, bearer, flag, number, some};
 use crate::store::Selection;
 
 /// The most events of a page if the request does not say.
 const DEFAULT_LIMIT: i64 = 100;
-const MAX_LIMIT: i64 = 1_000;
 /// The longest wait, in seconds: shorter than proxies wait for a response.
 const MAX_WAIT: i64 = 30;
 
@@ -34,7 +33,7 @@ pub struct EventArguments {
     /// The most events of a page. 0 means the default. Events of types that are not asked for count
     /// too.
     #[param(value_type = i64, minimum = 0, maximum = 1000, default = 100)]
-    limit: Limit,
+    limit: Limit<DEFAULT_LIMIT>,
     /// `true`: begins with all visible objects, each as an event whose type ends in `.snapshot`.
     #[serde(deserialize_with = "flag")]
     snapshot: bool,
@@ -45,28 +44,6 @@ pub struct EventArguments {
     /// How long the response may wait for an event, in seconds.
     #[param(value_type = i64, minimum = 0, maximum = 30, default = 0)]
     wait: Wait,
-}
-
-/// The most events of a page.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(try_from = "String")]
-struct Limit(i64);
-
-impl Default for Limit {
-    fn default() -> Self {
-        Self(DEFAULT_LIMIT)
-    }
-}
-
-impl TryFrom<String> for Limit {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match number(&text, MAX_LIMIT)? {
-            0 => Ok(Self::default()),
-            limit => Ok(Self(limit)),
-        }
-    }
 }
 
 /// How long a response may wait.

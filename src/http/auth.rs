@@ -18,11 +18,12 @@ use uuid::Uuid;
 
 use crate::auth::{
     Actor, Allowance, Authenticator, ClientIp, Descendants, Permission, Principal, RateLimit,
-    RequestId, Scope, Visibility,
+    RequestId, Scope, TraceParent, Visibility,
 };
 use crate::error::ApiError;
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The caller of an operation that requires permission `P`: an [`Actor`] whose token carries the
@@ -115,7 +116,15 @@ impl<P: Permission> Caller<P> {
 pub(crate) fn actor_of(request: &HttpRequest, partner_sid: Uuid, subtree_sid: Uuid) -> Actor {
     let extensions = request.extensions();
     let (ip, id) = (extensions.get::<ClientIp>(), extensions.get::<RequestId>());
-    Actor::partner(partner_sid, subtree_sid, ip.copied(), id.cloned())
+    let actor = Actor::partner(partner_sid, subtree_sid, ip.copied(), id.cloned());
+    actor.with_trace(traceparent(request))
+}
+
+/// The trace of the request, if it has exactly one header `traceparent` and that is valid.
+fn traceparent(request: &HttpRequest) -> Option<TraceParent> {
+    let mut headers = request.headers().get_all(TRACEPARENT);
+    let sent = headers.next()?.to_str().ok()?;
+    TraceParent::parse(sent).filter(|_| headers.next().is_none())
 }
 
 /// Whether the caller's partner requires `If-Match` for changes of its objects.

@@ -48,7 +48,7 @@ pub(crate) use memory::in_pieces;
 pub use memory::{MemoryBudget, limit_memory};
 pub use middleware::{accepts, cors, private, request_middleware};
 pub use object::ObjectRequest;
-pub(crate) use page::number;
+pub(crate) use page::{Limit, number};
 pub use page::{List, Pagination};
 pub use sid::Sid;
 pub use target::{PublicUrl, TrustedProxies, note_local_address};

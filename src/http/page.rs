@@ -10,6 +10,7 @@ use super::target::base_url;
 use super::view::View;
 
 const DEFAULT_LIMIT: i64 = 10;
+/// The most items of a page.
 const MAX_LIMIT: i64 = 1_000;
 
 /// The arguments that choose a page.
@@ -19,7 +20,7 @@ const MAX_LIMIT: i64 = 1_000;
 pub(super) struct PageArguments {
     /// The most items of a page. 0 means the default.
     #[param(value_type = i64, minimum = 0, maximum = 1000, default = 10)]
-    pub limit: Limit,
+    pub limit: Limit<DEFAULT_LIMIT>,
     /// The number of items to skip.
     #[param(value_type = i64, minimum = 0, maximum = 9_223_372_036_854_775_807_i64)]
     pub offset: Offset,
@@ -28,18 +29,18 @@ pub(super) struct PageArguments {
     pub total: Total,
 }
 
-/// The most items of a page.
+/// The most items of a page, `DEFAULT` unless the request says.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct Limit(pub i64);
+pub(crate) struct Limit<const DEFAULT: i64>(pub i64);
 
-impl Default for Limit {
+impl<const DEFAULT: i64> Default for Limit<DEFAULT> {
     fn default() -> Self {
-        Self(DEFAULT_LIMIT)
+        Self(DEFAULT)
     }
 }
 
-impl TryFrom<String> for Limit {
+impl<const DEFAULT: i64> TryFrom<String> for Limit<DEFAULT> {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {

@@ -18,7 +18,7 @@ use super::read::{self, visible_to};
 use super::resource::{Representation, Resource, Stored};
 use super::sql;
 use super::turn::Turn;
-use crate::auth::Actor;
+use crate::auth::{Actor, TraceParent};
 use crate::error::ApiError;
 use crate::input::date;
 
@@ -119,6 +119,9 @@ struct Text<'a> {
     request_id: Option<&'a str>,
     sid: Uuid,
     token_sid: Option<Uuid>,
+    /// The trace of the request, for the deliveries of its events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
     version: i64,
 }
 
@@ -153,6 +156,7 @@ impl<R: Resource> Stored<R> {
             request_id: actor.request_id(),
             sid: self.object.sid(),
             token_sid: actor.token_sid(),
+            traceparent: actor.traceparent().map(TraceParent::as_str),
             version,
         };
         let text =

@@ -361,7 +361,7 @@ impl<R: Resource> LockedRow<R> {
         let mut object = before.object.clone();
         change(&mut object)?;
         let new = object.snapshot()?;
-        if old.get() == new.get() {
+        if old.get() == new.get() && before.object.hidden() == object.hidden() {
             return Ok(None);
         }
         let mut after = before.next(object, now);

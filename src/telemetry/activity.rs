@@ -2,9 +2,10 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts,
 };
+use uuid::Uuid;
 
 /// The buckets of batch sizes, up to the most requests of a batch.
 const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
@@ -18,8 +19,8 @@ pub struct Activity {
     /// Responses that were replayed to a repeated request.
     pub replays: IntCounter,
     deliveries: IntCounterVec,
-    /// The age of the oldest event that a webhook has not been asked to take, in seconds.
-    pub webhook_lag: Gauge,
+    webhook_lag_seconds: GaugeVec,
+    webhook_lag_events: IntGaugeVec,
     /// Access tokens that have not expired, when they were counted last.
     pub tokens: IntGauge,
     /// The age of the oldest transaction that holds events back, in seconds.
@@ -68,6 +69,14 @@ impl Activity {
         );
         let deliveries =
             Opts::new("shortline_webhook_attempts_total", "Attempts to deliver, by outcome.");
+        let lag_seconds = Opts::new(
+            "shortline_webhook_lag_seconds",
+            "Age of the oldest event that an endpoint has not accepted, measured once a minute.",
+        );
+        let lag_events = Opts::new(
+            "shortline_webhook_lag_events",
+            "Events that an endpoint has not accepted, counted to 1000 once a minute.",
+        );
         let sizes = HistogramOpts::new("shortline_batch_size", "Requests of a batch.");
         Ok(Self {
             waiting: IntGaugeVec::new(waiting, &["for"])?,
@@ -78,10 +87,8 @@ impl Activity {
                 "Responses that were replayed to a request with the same idempotency key.",
             )?,
             deliveries: IntCounterVec::new(deliveries, &["outcome"])?,
-            webhook_lag: Gauge::new(
-                "shortline_webhook_lag_seconds",
-                "The age of the oldest event that this instance has not attempted to deliver.",
-            )?,
+            webhook_lag_seconds: GaugeVec::new(lag_seconds, &["endpoint_sid"])?,
+            webhook_lag_events: IntGaugeVec::new(lag_events, &["endpoint_sid"])?,
             tokens: IntGauge::new(
                 "shortline_tokens_alive",
                 "Access tokens in the database that have not expired, counted once a minute.",
@@ -112,7 +119,18 @@ impl Activity {
         self.deliveries.with_label_values(&[outcome]).inc();
     }
 
-    pub(super) fn collectors(&self) -> [Box<dyn Collector>; 8] {
+    /// Sets how far these endpoints are behind, in events and seconds, and forgets all others.
+    pub fn set_webhook_lags(&self, lags: impl Iterator<Item = (Uuid, i64, f64)>) {
+        self.webhook_lag_events.reset();
+        self.webhook_lag_seconds.reset();
+        for (sid, events, seconds) in lags {
+            let labels = [sid.to_string()];
+            self.webhook_lag_events.with_label_values(&labels).set(events);
+            self.webhook_lag_seconds.with_label_values(&labels).set(seconds);
+        }
+    }
+
+    pub(super) fn collectors(&self) -> [Box<dyn Collector>; 9] {
         [
             Box::new(self.waiting.clone()),
             Box::new(self.timeouts.clone()),
@@ -120,7 +138,8 @@ impl Activity {
             Box::new(self.replays.clone()),
             Box::new(self.tokens.clone()),
             Box::new(self.deliveries.clone()),
-            Box::new(self.webhook_lag.clone()),
+            Box::new(self.webhook_lag_seconds.clone()),
+            Box::new(self.webhook_lag_events.clone()),
             Box::new(self.event_delay.clone()),
         ]
     }

@@ -82,6 +82,11 @@ impl AddressRules {
         Self { allowed }
     }
 
+    /// Returns rules that allow every address that can be allowed.
+    pub fn allowing_all() -> Self {
+        Self::allowing(parse(&["0.0.0.0/0", "::/0"]))
+    }
+
     /// Whether deliveries may connect to the address.
     pub fn permit(&self, address: IpAddr) -> bool {
         let is_in = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&address));
@@ -224,7 +229,7 @@ mod tests {
 
     #[test]
     fn an_allowed_network_never_includes_metadata_or_embedded_addresses() {
-        let all = rules(&["0.0.0.0/0", "::/0"]);
+        let all = AddressRules::allowing_all();
         for permitted in ["10.1.2.3", "127.0.0.1", "192.168.0.1", "::1", "fd00::1"] {
             assert!(all.permit(permitted.parse().unwrap()), "{permitted}");
         }

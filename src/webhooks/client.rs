@@ -32,6 +32,8 @@ pub struct Message {
     pub id: String,
     /// The JSON text.
     pub body: Vec<u8>,
+    /// The trace of the request that caused it (W3C Trace Context).
+    pub traceparent: Option<String>,
 }
 
 /// Sends signed messages.
@@ -99,17 +101,20 @@ impl DeliveryClient {
         let Some(http) = &self.http else {
             return Answer::failure("this service sends no webhooks".to_owned());
         };
-        let Message { id, body } = message;
+        let Message { id, body, traceparent } = message;
         let now = SystemTime::now();
         let timestamp = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let signature = signer.sign(id, timestamp as i64, body);
-        let request = http
+        let mut request = http
             .post(url)
             .header(CONTENT_TYPE, "application/json")
             .header("webhook-id", id)
             .header("webhook-timestamp", timestamp)
             .header("webhook-signature", signature)
             .body(body.clone());
+        if let Some(traceparent) = traceparent {
+            request = request.header("traceparent", traceparent);
+        }
         let mut response = match request.send().await {
             Ok(response) => response,
             Err(error) => return Answer::failure(describe(&error)),
@@ -213,7 +218,7 @@ mod tests {
     }
 
     fn message() -> Message {
-        Message { id: "msg_1".to_owned(), body: b"{}".to_vec() }
+        Message { id: "msg_1".to_owned(), body: b"{}".to_vec(), traceparent: None }
     }
 
     /// Returns the answers of a resolver in turn, and then the last one.

@@ -1,21 +1,22 @@
 //! One pass over the deliveries of one endpoint: the retries that are due, new events, and replays.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering as Memory};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::iter;
-use sqlx::{Connection, FromRow, PgConnection};
+use sqlx::{Connection, FromRow};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::batch::{self, Planned};
 use super::client::DeliveryClient;
 use super::connections::{Connections, SharedLease};
+use super::disabling::disable;
 use super::endpoint::EventEndpoint;
-use super::event::{self, Typed};
+use super::event::Typed;
 use super::members::{Ordering, is_readable, reads_descendants};
 use super::pending::{self, Pending, Settled};
 use super::replay::Replay;
@@ -23,9 +24,9 @@ use super::schedule::{Answer, Verdict, has_failed_too_long, verdict};
 use super::secrets::SecretBox;
 use super::source::{self, Entry, Selection};
 use super::target::{Stream, Target, plan};
-use crate::auth::{Actor, PartnerAncestry, Scope};
+use crate::auth::{PartnerAncestry, Scope};
 use crate::error::ApiError;
-use crate::store::{self, Database, Position, within_limit};
+use crate::store::{Database, Position, within_limit};
 
 /// The most deliveries of an endpoint that are not complete. At that number, new events wait in the
 /// history.
@@ -33,6 +34,9 @@ const MAX_PENDING: i64 = 1_000;
 
 /// The time after which a pass ends, if there is always something to do.
 const MAX_PASS: Duration = Duration::from_secs(5);
+
+/// The time after which an endpoint is loaded again while its events are delivered.
+const CHECK: Duration = Duration::from_secs(2);
 
 /// Delivers the events of endpoints.
 pub struct Courier {
@@ -274,21 +278,25 @@ impl Courier {
         Ok(end)
     }
 
-    /// Attempts the events. After a failure no further group begins.
+    /// Attempts the events. None begins after a failure, or when the endpoint has changed.
     async fn attempt(&self, target: &Target, planned: Vec<Planned>) -> Vec<Attempted> {
-        let has_failed = &AtomicBool::new(false);
+        let (has_ended, checked_at) = (&Cell::new(false), &Cell::new(Instant::now()));
         let groups = batch::groups(target.endpoint.ordering, planned);
         let attempts = iter(groups).map(|group| async move {
             let mut attempted = Vec::new();
             for (position, typed) in group {
-                if has_failed.load(Memory::Relaxed) {
+                if !has_ended.get() && checked_at.get().elapsed() >= CHECK {
+                    checked_at.set(Instant::now());
+                    has_ended.set(!self.is_current(target).await);
+                }
+                if has_ended.get() {
                     break;
                 }
                 let answer = self.send(target, &typed).await;
                 let success = answer.is_success();
                 attempted.push((position, typed.name, answer));
                 if !success {
-                    has_failed.store(true, Memory::Relaxed);
+                    has_ended.set(true);
                     break;
                 }
             }
@@ -296,6 +304,12 @@ impl Courier {
         });
         let attempted: Vec<Vec<_>> = attempts.buffer_unordered(target.in_flight()).collect().await;
         attempted.into_iter().flatten().collect()
+    }
+
+    /// Whether the endpoint still gets its events, in the same way.
+    async fn is_current(&self, target: &Target) -> bool {
+        let loaded = self.load(target.endpoint.endpoint_sid).await;
+        matches!(loaded, Ok(Some(loaded)) if loaded.gets_the_same_as(target))
     }
 
     /// Stores the outcomes of first attempts, and moves the cursor.
@@ -393,33 +407,4 @@ fn settled(sid: Uuid, version: i64, name: String, answer: Answer, attempts: usiz
     let chance = Uuid::new_v4().as_u128() as f64 / u128::MAX as f64;
     let verdict: Verdict = verdict(&answer, attempts, chance);
     Settled { sid, version, name, attempt: answer.into(), verdict }
-}
-
-/// Disables the endpoint, and informs the partner's other endpoints. Returns false if it was already
-/// disabled.
-async fn disable(
-    connection: &mut PgConnection,
-    endpoint_sid: Uuid,
-    partner_sid: Uuid,
-    reason: &str,
-) -> Result<bool, ApiError> {
-    let mut tx = connection.begin().await?;
-    let change = |endpoint: &mut EventEndpoint| {
-        if !endpoint.enabled {
-            return Err(ApiError::NoItem);
-        }
-        endpoint.set_enabled(false, Some(reason.to_owned()));
-        Ok(())
-    };
-    let stored = store::update_within(&mut tx, &Actor::operator(), endpoint_sid, change).await;
-    let stored = match stored {
-        Err(ApiError::NoItem) => return Ok(false),
-        stored => stored?,
-    };
-    // Retries become due when an instance takes over an endpoint that no other one has left.
-    let leave = "update event_endpoints set dispatcher_sid = null where sid = $1";
-    sqlx::query(leave).bind(endpoint_sid).execute(&mut *tx).await?;
-    pending::announce(&mut tx, partner_sid, endpoint_sid, stored.version, event::DISABLED).await?;
-    tx.commit().await?;
-    Ok(true)
 }

@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
-use sqlx::{AssertSqlSafe, Connection, FromRow};
+use sqlx::{AssertSqlSafe, Connection};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::courier::Courier;
-use super::pending;
+use super::{lag, pending};
 use crate::error::ApiError;
 use crate::shutdown::Shutdown;
-use crate::store::{IS_EVENT, within_limit};
+use crate::store::within_limit;
 
 /// The time between two searches for endpoints that have something to deliver.
 const POLL: Duration = Duration::from_millis(150);
@@ -53,14 +53,6 @@ struct State {
     /// The last report that this instance runs.
     reported: Option<Instant>,
     is_paused: bool,
-}
-
-/// An endpoint that has something to deliver.
-#[derive(FromRow)]
-struct Ready {
-    sid: Uuid,
-    /// The age of the oldest event that was not attempted, in seconds.
-    lag: Option<f64>,
 }
 
 /// The result of a pass.
@@ -158,9 +150,7 @@ impl Dispatcher {
             return Ok(());
         }
         let ready = state.go_on(passes, Box::pin(within_limit(self.ready(&free)))).await?;
-        let lag = ready.iter().filter_map(|ready| ready.lag).fold(0.0, f64::max);
-        self.courier.database.activity().webhook_lag.set(lag);
-        for Ready { sid, .. } in ready {
+        for sid in ready {
             state.running.insert(sid);
             passes.push(Box::pin(async move { (sid, self.courier.pass(sid).await) }));
         }
@@ -199,7 +189,9 @@ impl Dispatcher {
                  where enabled and dispatcher_sid is distinct from $1 and not exists (
                      select from event_dispatchers as other
                      where other.sid = endpoint.dispatcher_sid
-                       and seen_at > clock_timestamp() - make_interval(secs => $2))
+                       and seen_at > clock_timestamp() - make_interval(secs => $2)
+                       -- Otherwise the clock has jumped back since.
+                       and seen_at < clock_timestamp() + make_interval(secs => $2))
                  order by sid limit $3 for no key update skip locked
              )
              update event_endpoints as endpoint set dispatcher_sid = $1 from free
@@ -229,33 +221,13 @@ impl Dispatcher {
     }
 
     /// Returns those of the endpoints that have something to deliver.
-    async fn ready(&self, endpoints: &[Uuid]) -> Result<Vec<Ready>, ApiError> {
-        let next = format!(
-            "select date from history
-             where {IS_EVENT} and epoch < state.horizon
-               and (history.epoch, history.sid, history.version) >
-                   (cursor_epoch, cursor_sid, cursor_version)"
-        );
-        let order = "order by history.epoch, history.sid, history.version limit 1";
+    async fn ready(&self, endpoints: &[Uuid]) -> Result<Vec<Uuid>, ApiError> {
+        let events = lag::events_after_cursor(1);
         let statement = format!(
             "with state as materialized (select event_horizon() as horizon)
-             select endpoint.sid,
-                 extract(epoch from clock_timestamp() - next.date)::float8 as lag
-             from event_endpoints as endpoint cross join state
-             left join lateral (
-                 select date from (
-                     ({next} and history.partner_sid = endpoint.partner_sid {order})
-                     union all
-                     (select descendant.date
-                      from partner_tree cross join lateral (
-                          {next} and history.partner_sid = descendant_sid {order}
-                      ) as descendant
-                      where endpoint.descendants and ancestor_sid = endpoint.partner_sid
-                      limit 1)
-                 ) as nexts limit 1
-             ) as next on true
+             select endpoint.sid from event_endpoints as endpoint cross join state
              where endpoint.sid = any($1) and (
-                 next.date is not null
+                 exists ({events})
                  or exists (
                      select from event_deliveries
                      where endpoint_sid = endpoint.sid and status = 'pending'
@@ -263,7 +235,7 @@ impl Dispatcher {
                  or exists (select from event_replays where endpoint_sid = endpoint.sid))"
         );
         let mut lease = self.courier.lease().await?;
-        let ready = sqlx::query_as(AssertSqlSafe(statement)).bind(endpoints);
+        let ready = sqlx::query_scalar(AssertSqlSafe(statement)).bind(endpoints);
         Ok(ready.fetch_all(&mut *lease.connection).await?)
     }
 

@@ -167,6 +167,18 @@ impl EventEndpoint {
         Ok(())
     }
 
+    /// Encrypts the secrets under the newest key, if another one has encrypted them.
+    ///
+    /// # Errors
+    /// [`ApiError::Conflict`] if the settings do not have that one.
+    pub fn reencrypt(&mut self, secrets: &SecretBox) -> Result<(), ApiError> {
+        if !secrets.is_current(self.endpoint_sid, &self.secrets) {
+            let keys = secrets.open(self.endpoint_sid, &self.secrets)?;
+            self.secrets = secrets.seal(self.endpoint_sid, &keys)?;
+        }
+        Ok(())
+    }
+
     /// Returns the signer of a delivery at that time.
     ///
     /// # Errors

@@ -49,17 +49,26 @@ pub struct Typed {
 /// [`ApiError::Internal`] if the text is no entry.
 pub fn of(entry: &Entry, text: &str) -> Result<Typed, ApiError> {
     let Entry { position, kind, partner_sid, .. } = entry;
-    let Event { data, id, timestamp, event_type: name, .. } = if kind == EventEndpoint::KIND {
+    let event = if kind == EventEndpoint::KIND {
         disabled(entry, text)?
     } else {
         let (kind, text) = (kind.clone(), text.to_owned());
         let entry = FeedEntry { position: *position, partner_sid: *partner_sid, kind, text };
         Event::of(&entry, String::new())?.1
     };
+    message(event)
+}
+
+/// Returns the message of an event.
+///
+/// # Errors
+/// [`ApiError::Internal`] if the event cannot be written as JSON.
+pub fn message(event: Event) -> Result<Typed, ApiError> {
+    let Event { data, id, timestamp, event_type: name, traceparent, .. } = event;
     let event = WebhookEvent { data, id, timestamp, name };
     let body = serde_json::to_vec(&event).map_err(|error| ApiError::Internal(error.into()))?;
     let WebhookEvent { id, name, .. } = event;
-    Ok(Typed { name, message: Message { id, body } })
+    Ok(Typed { name, message: Message { id, body, traceparent } })
 }
 
 /// The event that an endpoint was disabled, whose entries are not in the feed.
@@ -87,6 +96,7 @@ fn disabled(entry: &Entry, text: &str) -> Result<Event, ApiError> {
         id: format!("msg_{sid}_{version}"),
         timestamp: date,
         event_type: DISABLED.to_owned(),
+        traceparent: None,
     })
 }
 
@@ -96,5 +106,5 @@ pub fn test(endpoint_sid: Uuid) -> Message {
     let now = date::text(date::now());
     let body =
         json!({"data": {"endpoint_sid": endpoint_sid}, "id": id, "timestamp": now, "type": TEST});
-    Message { id, body: body.to_string().into_bytes() }
+    Message { id, body: body.to_string().into_bytes(), traceparent: None }
 }

@@ -13,7 +13,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::event::WebhookEvent;
 
 /// The headers of a delivery (Standard Webhooks).
-const HEADERS: [(&str, &str); 3] = [
+const HEADERS: [(&str, &str); 4] = [
     ("webhook-id", "Identifies the event: the same for each attempt."),
     ("webhook-timestamp", "When the attempt was signed, in seconds since 1970."),
     (
@@ -21,7 +21,10 @@ const HEADERS: [(&str, &str); 3] = [
         "Signatures of `<webhook-id>.<webhook-timestamp>.<body>`, separated by spaces: `v1,` and \
          the base64 of an HMAC-SHA256, or `v1a,` and that of an Ed25519 signature.",
     ),
+    (TRACEPARENT, "The trace of the request that made the change, if it named one (W3C)."),
 ];
+/// The only header that not every delivery has.
+const TRACEPARENT: &str = "traceparent";
 
 /// Adds the section to the document.
 pub fn describe(document: &mut OpenApi) {
@@ -53,7 +56,7 @@ fn header((name, description): (&str, &str)) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Header)
-        .required(Required::True)
+        .required(if name == TRACEPARENT { Required::False } else { Required::True })
         .description(Some(description))
         .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
         .build()

@@ -1,17 +1,21 @@
 //! Replays: requests to deliver past events again. Each has a cursor of its own.
 
-use sqlx::{FromRow, PgConnection};
-use time::OffsetDateTime;
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use super::endpoint::EventEndpoint;
 use super::input::ReplayRequest;
 use super::source::Selection;
 use crate::error::{ApiError, FieldError};
 use crate::input::date;
-use crate::store::Position;
+use crate::store::{IS_EVENT, Position};
 
 /// The most replays of an endpoint that are not complete.
 const MAX_REPLAYS: i64 = 10;
+/// The most by which the dates of two entries can be in another order than their places: how long a
+/// transaction can write, and how far a clock can jump.
+const SLACK: Duration = Duration::days(1);
 
 /// A replay that is not complete.
 #[derive(Debug, FromRow)]
@@ -25,33 +29,35 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Adds a replay of the endpoint of that sid, whose types are `types`.
+    /// Adds a replay of that endpoint.
     ///
     /// # Errors
     /// [`ApiError::Invalid`] if no event can be in the range; [`ApiError::Conflict`] if there are
     /// too many replays.
     pub async fn add(
         connection: &mut PgConnection,
-        endpoint_sid: Uuid,
-        types: &str,
+        endpoint: &EventEndpoint,
         request: ReplayRequest,
     ) -> Result<(), ApiError> {
+        let EventEndpoint { endpoint_sid, partner_sid, types, .. } = endpoint;
         let ReplayRequest { after, before, types: selected } = request;
         let before = before.map_or_else(date::now, |before| before.0);
         if after.0 >= before {
             return Err(ApiError::invalid("after", "must be before `before`"));
         }
+        let epoch = epoch_before(connection, *partner_sid, after.0 - SLACK).await?;
         let added = sqlx::query(
-            "insert into event_replays (sid, endpoint_sid, types, after, before)
-             select $1, $2, $3, $4, $5
+            "insert into event_replays (sid, endpoint_sid, types, after, before, cursor_epoch)
+             select $1, $2, $3, $4, $5, $7
              where (select count(*) from event_replays where endpoint_sid = $2) < $6",
         )
         .bind(Uuid::now_v7())
         .bind(endpoint_sid)
-        .bind(selected.as_ref().map_or(types, |selected| selected.as_str()))
+        .bind(selected.as_ref().unwrap_or(types).as_str())
         .bind(after.0)
         .bind(before)
         .bind(MAX_REPLAYS)
+        .bind(epoch)
         .execute(connection)
         .await?;
         if added.rows_affected() == 1 {
@@ -116,4 +122,34 @@ impl Replay {
         }
         Ok(())
     }
+}
+
+/// Returns the epoch of an entry of the partner from before that date, after which only few others
+/// are as old; 0 if there is none. Dates have no index by which they could be found, but they are
+/// nearly in the order of the epochs, so that a binary search finds the place.
+async fn epoch_before(
+    connection: &mut PgConnection,
+    partner_sid: Uuid,
+    date: OffsetDateTime,
+) -> Result<i64, sqlx::Error> {
+    let statement = format!(
+        "select epoch, date < $3 from history
+         where partner_sid = $1 and {IS_EVENT} and epoch >= $2
+         order by epoch, sid, version limit 1"
+    );
+    let (mut low, mut high) = (0, i64::MAX);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        let next: Option<(i64, bool)> = sqlx::query_as(AssertSqlSafe(&*statement))
+            .bind(partner_sid)
+            .bind(middle)
+            .bind(date)
+            .fetch_optional(&mut *connection)
+            .await?;
+        match next {
+            Some((epoch, true)) => low = epoch,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
 }

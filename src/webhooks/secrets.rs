@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::keys::SigningKeys;
 use super::signature::Signer;
 use crate::error::{ApiError, FieldError};
+use crate::settings::WebhookSettings;
 
 /// The least length of the setting, in bytes.
 const MIN_KEY_BYTES: usize = 32;
@@ -37,35 +38,31 @@ impl Secrets {
 
 /// Encrypts the secrets of endpoints with AES-256-GCM under a key of the settings. The sid of the
 /// endpoint is authenticated with them, so that they cannot be moved to another endpoint.
-pub struct SecretBox(Option<RandomizedNonceKey>);
+///
+/// The first key encrypts, and all of them decrypt.
+pub struct SecretBox(Vec<RandomizedNonceKey>);
 
 impl SecretBox {
-    /// Returns the box of that setting. Without it, nothing can be sealed or opened.
+    /// Returns the box of these settings. Without a key, nothing can be sealed or opened.
     ///
     /// # Errors
-    /// If the key is too short.
-    pub fn of(key: Option<&SecretString>) -> anyhow::Result<Self> {
-        let Some(key) = key else { return Ok(Self(None)) };
-        let text = key.expose_secret().as_bytes();
+    /// If a key is too short, or only the previous one is set.
+    pub fn of(settings: &WebhookSettings) -> anyhow::Result<Self> {
+        let keys = [
+            ("SHORTLINE_EVENTS_KEY", settings.events_key()?),
+            ("SHORTLINE_EVENTS_KEY_PREVIOUS", settings.events_key_previous()?),
+        ];
         anyhow::ensure!(
-            text.len() >= MIN_KEY_BYTES,
-            "SHORTLINE_EVENTS_KEY has {} bytes; expected at least {MIN_KEY_BYTES} (try `openssl \
-             rand -hex 32`)",
-            text.len()
+            keys[0].1.is_some() || keys[1].1.is_none(),
+            "SHORTLINE_EVENTS_KEY_PREVIOUS is set and SHORTLINE_EVENTS_KEY is not; set both"
         );
-        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"shortline");
-        let mut bytes = [0; 32];
-        let derived = salt
-            .extract(text)
-            .expand(&[b"secrets of endpoints"], hkdf::HKDF_SHA256)
-            .and_then(|okm| okm.fill(&mut bytes));
-        let key = derived.and_then(|()| RandomizedNonceKey::new(&AES_256_GCM, &bytes));
-        key.map(|key| Self(Some(key))).map_err(|_| anyhow::anyhow!("no key can be derived"))
+        let keys = keys.iter().filter_map(|(name, key)| Some(derive(name, key.as_ref()?)));
+        Ok(Self(keys.collect::<Result<_, _>>()?))
     }
 
     /// Whether there is a key.
     pub fn has_key(&self) -> bool {
-        self.0.is_some()
+        !self.0.is_empty()
     }
 
     /// Encrypts the secrets of the endpoint of that sid.
@@ -84,24 +81,49 @@ impl SecretBox {
     /// Decrypts the secrets of the endpoint of that sid.
     ///
     /// # Errors
-    /// [`ApiError::Conflict`] if the settings have no key, or another one than when they were
-    /// sealed.
+    /// [`ApiError::Conflict`] if the settings have no key, or others than when they were sealed.
     pub fn open(&self, endpoint_sid: Uuid, sealed: &[u8]) -> Result<Secrets, ApiError> {
-        let (key, aad) = (self.key()?, Aad::from(endpoint_sid.into_bytes()));
-        let opened = sealed.strip_prefix(&[FORMAT]).and_then(|sealed| {
-            let (nonce, text) = sealed.split_at_checked(NONCE_LEN)?;
-            let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-            let mut text = text.to_vec();
-            let text = key.open_in_place(nonce, aad, &mut text).ok()?;
-            serde_json::from_slice(text).ok()
-        });
+        self.key()?;
+        let opened = self.0.iter().find_map(|key| open(key, endpoint_sid, sealed));
         opened.ok_or_else(|| conflict("the secret was stored under another SHORTLINE_EVENTS_KEY"))
+    }
+
+    /// Whether the key that encrypts is the one that has sealed them.
+    pub fn is_current(&self, endpoint_sid: Uuid, sealed: &[u8]) -> bool {
+        self.0.first().is_some_and(|key| open(key, endpoint_sid, sealed).is_some())
     }
 
     fn key(&self) -> Result<&RandomizedNonceKey, ApiError> {
         let message = "this service cannot sign: its operator must set SHORTLINE_EVENTS_KEY";
-        self.0.as_ref().ok_or_else(|| conflict(message))
+        self.0.first().ok_or_else(|| conflict(message))
     }
+}
+
+/// Returns the key that is derived from the setting of that name.
+fn derive(name: &str, key: &SecretString) -> anyhow::Result<RandomizedNonceKey> {
+    let text = key.expose_secret().as_bytes();
+    anyhow::ensure!(
+        text.len() >= MIN_KEY_BYTES,
+        "{name} has {} bytes; expected at least {MIN_KEY_BYTES} (try `openssl rand -hex 32`)",
+        text.len()
+    );
+    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"shortline");
+    let mut bytes = [0; 32];
+    let derived = salt
+        .extract(text)
+        .expand(&[b"secrets of endpoints"], hkdf::HKDF_SHA256)
+        .and_then(|okm| okm.fill(&mut bytes));
+    let key = derived.and_then(|()| RandomizedNonceKey::new(&AES_256_GCM, &bytes));
+    key.map_err(|_| anyhow::anyhow!("no key can be derived"))
+}
+
+/// Decrypts secrets. `None` if another key has sealed them.
+fn open(key: &RandomizedNonceKey, endpoint_sid: Uuid, sealed: &[u8]) -> Option<Secrets> {
+    let (nonce, text) = sealed.strip_prefix(&[FORMAT])?.split_at_checked(NONCE_LEN)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let mut text = text.to_vec();
+    let text = key.open_in_place(nonce, Aad::from(endpoint_sid.into_bytes()), &mut text).ok()?;
+    serde_json::from_slice(text).ok()
 }
 
 fn conflict(message: &str) -> ApiError {
@@ -110,11 +132,19 @@ fn conflict(message: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::settings::Settings;
     use crate::webhooks::keys::Secret;
 
+    fn settings(flags: &[&str]) -> WebhookSettings {
+        let flags = ["shortline"].iter().chain(flags);
+        Settings::try_parse_from(flags).unwrap().webhooks
+    }
+
     fn secret_box(key: &str) -> SecretBox {
-        SecretBox::of(Some(&SecretString::from(key))).unwrap()
+        SecretBox::of(&settings(&["--events-key", key])).unwrap()
     }
 
     #[test]
@@ -137,8 +167,40 @@ mod tests {
         for length in 0..sealed.len() {
             assert!(key.open(own, &sealed[..length]).is_err(), "{length} bytes");
         }
-        let none = SecretBox::of(None).unwrap();
+        let none = SecretBox::of(&settings(&[])).unwrap();
         assert!(matches!(none.seal(own, &secrets), Err(ApiError::Conflict(_))));
-        assert!(SecretBox::of(Some(&SecretString::from("k".repeat(31)))).is_err());
+        assert!(matches!(none.open(own, &sealed), Err(ApiError::Conflict(_))));
+    }
+
+    #[test]
+    fn a_previous_key_decrypts_and_does_not_encrypt() {
+        let current = SigningKeys { secret: Secret::random().unwrap(), seed: None };
+        let (secrets, sid) = (Secrets { current, old: None }, Uuid::new_v4());
+        let [old, new] = ["k", "l"].map(|byte| byte.repeat(32));
+        let both = settings(&["--events-key", &new, "--events-key-previous", &old]);
+        let both = SecretBox::of(&both).unwrap();
+        let [old, new] = [old, new].map(|key| secret_box(&key));
+        let sealed = old.seal(sid, &secrets).unwrap();
+        assert!(both.open(sid, &sealed).is_ok() && new.open(sid, &sealed).is_err());
+        assert!(!both.is_current(sid, &sealed));
+        let sealed = both.seal(sid, &secrets).unwrap();
+        assert!(both.is_current(sid, &sealed));
+        assert!(new.open(sid, &sealed).is_ok() && old.open(sid, &sealed).is_err());
+    }
+
+    #[test]
+    fn keys_that_cannot_be_used_are_rejected() {
+        let (short, long) = ("k".repeat(31), "k".repeat(32));
+        for (flags, expected) in [
+            (&["--events-key", &short][..], "SHORTLINE_EVENTS_KEY has 31 bytes"),
+            (
+                &["--events-key", &long, "--events-key-previous", &short],
+                "SHORTLINE_EVENTS_KEY_PREVIOUS has 31 bytes",
+            ),
+            (&["--events-key-previous", &long], "SHORTLINE_EVENTS_KEY is not; set both"),
+        ] {
+            let error = SecretBox::of(&settings(flags)).err().unwrap().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }

@@ -88,10 +88,9 @@ impl Webhooks {
         endpoint: &EventEndpoint,
         request: ReplayRequest,
     ) -> Result<(), ApiError> {
-        let (sid, types) = (endpoint.endpoint_sid, endpoint.types.as_str());
         let add = async {
             let mut lease = self.database.transactions().acquire(actor).await?;
-            Replay::add(&mut lease.connection, sid, types, request).await
+            Replay::add(&mut lease.connection, endpoint, request).await
         };
         within_limit(add).await
     }

@@ -41,6 +41,16 @@ impl Target {
         if self.endpoint.is_failing() { 1 } else { MAX_IN_FLIGHT }
     }
 
+    /// Whether deliveries to the other one are as those to this one.
+    pub fn gets_the_same_as(&self, other: &Self) -> bool {
+        let members = |target: &Self| {
+            let EventEndpoint { url, types, ordering, descendants, .. } = target.endpoint.clone();
+            let secret = target.endpoint.date_secret_changed;
+            (url, types, ordering, descendants, secret, target.scopes.clone())
+        };
+        members(self) == members(other)
+    }
+
     /// Whether the endpoint gets events of that type.
     fn gets(&self, name: &str) -> bool {
         let mut types = self.endpoint.types.iter();

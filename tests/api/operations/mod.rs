@@ -1,6 +1,6 @@
 //! Operation: the command line, startup and shutdown, log, metrics and faults.
 
-mod commands;
+pub mod commands;
 mod console;
 pub mod dev;
 mod dids;

@@ -76,6 +76,13 @@ impl App {
         (base, server)
     }
 
+    /// Starts another instance with metrics, and returns the address of those.
+    pub async fn instance_with_metrics(&self) -> (SocketAddr, ServerHandle) {
+        let flags = ["--metrics-listen", "127.0.0.1:0"];
+        let Served { metrics, server, .. } = serve(&settings(&flags), &self.database).await;
+        (metrics.unwrap(), server)
+    }
+
     /// Starts another instance, which has no key for the secrets of webhooks.
     pub async fn instance_without_key(&self) -> (String, ServerHandle) {
         let flags = ["shortline", "--listen", "127.0.0.1:0", "--jwt-secret", SECRET];

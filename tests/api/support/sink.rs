@@ -7,6 +7,7 @@ use actix_web::rt::spawn;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::wait_until;
 
@@ -20,8 +21,13 @@ pub struct Received {
 
 impl Received {
     pub fn header(&self, name: &str) -> &str {
+        self.find(name).unwrap_or_else(|| panic!("no {name}: {self:?}"))
+    }
+
+    /// The header of that name, if the request has it.
+    pub fn find(&self, name: &str) -> Option<&str> {
         let header = self.headers.iter().find(|(other, _)| other == name);
-        &header.unwrap_or_else(|| panic!("no {name}: {self:?}")).1
+        header.map(|(_, value)| value.as_str())
     }
 
     /// The type of the event.
@@ -45,6 +51,8 @@ pub struct Sink {
     pub url: String,
     received: Arc<Mutex<Vec<Received>>>,
     respond: Arc<Mutex<Box<Respond>>>,
+    /// Whether responses wait.
+    is_held: Arc<watch::Sender<bool>>,
 }
 
 impl Sink {
@@ -56,6 +64,7 @@ impl Sink {
             url,
             received: Arc::default(),
             respond: Arc::new(Mutex::new(Box::new(|_| Some(status(204))))),
+            is_held: Arc::new(watch::Sender::new(false)),
         };
         let own = sink.clone();
         spawn(async move {
@@ -69,6 +78,16 @@ impl Sink {
     /// Changes the answers.
     pub fn respond(&self, respond: impl Fn(&Received) -> Option<String> + Send + 'static) {
         *self.respond.lock().unwrap() = Box::new(respond);
+    }
+
+    /// Holds all responses until `release`. Requests are received meanwhile.
+    pub fn hold(&self) {
+        self.is_held.send_replace(true);
+    }
+
+    /// Sends the responses that are held, and later ones at once.
+    pub fn release(&self) {
+        self.is_held.send_replace(false);
     }
 
     /// Gives these statuses in turn, then 204.
@@ -92,6 +111,7 @@ impl Sink {
         let mut buffer = Vec::new();
         while let Some(received) = read(&mut connection, &mut buffer).await {
             self.received.lock().unwrap().push(received.clone());
+            self.is_held.subscribe().wait_for(|is_held| !is_held).await.unwrap();
             let response = (self.respond.lock().unwrap())(&received);
             match response {
                 Some(response) => {

@@ -18,7 +18,7 @@ use shortline::webhooks::{AddressRules, EndpointRules, NewEventEndpoint, SecretB
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{App, SECRET, settings};
+use super::{App, settings};
 
 /// A partner with one token, one DID group, one short code, and a stock of two phone numbers, of which
 /// it rents one.
@@ -119,7 +119,7 @@ impl Tenant {
         let members = members.as_object().unwrap().clone();
         let new = Members::parse::<NewEventEndpoint>(members, Completeness::Partial, false);
         let rules = EndpointRules { scopes: Vec::new(), addresses: AddressRules::default() };
-        let secrets = SecretBox::of(Some(&SECRET.into())).unwrap();
+        let secrets = SecretBox::of(&settings(&[]).webhooks).unwrap();
         let new = new.unwrap().input;
         let new = new.build_for(connection, self.sid, self.endpoint_sid, &rules, &secrets).await;
         store::create_one(connection, &Actor::operator(), new.unwrap()).await.unwrap();

@@ -4,7 +4,10 @@ use serde_json::json;
 use shortline::auth::Scope;
 use shortline::partners::Status;
 
-use super::{deliveries, endpoint, endpoint_with, make_due, path_of, rename, versions};
+use super::{
+    deliveries, endpoint, endpoint_with, make_due, path_of, rename, versions,
+    wait_for_another_partner,
+};
 use crate::support::{
     Answer, App, CODES, ENDPOINTS, GROUPS, Received, Sink, check, status, wait_until,
 };
@@ -133,7 +136,7 @@ fn nothing_is_delivered_to_a_suspended_partner_until_it_is_active() {
             shortline::store::update_within(&mut db, &operator, sid, change).await.unwrap();
         };
         change(app.partner.code_sid).await;
-        actix_web::rt::time::sleep(std::time::Duration::from_millis(600)).await;
+        wait_for_another_partner(app).await;
         assert_eq!(sink.received().len(), 1);
         app.update_partner(app.partner.sid, |partner| {
             partner.set_status_as_operator(Status::Active);
@@ -225,7 +228,7 @@ fn strict_order_holds_everything_behind_a_failure() {
         reject(&sink, app.partner.code_sid);
         change_both(app).await;
         wait_until("the failure", async || deliveries(app, &endpoint).await.len() == 1).await;
-        actix_web::rt::time::sleep(std::time::Duration::from_millis(500)).await;
+        wait_for_another_partner(app).await;
         assert_eq!(sink.received().len(), 1);
         sink.respond(|_| Some(status(204)));
         make_due(app).await;
@@ -280,5 +283,34 @@ fn a_dead_endpoint_costs_one_row_for_each_object_and_delays_no_other() {
         })
         .await;
         assert!(deliveries(app, &dead_endpoint).await.len() <= 10);
+    });
+}
+
+#[test]
+fn a_delivery_has_the_trace_of_the_request_that_caused_it() {
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    check(async |app| {
+        let (sink, _) = endpoint(app).await;
+        sink.respond_in_turn(&[500]);
+        let patch = async |name: &str, traces: &[&str]| {
+            let headers: Vec<_> = traces.iter().map(|trace| ("traceparent", *trace)).collect();
+            let body = format!(r#"{{"name": "{name}"}}"#);
+            let json = ("content-type", "application/json");
+            let headers = [&[json][..], &headers].concat();
+            app.patch_text(&app.partner.code_path(), body, &headers).await.expect(200);
+        };
+        patch("traced", &[TRACE]).await;
+        sink.wait_for(1).await;
+        patch("untraced", &[]).await;
+        patch("invalid", &["00-0-0-0"]).await;
+        patch("two", &[TRACE, TRACE]).await;
+        patch("later", &[&TRACE.replace("00-4", "fe-4")]).await;
+        make_due(app).await;
+        let received = sink.wait_for(6).await;
+        let traces: Vec<_> = received.iter().map(|received| received.find("traceparent")).collect();
+        // The retry has it too.
+        assert_eq!(traces, [Some(TRACE), Some(TRACE), None, None, None, Some(TRACE)]);
+        let history = app.get(&format!("{}/history", app.partner.code_path())).await.text;
+        assert!(!history.contains("traceparent"), "{history}");
     });
 }

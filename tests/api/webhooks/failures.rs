@@ -1,7 +1,5 @@
 //! Failures: retries, `Retry-After`, 410, and endpoints that fail for days.
 
-use std::time::Duration;
-
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 
@@ -151,7 +149,11 @@ fn an_endpoint_that_fails_for_five_days_is_disabled() {
         // Enabled again, it has five days more.
         app.patch(&path, &json!({"enabled": true})).await.expect(200);
         sink.wait_for(4).await;
-        actix_web::rt::time::sleep(Duration::from_millis(300)).await;
+        wait_until("the failure is stored", async || {
+            let attempts = &deliveries(app, &endpoint).await[0]["attempts"];
+            attempts.as_array().unwrap().len() == 4
+        })
+        .await;
         assert_eq!(app.get(&path).await.expect(200)["enabled"], true);
         let history = app.get(&format!("{path}/history")).await.expect(200);
         assert_eq!(history["total"], 3);

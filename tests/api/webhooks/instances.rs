@@ -4,12 +4,22 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{endpoint, rename, versions};
+use super::{endpoint, rename, versions, wait_for_another_partner};
 use crate::support::{App, check, status, wait_at_most, wait_until};
 
 async fn dispatchers(app: &App) -> i64 {
     let count = "select count(distinct dispatcher_sid) from event_endpoints where enabled";
     sqlx::query_scalar(count).fetch_one(&mut app.connection().await).await.unwrap()
+}
+
+/// Makes another instance deliver, which has reported that it runs at that distance from now.
+async fn hand_over(app: &App, ahead: &str) {
+    let hand_over = "with other as (
+                         insert into event_dispatchers
+                         values (gen_random_uuid(), now() + $1::text::interval) returning sid
+                     )
+                     update event_endpoints set dispatcher_sid = other.sid from other where enabled";
+    sqlx::query(hand_over).bind(ahead).execute(&mut app.connection().await).await.unwrap();
 }
 
 #[test]
@@ -44,22 +54,31 @@ fn the_endpoints_of_an_instance_that_has_ended_are_taken_over() {
             count.fetch_one(&mut app.connection().await).await.unwrap() == 1
         })
         .await;
-        // The pass that has moved it looks for more events, and then ends.
-        actix_web::rt::time::sleep(Duration::from_secs(1)).await;
         // As if another instance delivered, which then ends.
-        let dead = "with other as (
-                        insert into event_dispatchers
-                        values (gen_random_uuid(), now() + interval '1 hour') returning sid
-                    )
-                    update event_endpoints set dispatcher_sid = other.sid from other where enabled";
-        sqlx::query(dead).execute(&mut app.connection().await).await.unwrap();
+        hand_over(app, "5.9 seconds").await;
         rename(app, &app.partner.code_path(), 1).await;
-        actix_web::rt::time::sleep(Duration::from_millis(500)).await;
+        wait_for_another_partner(app).await;
         assert_eq!(versions(&sink.received(), app.partner.code_sid), [2], "the other one delivers");
         let end = "update event_dispatchers set seen_at = now() where seen_at > now()";
         sqlx::query(end).execute(&mut app.connection().await).await.unwrap();
         sink.wait_for(2).await;
         assert_eq!(versions(&sink.received(), app.partner.code_sid), [2, 3]);
+    });
+}
+
+#[test]
+fn a_report_from_the_future_is_none() {
+    check(async |app| {
+        let (sink, _) = endpoint(app).await;
+        rename(app, &app.partner.code_path(), 1).await;
+        sink.wait_for(1).await;
+        // The clock of the database has jumped back, and the instance has ended.
+        hand_over(app, "1 hour").await;
+        rename(app, &app.partner.code_path(), 1).await;
+        wait_until("the event is delivered", async || {
+            versions(&sink.received(), app.partner.code_sid).contains(&3)
+        })
+        .await;
     });
 }
 
@@ -104,12 +123,19 @@ fn nothing_is_delivered_while_webhooks_are_paused() {
             sqlx::query(set).bind(is_paused).execute(&mut app.connection().await).await.unwrap();
         };
         set(true).await;
-        // The next report of the instance.
-        actix_web::rt::time::sleep(Duration::from_millis(2_500)).await;
-        app.patch(&app.partner.code_path(), &json!({"name": "paused"})).await.expect(200);
-        actix_web::rt::time::sleep(Duration::from_millis(500)).await;
-        assert_eq!(sink.received().len(), 1);
+        let (mut count, mut previous) = (1, 0);
+        // Until the next report of the instance, events are delivered.
+        wait_until("deliveries are paused", async || {
+            previous = count;
+            app.patch(&app.partner.code_path(), &json!({"name": format!("{count}")})).await;
+            actix_web::rt::time::sleep(Duration::from_millis(600)).await;
+            count = sink.received().len();
+            count == previous
+        })
+        .await;
+        rename(app, &app.partner.code_path(), 1).await;
         set(false).await;
-        sink.wait_for(2).await;
+        // That one, and the one before it.
+        sink.wait_for(count + 2).await;
     });
 }

@@ -4,14 +4,19 @@ mod deliveries;
 mod endpoints;
 mod failures;
 mod instances;
+mod lag;
+mod listen;
+mod meanwhile;
 mod replays;
 mod secrets;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use reqwest::Method;
 use serde_json::{Value, json};
+use shortline::auth::Scope;
 
-use crate::support::{App, ENDPOINTS, Received, Sink, endpoint_path};
+use crate::support::{Answer, App, ENDPOINTS, GROUPS, Received, Sink, endpoint_path};
 
 /// Creates an endpoint of the partner that leads to the sink.
 async fn endpoint_with(app: &App, sink: &Sink, members: Value) -> Value {
@@ -41,6 +46,22 @@ async fn rename(app: &App, path: &str, times: usize) {
     for _ in 0..times {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         app.patch(path, &json!({"name": format!("name {number}")})).await.expect(200);
+    }
+}
+
+/// Waits until another partner has got an event that is committed after everything before this. What
+/// the dispatcher has for other endpoints by then is on its way.
+async fn wait_for_another_partner(app: &App) {
+    let sink = Sink::start().await;
+    let token = app.token(app.unrelated.sid, &Scope::ALL);
+    let send = async |method: Method, path: &str, body: Value| {
+        let request = app.anonymous(method, path).bearer_auth(&token);
+        Answer::to(request.json(&body)).await.expect(200)
+    };
+    send(Method::POST, ENDPOINTS, json!({"url": sink.url})).await;
+    for count in 1..=2 {
+        send(Method::POST, GROUPS, json!({})).await;
+        sink.wait_for(count).await;
     }
 }
 

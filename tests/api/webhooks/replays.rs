@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{endpoint, path_of, rename, versions};
-use crate::support::check;
+use super::{endpoint, path_of, rename, sid_of, versions};
+use crate::support::{check, wait_until};
 
 #[test]
 fn past_events_are_delivered_again() {
@@ -22,11 +22,12 @@ fn past_events_are_delivered_again() {
         rename(app, &app.partner.group_path(), 1).await;
         let received = sink.wait_for(8).await;
         assert_eq!(versions(&received[7..], app.partner.group_sid), [3]);
-        let open: i64 = sqlx::query_scalar("select count(*) from event_replays")
-            .fetch_one(&mut app.connection().await)
-            .await
-            .unwrap();
-        assert_eq!(open, 0);
+        let mut connection = app.connection().await;
+        wait_until("the replay is over", async || {
+            let open = sqlx::query_scalar("select count(*) from event_replays");
+            open.fetch_one(&mut connection).await.unwrap_or(1_i64) == 0
+        })
+        .await;
     });
 }
 
@@ -50,5 +51,38 @@ fn a_replay_ends_at_its_date() {
         // The first replay contained nothing; the second follows it.
         let received = sink.wait_for(2).await;
         assert_eq!(received[1].name(), "did_group.created");
+    });
+}
+
+#[test]
+fn a_replay_begins_shortly_before_its_date() {
+    check(async |app| {
+        let code = app.partner.code_sid;
+        rename(app, &app.partner.code_path(), 10).await;
+        let (sink, endpoint) = endpoint(app).await;
+        sink.hold();
+        // The first versions are ten days old. The check after the test needs the real dates.
+        let mut connection = app.connection().await;
+        let mut age = async |days: i32| {
+            let age = "update history set date = date - make_interval(days => $1)
+                       where version <= 6 and kind <> 'event_endpoint' returning epoch";
+            let epochs: Vec<i64> =
+                sqlx::query_scalar(age).bind(days).fetch_all(&mut connection).await.unwrap();
+            epochs.into_iter().max().unwrap()
+        };
+        let newest_of_old = age(10).await;
+        let date = time::OffsetDateTime::now_utc() - time::Duration::days(5);
+        let date = date.format(&time::format_description::well_known::Rfc3339).unwrap();
+        let body = json!({"after": date, "types": ["short_code.updated"]});
+        let replay = format!("{}/replay", path_of(&endpoint));
+        assert_eq!(app.post(&replay, &body).await.status, 204);
+        let begin = "select cursor_epoch from event_replays where endpoint_sid = $1::uuid";
+        let begin = sqlx::query_scalar(begin).bind(sid_of(&endpoint));
+        let begin: i64 = begin.fetch_one(&mut app.connection().await).await.unwrap();
+        assert_eq!(begin, newest_of_old);
+        sink.release();
+        let received = sink.wait_for(5).await;
+        assert_eq!(versions(&received, code), [7, 8, 9, 10, 11]);
+        age(-10).await;
     });
 }

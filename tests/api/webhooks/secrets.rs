@@ -6,8 +6,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{endpoint, endpoint_with, path_of};
-use crate::support::{Answer, ENDPOINTS, Received, Sink, check};
+use super::{endpoint, endpoint_with, path_of, sid_of};
+use crate::operations::commands::shortline;
+use crate::support::{Answer, ENDPOINTS, Received, SECRET, Sink, check};
 
 /// HMAC-SHA256 after RFC 2104, apart from the library of the service.
 fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
@@ -20,7 +21,7 @@ fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
 }
 
 /// Whether one of the signatures of the delivery is that of the secret.
-fn is_signed_by(received: &Received, secret: &Value) -> bool {
+pub fn is_signed_by(received: &Received, secret: &Value) -> bool {
     let key = STANDARD.decode(secret.as_str().unwrap().strip_prefix("whsec_").unwrap()).unwrap();
     let (id, timestamp) = (received.header("webhook-id"), received.header("webhook-timestamp"));
     let text = format!("{id}.{timestamp}.{}", received.text);
@@ -127,5 +128,47 @@ fn an_ed25519_key_is_added_and_removed_by_rotation() {
         assert_eq!(signatures.matches("v1a,").count(), 1);
         assert!(rotated(json!({})).await["public_key"].is_string());
         assert_eq!(rotated(json!({"ed25519": false})).await["public_key"], json!(null));
+    });
+}
+
+#[test]
+fn the_key_of_secrets_is_changed_while_deliveries_go_on() {
+    const NEW: &str = "another key of secrets, of 32 bytes at least";
+    check(async |app| {
+        let (sink, endpoint) = endpoint(app).await;
+        let test = format!("{}/test", path_of(&endpoint));
+        let rotating = ["--events-key-previous", NEW];
+        let (during, server) = app.second_instance_with(&rotating).await;
+        let send = async |base: &str| {
+            let request = app.request_to(Method::POST, &format!("{base}{test}"));
+            Answer::to(request.bearer_auth(&app.token).json(&json!({}))).await
+        };
+        let reencrypt = |keys: &[&str]| {
+            let command = ["events", "reencrypt", "--json"];
+            shortline(&app.database, &[&command[..], keys].concat())
+        };
+        send(&during).await.expect(200);
+        // Without the key before, nothing is changed.
+        let failed = reencrypt(&["--events-key", NEW]);
+        let error = String::from_utf8(failed.stderr).unwrap();
+        assert!(!failed.status.success() && error.contains(sid_of(&endpoint)), "{error}");
+        send(&app.base).await.expect(200);
+        let keys = ["--events-key", NEW, "--events-key-previous", SECRET];
+        for _ in 0..2 {
+            let done = reencrypt(&keys);
+            let text = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
+            assert!(done.status.success() && text.contains("\"endpoints\":"), "{text}");
+        }
+        let answer = send(&app.base).await.expect(409);
+        assert!(answer.to_string().contains("another SHORTLINE_EVENTS_KEY"), "{answer}");
+        send(&during).await.expect(200);
+        // The secret is the same, and the history has one entry of the change.
+        let received = sink.wait_for(3).await;
+        assert!(received.iter().all(|received| is_signed_by(received, &endpoint["secret"])));
+        let history = app.get(&format!("{}/history", path_of(&endpoint))).await.expect(200);
+        assert_eq!(history["total"], 2);
+        assert_eq!(history["items"][1]["changes"], json!({}));
+        assert!(history["items"][1]["operator"].is_string());
+        server.stop(false).await;
     });
 }
