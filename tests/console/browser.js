@@ -1,0 +1,32 @@
+// Uses the console in a browser, for scripts/console-test:
+//
+//   node browser.js SETUP [FOLDER_OF_SCREENSHOTS]
+//
+// SETUP is JSON: the URLs of the service and of one whose console is read-only, tokens and a login.
+const { launch } = require("./page.js");
+const scenarios = [
+  ...require("./session.js"),
+  ...require("./editing.js"),
+  ...require("./browsing.js"),
+  ...require("./appearance.js"),
+];
+
+async function main() {
+  const [setup, folder] = process.argv.slice(2);
+  const only = process.env.ONLY;
+  const browser = await launch();
+  try {
+    for (const [name, scenario] of scenarios) {
+      if (only && !name.includes(only)) continue;
+      const result = await scenario({ browser, folder, ...JSON.parse(setup) });
+      console.log(`ok: ${name}${result ? `: ${result}` : ""}`);
+    }
+  } finally {
+    await browser.close();
+  }
+}
+
+main().catch((error) => {
+  console.error(error);
+  process.exitCode = 1;
+});
