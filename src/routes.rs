@@ -14,7 +14,8 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::error::ApiError;
 use crate::http::{
-    PublicUrl, accepts, authenticate, health, in_pieces, limit_memory, openapi, private,
+    Console, PublicUrl, accepts, authenticate, health, in_pieces, limit_memory, openapi, private,
+    redirect,
 };
 use crate::{did_groups, did_stock, dids, events, oauth, partners, resolve, short_codes, webhooks};
 
@@ -187,7 +188,7 @@ fn no_store() -> DefaultHeaders {
     DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store")).add((header::PRAGMA, "no-cache"))
 }
 
-/// Answers a request that no route matched: a browser's for `/` with the documentation page,
+/// Answers a request that no route matched: a browser's for `/` with a redirect to the console,
 /// `OPTIONS` with the methods of the path, another method of a known path with 405, everything else
 /// with 404.
 pub async fn unmatched(request: HttpRequest) -> Result<HttpResponse, ApiError> {
@@ -197,8 +198,9 @@ pub async fn unmatched(request: HttpRequest) -> Result<HttpResponse, ApiError> {
         && request.method() == Method::GET
         && accepts(request.headers(), "text/html")
         && let Some(url) = request.app_data::<Data<PublicUrl>>()
+        && let Some(console) = request.app_data::<Data<Console>>()
     {
-        return Ok(openapi::page::redirect(url));
+        return Ok(redirect(url, console.home()));
     }
     let document = request.app_data::<Data<Document>>();
     let allow = document.map_or(&[][..], |document| document.methods_of(path));

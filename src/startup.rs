@@ -30,7 +30,7 @@ use crate::did_stock::AvailableDid;
 use crate::dids::{Did, RentalRules};
 use crate::http::openapi::page;
 use crate::http::{
-    AllowedSites, BODY_LIMIT, Connection, MemoryBudget, PublicUrl, TrustedProxies, cors,
+    AllowedSites, BODY_LIMIT, Connection, Console, MemoryBudget, PublicUrl, TrustedProxies, cors,
     note_local_address, request_middleware,
 };
 use crate::maintenance::Maintenance;
@@ -93,6 +93,11 @@ fn authenticator(database: &Database, keys: Keys) -> Authenticator {
     Authenticator::new(database.authentication().clone(), on_loss, keys)
 }
 
+fn metrics_of(database: &Database, shutdown: &Shutdown) -> anyhow::Result<Metrics> {
+    let (usage, activity) = (database.clone(), database.activity().clone());
+    Ok(Metrics::new(Box::new(move || usage.usage()), activity, shutdown.clone())?)
+}
+
 /// Binds the address without listening, so that an address that is in use is reported early.
 fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -123,10 +128,11 @@ impl Application {
     /// # Errors
     /// As [`Self::build_for`].
     pub async fn build(settings: &Settings, options: PgConnectOptions) -> anyhow::Result<Self> {
-        Self::build_for(settings, options, AllowedSites::Any).await
+        Self::build_for(settings, options, AllowedSites::Any, None).await
     }
 
-    /// Binds the address, and migrates the database or checks its schema.
+    /// Binds the address, and migrates the database or checks its schema. The console offers the
+    /// demo token.
     ///
     /// # Errors
     /// If a setting is invalid, the database is not available or the address is in use.
@@ -134,6 +140,7 @@ impl Application {
         settings: &Settings,
         options: PgConnectOptions,
         allowed_sites: AllowedSites,
+        demo_token: Option<&'static str>,
     ) -> anyhow::Result<Self> {
         let keys = keys(settings)?;
         let rate_limit = Data::new(RateLimit::from_settings(settings)?);
@@ -146,9 +153,7 @@ impl Application {
         let database = Database::new(options, settings.database_connections, workers)?;
         let shutdown = Shutdown::default();
         let authenticator = Data::new(authenticator(&database, keys));
-        let (usage, activity) = (database.clone(), database.activity().clone());
-        let metrics = Metrics::new(Box::new(move || usage.usage()), activity, shutdown.clone())?;
-        let metrics = Data::new(metrics);
+        let metrics = Data::new(metrics_of(&database, &shutdown)?);
         let serve_metrics = |address| metrics::serve(address, metrics.clone());
         let metrics_server = settings.metrics_listen.map(serve_metrics).transpose()?;
         let feed = Feed::new(&database, settings.events_streams as usize);
@@ -157,6 +162,7 @@ impl Application {
         let state = State {
             allowed_sites: Data::new(allowed_sites),
             authenticator: authenticator.clone(),
+            console: Data::new(Console::new(settings.console, demo_token)),
             database: Data::new(database.clone()),
             descendant_limit: Data::new(DescendantLimit(settings.max_descendants)),
             feed: Data::new(feed.clone()),
@@ -323,6 +329,7 @@ async fn refuse_connections(listener: &TcpListener) {
 struct State {
     allowed_sites: Data<AllowedSites>,
     authenticator: Data<Authenticator>,
+    console: Data<Console>,
     database: Data<Database>,
     descendant_limit: Data<DescendantLimit>,
     feed: Data<Feed>,
@@ -398,6 +405,7 @@ fn application(
         .app_data(Data::new(Store::<EventEndpoint>::new(&state.database)))
         .app_data(state.allowed_sites)
         .app_data(state.authenticator)
+        .app_data(state.console.clone())
         .app_data(state.database)
         .app_data(state.descendant_limit)
         .app_data(state.feed)
@@ -405,7 +413,7 @@ fn application(
         .app_data(state.grants)
         .app_data(state.memory_budget)
         .app_data(state.metrics)
-        .app_data(state.public_url)
+        .app_data(state.public_url.clone())
         .app_data(state.rate_limit)
         .app_data(state.rental_rules)
         .app_data(state.shutdown)
@@ -415,7 +423,8 @@ fn application(
         .app_data(PayloadConfig::new(BODY_LIMIT))
         .configure(routes::configure)
         .into_app()
-        .configure(page::configure)
+        .configure(|config| page::configure(config, &state.public_url))
+        .configure(|config| state.console.configure(config, &state.public_url))
         .default_service(web::to(routes::unmatched))
         .wrap(cors())
         .wrap(from_fn(request_middleware))

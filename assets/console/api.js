@@ -15,8 +15,8 @@ import { parse, stringify } from "./json.js";
  * @typedef {{data: any, etag: string | null, response: Response}} Answer
  */
 
-// The page is at `<public URL>/console`.
-const root = new URL("core/v2/", globalThis.document?.baseURI ?? "http://localhost/").href;
+// The page may be open under another URL than the public one of the service.
+const root = new URL("../core/v2/", import.meta.url).href;
 
 /** An error response, or none at all. */
 export class ApiError extends Error {

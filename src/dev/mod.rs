@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub use postgres::PrivateServer;
 
 use crate::http::AllowedSites;
-use crate::settings::Settings;
+use crate::settings::{ConsoleMode, Settings};
 use crate::startup::Application;
 use crate::store;
 use crate::webhooks::LOOPBACK;
@@ -59,10 +59,16 @@ pub async fn run(mut settings: Settings, options: Options) -> anyhow::Result<()>
     };
     let database = server.database("shortline").await?;
     let sites = AllowedSites::Loopback { hosts: allow_host, origins: allow_origin };
-    let application = Application::build_for(&settings, database.clone(), sites).await?;
+    let demo_token = Some(demo::SAMPLE.token);
+    let application =
+        Application::build_for(&settings, database.clone(), sites, demo_token).await?;
     demo::load(&mut store::connect(&database).await?).await?;
     // A closed standard output is not an error.
     let _ = writeln!(stdout(), "{}", welcome(&application, &server));
+    if settings.console != ConsoleMode::Off {
+        let _ =
+            writeln!(stdout(), "Or open http://{}/console in a browser.\n", application.address());
+    }
     tokio::select! {
         stopped = application.run_until_stopped() => stopped,
         error = server.ended() => Err(error),

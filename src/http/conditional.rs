@@ -22,9 +22,14 @@ pub(super) fn entity_tag(tag: &str) -> (HeaderName, String) {
 pub struct KnownTags(EntityTags);
 
 impl KnownTags {
+    /// Whether the client has the version of that tag.
+    pub(super) fn contain(&self, tag: &str) -> bool {
+        self.0.names(tag)
+    }
+
     /// Returns the object with that tag, or 304 if the client has it.
     pub fn respond<T: Serialize>(&self, tag: &str, object: impl FnOnce() -> T) -> HttpResponse {
-        if self.0.names(tag) {
+        if self.contain(tag) {
             HttpResponse::NotModified().insert_header(entity_tag(tag)).finish()
         } else {
             HttpResponse::Ok().insert_header(entity_tag(tag)).json(object())

@@ -5,6 +5,7 @@
 //!
 //! Errors: a setting that is missing, contradicts another one or names a file that cannot be read.
 
+mod choices;
 #[cfg(test)]
 mod page;
 mod values;
@@ -15,32 +16,14 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
 use ipnet::IpNet;
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
 
+pub use self::choices::{ConsoleMode, LogFormat, TokenFormat};
 use self::values::{connect_options, network, public_url, rate, read, secret};
 pub use self::webhooks::WebhookSettings;
-
-/// The format of new tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum TokenFormat {
-    /// A signed JSON Web Token.
-    Jwt,
-    /// A random UUID that only the database can resolve.
-    Opaque,
-}
-
-/// Format of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object per line.
-    Json,
-    /// Plain text, for reading on a terminal.
-    Text,
-}
 
 /// The heading of the settings in `--help`.
 pub const SETTINGS: &str = "Settings";
@@ -102,8 +85,8 @@ pub struct Settings {
     /// Base URL under which clients reach the service, such as `https://api.example.com`, for links
     /// in responses [default: scheme and host of the request]
     ///
-    /// It can have a path, which a proxy removes. The page at `/docs` and the servers of the
-    /// OpenAPI document have it too.
+    /// It can have a path, which a proxy removes. The pages at `/console` and `/docs` and the
+    /// servers of the OpenAPI document have it too.
     #[arg(
         long,
         env = "SHORTLINE_PUBLIC_URL",
@@ -112,6 +95,18 @@ pub struct Settings {
         global = true
     )]
     pub public_url: Option<String>,
+    /// The console, a page at `/console` on which people read and change objects
+    ///
+    /// With `read-only`, its sign-in issues tokens that can only read. With `off`, neither the page
+    /// nor its OAuth client `console` exists.
+    #[arg(
+        long,
+        env = "SHORTLINE_CONSOLE",
+        value_name = "MODE",
+        default_value = "on",
+        global = true
+    )]
+    pub console: ConsoleMode,
     /// Secret that signs and verifies JWTs (HS256), at least 32 bytes
     ///
     /// `openssl rand -hex 32` makes one. `serve` needs this secret or SHORTLINE_JWT_KEYS, unless

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{place_files_in_memory, start_timer};
 
@@ -118,6 +118,15 @@ fn ctrl_c_stops_the_server_and_removes_ephemeral_data() {
     assert_eq!(dev.end("-INT"), Some(0));
     assert!(!server_runs_in(&dev.folder));
     assert!(!Path::new(&dev.folder).exists());
+}
+
+#[test]
+fn the_console_of_dev_offers_the_demo_token() {
+    let dev = Dev::start(&["--ephemeral"]);
+    let url = format!("http://{}/console/settings.json", dev.address);
+    let settings = dev.run_sample(&format!("curl {url}"));
+    let expected = json!({"demo_token": "5ebc03d6-8b2b-44ad-bf65-72d4f1491dda", "mode": "on"});
+    assert_eq!(settings, expected);
 }
 
 #[test]

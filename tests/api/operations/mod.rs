@@ -1,6 +1,7 @@
 //! Operation: the command line, startup and shutdown, log, metrics and faults.
 
 mod commands;
+mod console;
 pub mod dev;
 mod dids;
 mod faults;

@@ -225,7 +225,7 @@ fn a_public_url_that_is_no_base_url_is_rejected_at_the_start() {
 }
 
 #[test]
-fn a_browser_that_opens_the_root_gets_the_documentation() {
+fn a_browser_that_opens_the_root_gets_the_console() {
     let check_root = async |app: &App, location: &str| {
         let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
         let browser = browser.build().unwrap();
@@ -241,11 +241,11 @@ fn a_browser_that_opens_the_root_gets_the_documentation() {
             Answer::to(request).await.expect_error(404, "not found");
         }
         Answer::to(browser.post(&app.base).header("accept", accept)).await.expect(404);
-        let followed = reqwest::get(&format!("{}{}", app.base, "/docs")).await.unwrap();
-        assert_eq!(followed.status(), 200);
     };
-    check(async |app| check_root(app, "/docs").await);
+    check(async |app| check_root(app, "/console").await);
+    check_with(&["--console", "read-only"], async |app| check_root(app, "/console").await);
+    check_with(&["--console", "off"], async |app| check_root(app, "/docs").await);
     check_with(&["--public-url", "https://api.example.com/a"], async |app| {
-        check_root(app, "/a/docs").await;
+        check_root(app, "/a/console").await;
     });
 }
