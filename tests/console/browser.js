@@ -13,13 +13,17 @@ const scenarios = [
 
 async function main() {
   const [setup, folder] = process.argv.slice(2);
-  const only = process.env.ONLY;
   const browser = await launch();
   try {
     for (const [name, scenario] of scenarios) {
-      if (only && !name.includes(only)) continue;
-      const result = await scenario({ browser, folder, ...JSON.parse(setup) });
-      console.log(`ok: ${name}${result ? `: ${result}` : ""}`);
+      if (!name.includes(process.env.ONLY ?? "")) continue;
+      try {
+        const result = await scenario({ browser, folder, ...JSON.parse(setup) });
+        console.log(`ok: ${name}${result ? `: ${result}` : ""}`);
+      } catch (error) {
+        console.error(`FAILED: ${name}\n${error.stack}`);
+        process.exitCode = 1;
+      }
     }
   } finally {
     await browser.close();

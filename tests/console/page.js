@@ -22,6 +22,7 @@ function launch() {
  */
 async function open(browser, url, options = {}) {
   const context = await browser.newContext({ viewport: DESKTOP, ...options });
+  context.setDefaultTimeout(10_000);
   const page = await context.newPage();
   const seen = { problems: [], foreign: [], statuses: [] };
   page.on("console", (message) => {
