@@ -165,7 +165,8 @@ function Related({ of, sid }) {
   const { data: name } = useLoad(load, [sid]);
   if (!name)
     return html`<${Value} value=${sid} member=${{ kind: "sid", of: isDenied ? null : of }} />`;
-  return html`<a href=${link(of, sid)}>${name}</a> <code class="sid">${sid}</code>`;
+  return html`<a href=${link(of, sid)}>${name}</a>
+    <code class="sid related">${sid}</code>`;
 }
 
 function numberOf(etag) {

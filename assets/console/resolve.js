@@ -77,10 +77,10 @@ async function chainOf(request, access, signal) {
 const REASONS = {
   did: "The DID has a callback URL of its own, which comes first.",
   short_code: "The short code has a callback URL of its own, which comes first.",
-  did_group: "There is none of its own, so that of the DID group is used.",
-  partner: "Neither it nor a DID group has one, so the partner's callback sms is used.",
-  none: "Neither it, a DID group nor the partner has a callback URL, so nothing is delivered.",
-  suspended: "The partner is suspended, so nothing is delivered.",
+  did_group: "It has no callback URL of its own, so that of its DID group is used.",
+  partner: "Neither it nor a DID group has a callback URL, so the callback sms of the partner is used.",
+  none: "Neither it, nor a DID group, nor the partner has a callback URL.",
+  suspended: "The partner is suspended.",
 };
 
 function Chain({ answer, kind, object, group, partner, number }) {

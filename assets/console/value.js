@@ -19,6 +19,8 @@ export function Value({ value, member, short }) {
     return html`<${List} items=${value} short=${short} />`;
   if (kind === "url") return html`<span class="url">${text(value)}</span>`;
   if (typeof value === "string" && kind) return value;
+  const isEmpty = kind && [isObject(value) ? Object.keys(value) : value].flat().length === 0;
+  if (isEmpty) return html`<span class="none">none</span>`;
   return html`<${Json} value=${value} short=${short} />`;
 }
 
@@ -35,9 +37,6 @@ function List({ items, short }) {
 }
 
 function Json({ value, short }) {
-  if (isObject(value) && Object.keys(value).length === 0)
-    return html`<span class="none">none</span>`;
-  if (Array.isArray(value) && value.length === 0) return html`<span class="none">none</span>`;
   if (short || !(isObject(value) || Array.isArray(value)))
     return html`<code>${stringify(value)}</code>`;
   return html`<pre tabindex="0">${stringify(value, 2)}</pre>`;

@@ -6,9 +6,9 @@
 const { launch } = require("./page.js");
 const scenarios = [
   ...require("./session.js"),
+  ...require("./appearance.js"),
   ...require("./editing.js"),
   ...require("./browsing.js"),
-  ...require("./appearance.js"),
 ];
 
 async function main() {

@@ -89,7 +89,7 @@ module.exports = [
       await box.fill("+1 (516) 206-5574");
       await page.keyboard.press("Enter");
       await page.getByText("goes to https://example.com/group").waitFor();
-      await page.getByText("that of the DID group is used").waitFor();
+      await page.getByText("that of its DID group is used").waitFor();
       await page.locator("li.wins", { hasText: "DID group" }).waitFor();
       await box.fill("99999999");
       await page.keyboard.press("Enter");

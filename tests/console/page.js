@@ -70,7 +70,8 @@ async function settled(page) {
 /** Fails if axe-core finds a violation of WCAG or of its best practices. */
 async function checkAccessibility(page, what) {
   await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  const { violations, passes } = await page.evaluate(() => globalThis.axe.run());
+  assert.ok(passes.length > 10, "axe-core has checked nothing");
   const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join("\n  ")}`);
   assert.deepEqual(found, [], `axe-core: ${what}`);
 }
@@ -96,7 +97,7 @@ async function tabTo(page, role, name) {
 }
 
 async function screenshot(page, folder, name) {
-  if (folder) await page.screenshot({ path: path.join(folder, `${name}.png`) });
+  if (folder) await page.screenshot({ path: path.join(folder, `${name}.png`), fullPage: name.includes("phone") });
 }
 
 /** Requests to the API, beside those of the page. */
