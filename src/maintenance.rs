@@ -105,6 +105,7 @@ impl Maintenance {
         self.ended_tokens.purge(&mut connection).await?;
         dids::end_aging(&mut connection).await?;
         webhooks::purge_deliveries(&mut connection).await?;
+        store::sum_counts(&mut connection).await?;
         // Last, since a backlog takes the rest of the time.
         if let Some(months) = self.history_months {
             prune_history(&mut connection, months).await?;

@@ -6,6 +6,8 @@ import json
 PARTNERS = 100
 # The short codes of one more partner, whose lists are measured: 1,000 pages of 100.
 LISTED = 100_000
+# The short codes of the last partner, whose lists are compared with those.
+FEW = 150
 # Of 16 MiB each: as many as a run of the usual length writes.
 WAL_SEGMENTS = 224
 
@@ -15,13 +17,14 @@ def sid(number):
 
 
 def load(workspace, postgres, shortline, codes):
-    """Imports the short codes, and returns a token of each partner. The last one is for lists."""
-    partners = [shortline.create_partner(f"Partner {n}") for n in range(PARTNERS + 1)]
+    """Imports the short codes, and returns a token of each partner. The last two are for lists."""
+    partners = [shortline.create_partner(f"Partner {n}") for n in range(PARTNERS + 2)]
     tokens = [shortline.issue_token(partner) for partner in partners]
     path = workspace.path / "short_codes.ndjson"
     with open(path, "w") as lines:
-        for number in range(codes + LISTED):
-            partner = partners[number % PARTNERS if number < codes else PARTNERS]
+        for number in range(codes + LISTED + FEW):
+            last = PARTNERS if number < codes + LISTED else PARTNERS + 1
+            partner = partners[number % PARTNERS if number < codes else last]
             lines.write(json.dumps(short_code(number, partner)) + "\n")
     shortline.run("short-code", "import", str(path))
     path.unlink()
@@ -40,6 +43,8 @@ def short_code(number, partner):
         "short_code_sid": sid(number),
         "state": "IL",
         "string_key_1": "common",
+        # Half of the short codes of every partner.
+        "string_key_2": "even" if number // PARTNERS % 2 == 0 else "odd",
     }
 
 

@@ -12,7 +12,7 @@ import socket
 import statistics
 import subprocess
 import time
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 from benchmark import log
 from benchmark.data import LISTED, check_writes, sid
@@ -28,15 +28,18 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Bench:
     """The servers under test. Its methods measure, and return figures by name."""
 
-    def __init__(self, codes, workspace, postgres, instance, tokens):
+    def __init__(self, codes, workspace, postgres, instance, unlogged, tokens):
         self.codes, self.path, self.postgres = codes, workspace.path, postgres
-        self.instance, self.token = instance, tokens[0]
+        # The second instance writes no access log.
+        self.instance, self.unlogged, self.token = instance, unlogged, tokens[0]
         # The numbers of successful writes and of connections that wrote.
         self.answers = self.connections = 0
         self.tokens = self.path / "tokens"
-        self.tokens.write_text("".join(token + "\n" for token in tokens[:-1]))
-        self.list_token = self.path / "list-token"
-        self.list_token.write_text(tokens[-1])
+        self.tokens.write_text("".join(token + "\n" for token in tokens[:-2]))
+        # Of a partner with many short codes and of one with few.
+        self.many, self.few = self.path / "many", self.path / "few"
+        self.many.write_text(tokens[-2])
+        self.few.write_text(tokens[-1])
         self.prepare_pgbench()
 
     def prepare_pgbench(self):
@@ -62,6 +65,9 @@ class Bench:
     def get(self, connections, seconds):
         return self.wrk("get", connections, seconds)
 
+    def get_unlogged(self, connections, seconds):
+        return self.wrk("get", connections, seconds, instance=self.unlogged)
+
     def resolve(self, connections, seconds):
         return self.wrk("resolve", connections, seconds)
 
@@ -72,13 +78,30 @@ class Bench:
         return self.wrk("path", connections, seconds, "/healthz")
 
     def page(self, connections, seconds, number=1):
-        path = f"{SHORT_CODES}?limit=100&filter={quote('string_key_1 eq common')}"
+        arguments = {"filter": "string_key_1 eq common"}
         if number > 1:
-            path += f"&after={sid(self.codes + (number - 1) * 100 - 1)}"
-        return self.wrk("path", connections, seconds, path, tokens=self.list_token)
+            arguments["after"] = sid(self.codes + (number - 1) * 100 - 1)
+        return self.list(connections, seconds, self.many, **arguments)
 
     def deep_page(self, connections, seconds):
         return self.page(connections, seconds, LISTED // 100 * 9 // 10)
+
+    def list_of_many(self, connections, seconds):
+        return self.list(connections, seconds, self.many)
+
+    def list_of_few(self, connections, seconds):
+        return self.list(connections, seconds, self.few)
+
+    def half_of_many(self, connections, seconds):
+        return self.list(connections, seconds, self.many, filter="string_key_2 eq even")
+
+    def uncounted_half_of_many(self, connections, seconds):
+        half = {"filter": "string_key_2 eq even", "total": "false"}
+        return self.list(connections, seconds, self.many, **half)
+
+    def list(self, connections, seconds, tokens, **arguments):
+        path = f"{SHORT_CODES}?{urlencode({'limit': 100, **arguments})}"
+        return self.wrk("path", connections, seconds, path, tokens=tokens)
 
     def pgbench_update(self, clients, seconds):
         return self.pgbench("update", clients, seconds, self.codes)
@@ -89,16 +112,19 @@ class Bench:
     def pgbench_select(self, clients, seconds):
         return self.pgbench("select", clients, seconds, self.codes)
 
-    def wrk(self, work, connections, seconds, *argument, tokens=None, writes=False):
+    def wrk(
+        self, work, connections, seconds, *argument, tokens=None, writes=False, instance=None
+    ):
         """Runs wrk with one thread. A status other than 200 ends the benchmark."""
+        instance = instance or self.instance
         command = [
             "wrk", "--threads=1", f"--connections={connections}", f"--duration={seconds}s",
-            "--timeout=10s", "--latency", f"--script={BENCHES}/load.lua", self.instance.url,
+            "--timeout=10s", "--latency", f"--script={BENCHES}/load.lua", instance.url,
             "--", work, self.codes, tokens or self.tokens, *argument,
         ]
         # The access log never reaches the disk.
         os.truncate(self.instance.log, 0)
-        before = self.costs()
+        before, client = self.costs(instance), ended_children_time()
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         wrk = subprocess.Popen([str(word) for word in command], **pipes)
         try:
@@ -107,7 +133,8 @@ class Bench:
             text, _ = wrk.communicate()
         finally:
             wrk.kill()
-        spent = difference(self.costs(), before)
+        client = ended_children_time() - client
+        spent = difference(self.costs(instance), before)
         if wrk.returncode:
             raise Failure(text)
         result = json.loads(text.splitlines()[-1])
@@ -124,6 +151,7 @@ class Bench:
             **{name: result[name] for name in ("p50", "p99", "max")},
             "memory": memory,
             "service_us": spent["service"] / answers * 1e6,
+            "client_us": client / answers * 1e6,
             **per_transaction(spent, answers),
         }
 
@@ -137,9 +165,10 @@ class Bench:
             f"--sampling-rate={1 if clients == 1 else 0.1}", f"--file={self.path}/{script}.sql",
             "--host=127.0.0.1", f"--port={self.postgres.port}", "--username=shortline", "shortline",
         ]
-        before = self.costs()
+        before, client = self.costs(self.instance), ended_children_time()
         lines = output(command).splitlines()
-        spent = difference(self.costs(), before)
+        client = ended_children_time() - client
+        spent = difference(self.costs(self.instance), before)
         result = dict(line.split(" = ", 1) for line in lines if " = " in line)
         rate = float(result["tps"].split()[0])
         times = []
@@ -150,10 +179,11 @@ class Bench:
         hundredths = statistics.quantiles(corrected(times, clients / rate * 1000), n=100)
         return {
             "rate": rate, "p50": hundredths[49], "p99": hundredths[98], "max": max(times),
+            "client_us": client / (rate * seconds) * 1e6,
             **per_transaction(spent, rate * seconds),
         }
 
-    def costs(self):
+    def costs(self, instance):
         """Processor time in seconds, bytes of WAL, writing transactions since the start."""
         wal, redo, xids = self.postgres.query("""
             select pg_current_wal_lsn() - '0/0', redo_lsn - '0/0',
@@ -162,7 +192,7 @@ class Bench:
         """).split("|")
         server = processor_time(self.postgres.pid, ended=True)
         return {
-            "service": processor_time(self.instance.pid),
+            "service": processor_time(instance.pid),
             "postgres": server + sum(map(processor_time, self.postgres.children())),
             "wal": float(wal),
             "redo": float(redo),
@@ -238,6 +268,12 @@ def processor_time(pid, ended=False):
     return sum(map(int, fields[11:15 if ended else 13])) / TICKS
 
 
+def ended_children_time():
+    """The seconds of processor time that the ended children of this process have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def measurements(bench, only):
     """Name, method, connections and share of the time. Compared ones follow each other."""
     whole, part = 1, 0.25
@@ -256,10 +292,15 @@ def measurements(bench, only):
         ("pgbench select, 8", bench.pgbench_select, 8, whole),
         ("pgbench select, 16", bench.pgbench_select, 16, whole),
         ("GET, 32", bench.get, 32, whole),
+        ("GET without log, 32", bench.get_unlogged, 32, whole),
         ("resolve, 32", bench.resolve, 32, whole),
         ("pgbench select, 32", bench.pgbench_select, 32, whole),
         ("list page 1, 8", bench.page, 8, whole),
         ("list page 900, 8", bench.deep_page, 8, whole),
+        ("list of 150, 1", bench.list_of_few, 1, whole),
+        ("list of 100,000, 1", bench.list_of_many, 1, whole),
+        ("half of 100,000, 1", bench.half_of_many, 1, whole),
+        ("half without total, 1", bench.uncounted_half_of_many, 1, whole),
         ("fixed body, 32", bench.fixed, 32, whole),
         ("fixed body, 64", bench.fixed, 64, whole),
         ("rent and release, 8", bench.rent, 8, whole),

@@ -49,7 +49,8 @@ pub struct TokenForm {
     #[serde(default)]
     #[schema(value_type = u64, minimum = 1, maximum = 3_153_600_000_u64)]
     pub access_token_expires_in: Lifetime,
-    /// The client, if it does not authenticate with HTTP Basic.
+    /// The client, if it does not authenticate with HTTP Basic. `console` is the client of the
+    /// console: it has no secret and can use the grants `password` and `refresh_token`.
     #[serde(default, deserialize_with = "some")]
     #[schema(value_type = String, pattern = r"^[^\u0000]*$")]
     pub client_id: Option<String>,

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::clients::OauthClient;
+use super::console::{Client, ConsoleClient, Presented};
 use super::credentials::{ClientCredentials, Credentials, Verified, no_client, no_login};
 use super::family::is_in_subtree;
 use super::forms::{Grant, SubPartnerTokenForm, TokenForm, TokenRequest, required};
@@ -25,7 +26,7 @@ use crate::http::{Caller, actor_of};
 use crate::input::date;
 use crate::input::types::Name;
 use crate::partners::Partner;
-use crate::settings::TokenFormat;
+use crate::settings::{ConsoleMode, TokenFormat};
 use crate::store::{self, Database};
 
 pub(super) fn invalid_grant(field: &'static str, message: &'static str) -> ApiError {
@@ -38,10 +39,12 @@ pub struct Grants {
     pub(super) authenticator: Data<Authenticator>,
     pub(super) credentials: Credentials,
     format: TokenFormat,
+    console: Option<ConsoleClient>,
 }
 
 impl Grants {
-    /// Issues tokens of that format; opaque tokens if there is no key to sign a JWT.
+    /// Issues tokens of that format; opaque tokens if there is no key to sign a JWT. The console has
+    /// a client unless it is off.
     ///
     /// # Errors
     /// If the operating system returns no random bytes.
@@ -49,10 +52,12 @@ impl Grants {
         database: &Database,
         authenticator: Data<Authenticator>,
         format: TokenFormat,
+        console: ConsoleMode,
     ) -> anyhow::Result<Self> {
         let format = if authenticator.keys().can_sign() { format } else { TokenFormat::Opaque };
         let credentials = Credentials::new(database.authentication().clone())?;
-        Ok(Self { credentials, database: database.clone(), authenticator, format })
+        let console = ConsoleClient::of(console);
+        Ok(Self { credentials, database: database.clone(), authenticator, format, console })
     }
 
     /// The connections for look-ups, which no partner's transactions can take.
@@ -63,8 +68,8 @@ impl Grants {
     /// Issues the token that the form requests.
     ///
     /// # Errors
-    /// `invalid_request`, `unsupported_grant_type`, `invalid_scope`, `invalid_client` or
-    /// `invalid_grant`.
+    /// `invalid_request`, `unsupported_grant_type`, `unauthorized_client`, `invalid_scope`,
+    /// `invalid_client` or `invalid_grant`.
     pub async fn token(
         &self,
         request: &HttpRequest,
@@ -72,13 +77,40 @@ impl Grants {
     ) -> Result<OauthToken, ApiError> {
         let grant = form.grant()?;
         let token_request = form.token_request()?;
-        let credentials = ClientCredentials::of(request, form)?;
+        let presented = self.presented(request, form)?;
         match grant {
             Grant::ClientCredentials => {
-                self.client_credentials(request, credentials, token_request).await
+                self.client_credentials(request, presented, token_request).await
             }
-            Grant::Password => self.password(request, form, credentials, token_request).await,
-            Grant::RefreshToken => self.refresh(request, form, credentials, token_request).await,
+            Grant::Password => self.password(request, form, presented, token_request).await,
+            Grant::RefreshToken => self.refresh(request, form, presented, token_request).await,
+        }
+    }
+
+    fn presented(&self, request: &HttpRequest, form: &TokenForm) -> Result<Presented, ApiError> {
+        let is_basic = ClientCredentials::basic(request).is_some();
+        let console = self.console.filter(|_| !is_basic && ConsoleClient::is_named(form));
+        match console {
+            Some(console) => console.presented(form),
+            None => ClientCredentials::of(request, form).map(Presented::Registered),
+        }
+    }
+
+    /// Returns the client, after it has authenticated.
+    ///
+    /// # Errors
+    /// `invalid_client`
+    pub(super) async fn client(
+        &self,
+        request: &HttpRequest,
+        presented: &Presented,
+    ) -> Result<Client, ApiError> {
+        match presented {
+            Presented::Console(console) => Ok(Client::Console(*console)),
+            Presented::Registered(credentials) => {
+                let client = self.credentials.client(credentials, address_of(request)).await?;
+                Ok(Client::Registered(client))
+            }
         }
     }
 
@@ -87,37 +119,43 @@ impl Grants {
     async fn client_credentials(
         &self,
         request: &HttpRequest,
-        credentials: ClientCredentials,
+        presented: Presented,
         token_request: TokenRequest,
     ) -> Result<OauthToken, ApiError> {
-        let client = self.credentials.client(&credentials, address_of(request)).await?;
+        let Client::Registered(client) = self.client(request, &presented).await? else {
+            let message = "must be `password` or `refresh_token` for the client `console`";
+            let error = ApiError::bad_argument("grant_type", message);
+            return Err(error.with_oauth_code(OauthError::UnauthorizedClient));
+        };
         store::within_limit(async {
             let ancestry = self.active(client.partner_sid).await?.ok_or_else(no_client)?;
             let scopes = token_request.scopes_within(&client.scopes_within(&ancestry.scopes))?;
-            let actor = actor_of(request, client.partner_sid, ancestry.subtree_sid);
-            let new = NewToken::of(client.partner_sid, Some(client), scopes, token_request);
+            let (partner_sid, client) = (client.partner_sid, Client::Registered(client));
+            let actor = actor_of(request, partner_sid, ancestry.subtree_sid);
+            let new = NewToken::of(partner_sid, Some(client), scopes, token_request);
             self.issue(&actor, new).await
         })
         .await
     }
 
     /// RFC 6749, section 4.3: a token for a login. The client belongs to the login's partner or to
-    /// an ancestor of it.
+    /// an ancestor of it, or is that of the console.
     async fn password(
         &self,
         request: &HttpRequest,
         form: &TokenForm,
-        credentials: ClientCredentials,
+        presented: Presented,
         token_request: TokenRequest,
     ) -> Result<OauthToken, ApiError> {
         let name = required("username", form.username.as_ref())?;
         let password = required("password", form.password.as_ref())?;
-        let address = address_of(request);
-        let client = self.credentials.client(&credentials, address).await?;
-        let login = self.credentials.login(name, password, address).await?;
+        let client = self.client(request, &presented).await?;
+        let login = self.credentials.login(name, password, address_of(request)).await?;
         store::within_limit(async {
             let partner_sid = login.partner_sid;
-            if !is_in_subtree(self.lookups(), client.partner_sid, partner_sid).await? {
+            if let Client::Registered(client) = &client
+                && !is_in_subtree(self.lookups(), client.partner_sid, partner_sid).await?
+            {
                 return Err(no_login());
             }
             let ancestry = self.active(partner_sid).await?.ok_or_else(no_login)?;
@@ -156,6 +194,7 @@ impl Grants {
                 held = Scope::common(&held, &client.scopes.to_vec());
             }
             let scopes = token_request.scopes_within(&held)?;
+            let client = client.map(Client::Registered);
             let new = NewToken::of(partner_sid, client, scopes, token_request);
             self.issue(caller, new).await
         })
@@ -214,7 +253,7 @@ impl Grants {
         let (mut token, secret) =
             OauthToken::issue(keys, self.format, partner_sid, scopes, expires_in)
                 .map_err(ApiError::Internal)?;
-        (token.client_id, token.name) = (client.map(|client| client.client_id.to_string()), name);
+        (token.client_id, token.name) = (client.map(|client| client.id()), name);
         let refresh_token = match renewable {
             Renewable::Not => None,
             Renewable::NewFamily(_) => Some(token.make_renewable()),
@@ -236,7 +275,7 @@ pub(super) fn address_of(request: &HttpRequest) -> Option<IpAddr> {
 /// A token to issue.
 pub(super) struct NewToken {
     partner_sid: Uuid,
-    client: Option<Verified<OauthClient>>,
+    client: Option<Client>,
     scopes: Scopes,
     pub name: Option<Name>,
     expires_in: Duration,
@@ -246,7 +285,7 @@ pub(super) struct NewToken {
 impl NewToken {
     pub fn of(
         partner_sid: Uuid,
-        client: Option<Verified<OauthClient>>,
+        client: Option<Client>,
         scopes: Scopes,
         token_request: TokenRequest,
     ) -> Self {
@@ -261,7 +300,7 @@ impl NewToken {
     }
 
     fn grantors(&self) -> Vec<Grantor> {
-        let client = self.client.as_ref().map(|client| Grantor::Client(client.client_id));
+        let client = self.client.as_ref().and_then(Client::grantor);
         let login = match &self.renewable {
             Renewable::NewFamily(login) => Some(Grantor::Login(login.partner_sid)),
             Renewable::Not | Renewable::Successor(_) => None,
@@ -275,7 +314,7 @@ impl NewToken {
         &self,
         tx: &mut PgConnection,
     ) -> Result<Option<OffsetDateTime>, ApiError> {
-        let latest_end = match &self.client {
+        let latest_end = match self.client.as_ref().and_then(Client::registered) {
             Some(client) => sqlx::query_scalar(
                 "select case when secret_hash = $2 then null else date_old_secret_expires end
                  from oauth_clients

@@ -1,6 +1,7 @@
 //! OAuth 2.0: tokens, and the clients and logins that obtain them.
 
 mod clients;
+mod console;
 mod credentials;
 mod ended;
 mod family;

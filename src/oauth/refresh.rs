@@ -9,11 +9,10 @@ use actix_web::HttpRequest;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::clients::OauthClient;
-use super::credentials::ClientCredentials;
+use super::console::Presented;
 use super::family::revoke_family;
 use super::forms::{TokenForm, TokenRequest, required};
-use super::grants::{Grants, NewToken, Renewable, address_of, invalid_grant};
+use super::grants::{Grants, NewToken, Renewable, invalid_grant};
 use super::issuance::{self, Grantor};
 use super::token::{OauthToken, Refresh, Successors};
 use crate::auth::{Actor, Scope, hash};
@@ -35,11 +34,11 @@ impl Grants {
         &self,
         request: &HttpRequest,
         form: &TokenForm,
-        credentials: ClientCredentials,
+        presented: Presented,
         token_request: TokenRequest,
     ) -> Result<OauthToken, ApiError> {
         let secret = required("refresh_token", form.refresh_token.as_ref())?;
-        let client = self.credentials.client(&credentials, address_of(request)).await?;
+        let client = self.client(request, &presented).await?;
         store::within_limit(async {
             let token = self.renewable(secret).await?.ok_or_else(invalid)?;
             let ancestry = self.active(token.partner_sid).await?.ok_or_else(invalid)?;
@@ -49,13 +48,10 @@ impl Grants {
             let mut lease = self.database.transactions().acquire(&actor).await?;
             let mut tx = lease.connection.begin().await?;
             let family_sid = token.family_sid.ok_or_else(invalid)?;
-            let grantors = [
-                Grantor::Client(client.client_id),
-                Grantor::Login(token.partner_sid),
-                Grantor::Family(family_sid),
-            ];
+            let family = [Grantor::Login(token.partner_sid), Grantor::Family(family_sid)];
+            let grantors: Vec<_> = client.grantor().into_iter().chain(family).collect();
             issuance::hold(&mut tx, &grantors).await?;
-            let (outcome, spent) = spend(&mut tx, &actor, token.token_sid, &client).await?;
+            let (outcome, spent) = spend(&mut tx, &actor, token.token_sid, &client.id()).await?;
             match outcome {
                 Refresh::Granted => {}
                 Refresh::Rejected => return Err(invalid()),
@@ -97,7 +93,7 @@ async fn spend(
     tx: &mut PgConnection,
     actor: &Actor,
     token_sid: Uuid,
-    client: &OauthClient,
+    client_id: &str,
 ) -> Result<(Refresh, OauthToken), ApiError> {
     sqlx::query("select from oauth_tokens where sid = $1 for no key update")
         .bind(token_sid)
@@ -116,9 +112,8 @@ async fn spend(
     .fetch_one(&mut *tx)
     .await?;
     let mut outcome = Refresh::Rejected;
-    let client_id = client.client_id.to_string();
     let spend = |token: &mut OauthToken| {
-        outcome = token.refresh(&client_id, &successors);
+        outcome = token.refresh(client_id, &successors);
         Ok(())
     };
     let token = store::update_within(tx, actor, token_sid, spend).await?.object;

@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::counts;
 use super::history::hidden_digest;
 use super::resource::{Resource, Stored};
 use super::sql;
@@ -37,8 +38,8 @@ pub struct IntegrityReport {
     /// The date up to which entries are part of the head.
     #[serde(with = "date")]
     pub as_of: OffsetDateTime,
-    /// The violations that were found: at most a hundred of the chains, and a hundred of the
-    /// objects of each type.
+    /// The violations that were found: at most a hundred of the chains, a hundred of the
+    /// numbers of objects, and a hundred of the objects of each type.
     #[serde(rename = "broken")]
     pub violations: Vec<Violation>,
     /// The number of entries.
@@ -84,7 +85,8 @@ pub async fn settled_date(
 }
 
 /// Computes every hash of the history again, and compares the chains with the versions of the
-/// objects in `tables`. [`verify_objects`] adds the contents of the objects.
+/// objects in `tables`, and the stored numbers of objects with the objects. [`verify_objects`] adds
+/// the contents of the objects.
 ///
 /// # Errors
 /// If the database is not available.
@@ -94,10 +96,24 @@ pub async fn verify_chains(
     as_of: OffsetDateTime,
 ) -> Result<IntegrityReport, sqlx::Error> {
     let violations = sqlx::query_as(AssertSqlSafe(sql::integrity_violations(tables)));
-    let violations: Vec<Violation> = violations.fetch_all(&mut *connection).await?;
+    let mut violations: Vec<Violation> = violations.fetch_all(&mut *connection).await?;
+    violations.extend(wrong_counts(connection).await?);
     let (entries, objects, head): (i64, i64, String) =
         sqlx::query_as(sql::HEAD).bind(as_of).fetch_one(connection).await?;
     Ok(IntegrityReport { as_of, violations, entries, head, objects, uncovered: 0 })
+}
+
+/// Returns the partners whose stored numbers of objects are wrong, at most a hundred.
+async fn wrong_counts(connection: &mut PgConnection) -> Result<Vec<Violation>, sqlx::Error> {
+    let wrong = format!(
+        "select partner_sid as sid, coalesce(partners.version, 0) as version,
+             format('the stored number of objects of kind %s is wrong by %s; `shortline migrate` '
+                 'corrects it', kind, -change) as problem
+         from ({}) as differences left join partners on partners.sid = partner_sid
+         order by 1, 3 limit 100",
+        counts::differences()
+    );
+    sqlx::query_as(AssertSqlSafe(wrong)).fetch_all(connection).await
 }
 
 /// An object with the text of its newest entry.

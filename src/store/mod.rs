@@ -10,6 +10,7 @@
 //! available.
 
 mod batching;
+mod counts;
 mod database;
 mod feed;
 mod history;
@@ -36,6 +37,7 @@ use uuid::Uuid;
 
 use batching::Batcher;
 pub use batching::Lookups;
+pub use counts::sum_counts;
 pub use database::{Database, within_limit};
 pub use feed::{
     Changes, Feed, FeedEntry, FeedPage, IS_EVENT, ObjectPlace, Position, Seat, Selection,

@@ -15,14 +15,16 @@ pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// ends, even if PostgreSQL is sending to it. A session that waits for the next request does not.
 /// Statements of the service read standard strings and the dates of UTC, and a commit is durable
 /// when it returns.
+///
+/// The limits of statements come first: until then those of the database hold.
 const COMMON: &str = "
+    set statement_timeout = 0;
+    set lock_timeout = '10s';
     set idle_in_transaction_session_timeout = '5s';
     set tcp_keepalives_idle = 5;
     set tcp_keepalives_interval = 2;
     set tcp_keepalives_count = 3;
     set tcp_user_timeout = '8s';
-    set statement_timeout = 0;
-    set lock_timeout = '10s';
     set default_transaction_isolation = 'read committed';
     set default_transaction_deferrable = off;
     set standard_conforming_strings = on;
@@ -187,7 +189,7 @@ pub(super) async fn prepare(
 async fn apply(connection: &mut PgConnection, settings: &[&str]) -> Result<(), sqlx::Error> {
     let version = connection.server_version_num().unwrap_or_default();
     let newer = NEWER.iter().filter(|(since, _)| version >= *since).map(|(_, setting)| *setting);
-    let settings: Vec<_> = newer.chain(settings.iter().copied()).collect();
+    let settings: Vec<_> = settings.iter().copied().chain(newer).collect();
     sqlx::raw_sql(AssertSqlSafe(settings.join(";\n"))).execute(connection).await?;
     Ok(())
 }

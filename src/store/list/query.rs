@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::filter::Filter;
 use super::order::Order;
 use crate::auth::Visibility;
+use crate::store::counts;
 use crate::store::resource::Resource;
 use crate::store::sql::{ORDINAL, columns_without};
 
@@ -160,8 +161,14 @@ impl Query {
             sql.push("select coalesce(sum(rows.count), 0)::bigint")
                 .push(" from partner_tree cross join lateral (");
         }
-        sql.push("select count(*) from ");
-        self.push_rows::<R>(sql, visibility);
+        if self.filter.is_empty() && self.subset.is_empty() && counts::are_stored(R::KIND) {
+            sql.push("select coalesce(sum(change), 0)::bigint as count from object_counts where ");
+            owners.push_each(sql, "partner_sid");
+            sql.push(format_args!(" and kind = '{}'", R::KIND));
+        } else {
+            sql.push("select count(*) from ");
+            self.push_rows::<R>(sql, visibility);
+        }
         owners.push_end(sql);
     }
 
@@ -170,17 +177,7 @@ impl Query {
     /// rows of all tenants and discard those that are not visible.
     fn push_rows<R: Resource>(&self, sql: &mut QueryBuilder<Postgres>, visibility: Visibility) {
         sql.push(R::TABLE).push(" where ");
-        match Owners::of(visibility) {
-            Owners::One(partner_sid) => {
-                sql.push(R::OWNER).push(" = ").push_bind(partner_sid);
-            }
-            Owners::Relatives { each, .. } => {
-                sql.push(format_args!("{} = {each}", R::OWNER));
-            }
-            Owners::All => {
-                sql.push("true");
-            }
-        }
+        Owners::of(visibility).push_each(sql, R::OWNER);
         self.subset.push(sql);
         self.filter.push(sql);
     }
@@ -220,6 +217,22 @@ impl Owners {
                 Self::Relatives { partner_sid, of: descendant, each: ancestor }
             }
             Visibility::All => Self::All,
+        }
+    }
+
+    /// Appends the condition that the column names the partner, or the one of the tree whose rows
+    /// are read.
+    fn push_each(&self, sql: &mut QueryBuilder<Postgres>, column: &str) {
+        match self {
+            Self::One(partner_sid) => {
+                sql.push(format_args!("{column} = ")).push_bind(*partner_sid);
+            }
+            Self::Relatives { each, .. } => {
+                sql.push(format_args!("{column} = {each}"));
+            }
+            Self::All => {
+                sql.push("true");
+            }
         }
     }
 

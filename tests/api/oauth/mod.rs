@@ -1,5 +1,6 @@
 //! OAuth: grants, refresh tokens, revocation and the storage of secrets.
 
+mod console;
 mod coverage;
 mod ended;
 mod grants;

@@ -215,3 +215,25 @@ fn a_repeated_order_of_creation_is_an_error() {
         }
     });
 }
+
+#[test]
+fn the_numbers_of_objects_are_stored_by_the_upgrade() {
+    const CREATE: &str = "
+        insert into did_groups (sid, partner_sid, version, head, changed_at, name)
+        select gen_random_uuid(), sid, 1, '', now(), 'one' from partners, generate_series(1, 3)";
+    check_database(Contents::Empty, async |database| {
+        let mut connection = database.connect().await.unwrap();
+        migrations::run_until(database.connect().await.unwrap(), 18).await.unwrap();
+        sqlx::raw_sql(TREE).execute(&mut connection).await.unwrap();
+        sqlx::raw_sql(CREATE).execute(&mut connection).await.unwrap();
+        migrations::run(database.connect().await.unwrap()).await.unwrap();
+        // The older release creates more.
+        sqlx::raw_sql(CREATE).execute(&mut connection).await.unwrap();
+        let numbers =
+            "select kind, sum(change)::bigint from object_counts group by partner_sid, kind";
+        let numbers: Vec<(String, i64)> =
+            sqlx::query_as(numbers).fetch_all(&mut connection).await.unwrap();
+        assert_eq!(numbers, vec![("did_group".to_owned(), 6); 3]);
+        connection.close().await.unwrap();
+    });
+}

@@ -8,6 +8,7 @@ mod page_size;
 mod resolve;
 mod stock;
 mod time_limit;
+mod totals;
 
 use reqwest::Method;
 use serde_json::Value;

@@ -16,6 +16,11 @@ use crate::store::resource::Kind;
 pub struct Filter(Vec<Condition>);
 
 impl Filter {
+    /// Whether every row meets it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Parses a filter. `resolve` returns the target of a name, or `None` if it is unknown.
     ///
     /// # Errors
