@@ -5,7 +5,9 @@ import { html } from "./ui.js";
 import { Value } from "./value.js";
 
 /**
- * @param {{changes: import("./diff.js").Change[], resource: import("./resources.js").Resource}} properties
+ * @param {object} properties
+ * @param {import("./diff.js").Change[]} properties.changes
+ * @param {import("./resources.js").Resource} properties.resource
  */
 export function Changes({ changes, resource }) {
   return html`<table class="changes" role="table">
@@ -20,13 +22,23 @@ export function Changes({ changes, resource }) {
       ${changes.map(({ path, before, after }) => {
         const member = memberOf(resource, path);
         return html`<tr role="row" key=${pathText(path)}>
-          <th role="rowheader" scope="row"><code>${pathText(path)}</code></th>
-          <td role="cell" data-label="Before"><del><${Value} value=${before} member=${member} /></del></td>
-          <td role="cell" data-label="After"><ins><${Value} value=${after} member=${member} /></ins></td>
+          <th role="rowheader" scope="row"><${Path} path=${path} /></th>
+          <td role="cell" data-label="Before">
+            <del><${Value} value=${before} member=${member} /></del>
+          </td>
+          <td role="cell" data-label="After">
+            <ins><${Value} value=${after} member=${member} /></ins>
+          </td>
         </tr>`;
       })}
     </tbody>
   </table>`;
+}
+
+/** A path as in a filter, which can be broken after its dots. */
+export function Path({ path }) {
+  const names = path.map((name, index) => (index === 0 ? name : html`.<wbr />${name}`));
+  return html`<code>${names}</code>`;
 }
 
 /** The member at a path, or `undefined` for a value inside a nested object. */

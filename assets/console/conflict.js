@@ -1,6 +1,6 @@
 /** Two people changed one object: what I changed, what they changed, and what we started from. */
 
-import { memberOf } from "./changes.js";
+import { memberOf, Path } from "./changes.js";
 import { merged, pathText, threeWay } from "./diff.js";
 import { html, useFocus, useId, useState } from "./ui.js";
 import { Value } from "./value.js";
@@ -23,7 +23,9 @@ export function Conflict({ resource, base, mine, theirs, onMerged, onDiscard }) 
   const choose = (row, choice) => setChoices((old) => ({ ...old, [pathText(row.path)]: choice }));
   const isMine = (row) => choices[pathText(row.path)] === "mine";
   return html`<section class="review" aria-labelledby="conflict">
-    <h2 id="conflict" tabindex="-1" ref=${heading}>Somebody else has changed this ${resource.one}</h2>
+    <h2 id="conflict" tabindex="-1" ref=${heading}>
+      Somebody else has changed this ${resource.one}
+    </h2>
     <p>
       Your changes are not saved, and theirs are not lost. What only one of you changed is retained.
       ${" "}${conflicts.length > 0 && "Choose a value where you both changed the same member."}
@@ -60,7 +62,7 @@ function Row({ resource, row, choice, onChoose }) {
   const cell = (label, value) =>
     html`<td role="cell" data-label=${label}><${Value} value=${value} member=${member} /></td>`;
   return html`<tr role="row" class=${source}>
-    <th role="rowheader" scope="row"><code>${pathText(path)}</code></th>
+    <th role="rowheader" scope="row"><${Path} path=${path} /></th>
     ${cell("Started from", base)} ${cell("Theirs", theirs)} ${cell("Mine", mine)}
     <td role="cell" data-label="Result">
       ${
@@ -75,7 +77,8 @@ function Row({ resource, row, choice, onChoose }) {
 function Choice({ path, choice, onChoose }) {
   const name = useId();
   const option = (value) => html`<label>
-    <input type="radio" name=${name} checked=${choice === value} onChange=${() => onChoose(value)} />
+    <input type="radio" name=${name} checked=${choice === value}
+      onChange=${() => onChoose(value)} />
     ${value}
   </label>`;
   return html`<fieldset class="choose">

@@ -1,4 +1,4 @@
-/** A change of an object: form, dry run, difference, write under `If-Match`; a merge after a 412. */
+/** A change of an object: form, dry run, difference, write under `If-Match`, and a merge. */
 
 import { Conflict } from "./conflict.js";
 import { Field } from "./fields.js";
@@ -51,7 +51,8 @@ export function Edit({ resource, version, onSaved, onCancel }) {
   if (step.name === "review") {
     const { after, request } = step;
     return html`<${Review} before=${base.object} after=${after} request=${request} verb="Save"
-      resource=${resource} onDone=${save} onStale=${conflict} onBack=${() => setStep({ name: "form" })} />`;
+      resource=${resource} onDone=${save} onStale=${conflict}
+      onBack=${() => setStep({ name: "form" })} />`;
   }
   if (step.name === "conflict") {
     return html`<${Conflict} base=${base.object} mine=${draft} theirs=${step.theirs.object}
@@ -83,13 +84,16 @@ function Form({ resource, draft, busy, error, isChanged, onChange, onReview, onC
   return html`<form class="edit" ref=${form} novalidate onSubmit=${submit} onKeyDown=${keys}>
     ${members.map(
       (member) => html`<${Field} key=${member.name} member=${member} value=${draft[member.name]}
-        object=${draft} error=${errorOf(member.name)} onChange=${(value) => onChange(member.name, value)} />`,
+        object=${draft} error=${errorOf(member.name)}
+        onChange=${(value) => onChange(member.name, value)} />`,
     )}
     <${Problem} error=${error} />
     <div class="buttons">
       <button type="submit" class="primary" disabled=${busy || !isChanged}>Review changes</button>
       <button type="button" onClick=${onCancel}>Cancel</button>
-      <span class="hint">${isChanged ? "Ctrl+Enter reviews the changes" : "Nothing is changed yet"}</span>
+      <span class="hint">
+        ${isChanged ? "Ctrl+Enter reviews the changes" : "Nothing is changed yet"}
+      </span>
     </div>
   </form>`;
 }

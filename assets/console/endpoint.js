@@ -1,4 +1,4 @@
-/** What an endpoint has besides its members: a test, failed deliveries, and the replay of events. */
+/** What an endpoint has besides its members: a test, failed deliveries, and replays. */
 
 import { CopyCurl, countText, dateText, Loading, Notice, Problem, ScopedButton } from "./parts.js";
 import { EVENTS_UPDATE, RESOURCES } from "./resources.js";
@@ -23,7 +23,8 @@ function Test({ path }) {
       <${ScopedButton} scopes=${EVENTS_UPDATE} disabled=${busy} onClick=${test}>Send a test<//>
       <${CopyCurl} request=${request} />
     </div>
-    <${Problem} error=${error} /> ${attempt && html`<${Notice}><${Attempt} attempt=${attempt} /><//>`}
+    <${Problem} error=${error} />
+    ${attempt && html`<${Notice}><${Attempt} attempt=${attempt} /><//>`}
   </section>`;
 }
 
@@ -49,8 +50,13 @@ function Deliveries({ path }) {
       </div>
     </div>
     <${Problem} error=${error} /> ${!page && !error && html`<${Loading} />`}
-    ${page?.items.length === 0 && html`<p class="empty">No delivery has failed in the last 7 days.</p>`}
-    ${page?.items.map((delivery) => html`<${Delivery} key=${delivery.event_id} delivery=${delivery} />`)}
+    ${
+      page?.items.length === 0 &&
+      html`<p class="empty">No delivery has failed in the last 7 days.</p>`
+    }
+    ${page?.items.map(
+      (delivery) => html`<${Delivery} key=${delivery.event_id} delivery=${delivery} />`,
+    )}
   </section>`;
 }
 
@@ -64,12 +70,15 @@ function Delivery({ delivery }) {
       ${next && html`<span class="detail"> next at ${dateText(next)}</span>`}
     </summary>
     <p>
-      ${RESOURCES[view] ? html`<a class="sid" href=${link(view, sid)}>${sid}</a>` : sid}, version ${version}
+      ${RESOURCES[view] ? html`<a class="sid" href=${link(view, sid)}>${sid}</a>` : sid},
+      ${" "}version ${version}
     </p>
     <ol>
       ${attempts.map(
         (attempt) =>
-          html`<li key=${attempt.date}>${dateText(attempt.date)}: <${Attempt} attempt=${attempt} /></li>`,
+          html`<li key=${attempt.date}>
+            ${dateText(attempt.date)}: <${Attempt} attempt=${attempt} />
+          </li>`,
       )}
     </ol>
   </details>`;

@@ -30,7 +30,8 @@ export function Field({ member, value, object, error, onChange }) {
 function TextInput({ id, member, value, describedBy, onChange, list }) {
   const change = (event) => onChange(textValue(member, event.target.value));
   const isUrl = member.kind === "url";
-  return html`<input id=${id} value=${value ?? ""} list=${list} autocomplete="off" spellcheck="false"
+  return html`<input id=${id} value=${value ?? ""} list=${list} autocomplete="off"
+    spellcheck="false"
     inputmode=${isUrl ? "url" : undefined} placeholder=${value === null ? "not set" : ""}
     aria-invalid=${Boolean(describedBy)} aria-describedby=${describedBy} onInput=${change} />`;
 }
@@ -51,7 +52,9 @@ function SidInput(properties) {
   const { data } = useLoad(load, [object.partner_sid]);
   return html`<${TextInput} ...${properties} list=${`${id}-list`} />
     <datalist id=${`${id}-list`}>
-      ${data?.items.map(({ did_group_sid: sid, name }) => html`<option key=${sid} value=${sid}>${name}</option>`)}
+      ${data?.items.map(
+        ({ did_group_sid: sid, name }) => html`<option key=${sid} value=${sid}>${name}</option>`,
+      )}
     </datalist>`;
 }
 
@@ -72,7 +75,8 @@ function ListInput({ id, value, describedBy, onChange }) {
     setText(event.target.value);
     onChange(event.target.value.split(/\s+/).filter(Boolean));
   };
-  return html`<textarea id=${id} rows=${Math.min(10, value.length + 1)} spellcheck="false" value=${text}
+  return html`<textarea id=${id} rows=${Math.min(10, value.length + 1)} spellcheck="false"
+    value=${text}
     aria-describedby=${describedBy} onInput=${change}></textarea>`;
 }
 
@@ -111,7 +115,8 @@ function JsonText({ member, value, onChange }) {
     if (!result.problem) onChange(result.value);
   };
   return html`<textarea ref=${input} class="mono" spellcheck="false" value=${text} onInput=${change}
-      rows=${Math.min(24, Math.max(6, text.split("\n").length + 1))} aria-label=${`${member.label} as JSON`}
+      rows=${Math.min(24, Math.max(6, text.split("\n").length + 1))}
+      aria-label=${`${member.label} as JSON`}
       aria-invalid=${Boolean(problem)} aria-describedby=${problem ? id : undefined}></textarea>
     ${problem && html`<p class="error" id=${id}>${problem}</p>`}`;
 }

@@ -1,4 +1,4 @@
-/** The box above a list: a word to search for, or a filter, with the server's error at its place. */
+/** The box above a list: a word to search for, or a filter, with its error at its place. */
 
 import { filterOf } from "./resources.js";
 import { link } from "./route.js";
@@ -25,10 +25,14 @@ export function FilterBox({ resource, query, error }) {
       <label for=${id}>Search or filter</label>
       <div class="row">
         <input id=${id} ref=${input} type="search" autocomplete="off" spellcheck="false"
-          maxlength="4096" enterkeyhint="search" placeholder=${`a word, or: ${examples(resource)[0]}`}
-          aria-invalid=${Boolean(message)} aria-describedby=${message ? `${id}-error` : undefined} />
+          maxlength="4096" enterkeyhint="search"
+          placeholder=${`a word, or: ${examples(resource)[0]}`} aria-invalid=${Boolean(message)}
+          aria-describedby=${message ? `${id}-error` : undefined} />
         <button type="submit">Search</button>
-        ${query.filter && html`<a class="button quiet" href=${filtered(resource, query, "")}>Clear</a>`}
+        ${
+          query.filter &&
+          html`<a class="button quiet" href=${filtered(resource, query, "")}>Clear</a>`
+        }
       </div>
     </form>
     ${
@@ -36,7 +40,9 @@ export function FilterBox({ resource, query, error }) {
       html`<div class="problem" role="alert" id=${`${id}-error`}>
       <${Marked} text=${filterOf(resource, query.filter)} position=${position} />
       <p>${sentence(message)}</p>
-      <p class="hint">To search for several words, put them in quotes: <code>"main hotline"</code></p>
+      <p class="hint">
+        To search for several words, put them in quotes: <code>"main hotline"</code>
+      </p>
     </div>`
     }
     <${Help} resource=${resource} query=${query} />`;

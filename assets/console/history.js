@@ -35,7 +35,8 @@ export function History({ resource, sid, version, restoring, onRestore, onRestor
     </div>
     ${
       restoring !== null &&
-      html`<${Restore} key=${restoring} number=${restoring} ...${{ resource, sid, version, onStale }}
+      html`<${Restore} key=${restoring} number=${restoring}
+        ...${{ resource, sid, version, onStale }}
       onDone=${onRestored} onBack=${() => onRestore(null)} />`
     }
     <${Problem} error=${error} />
@@ -53,7 +54,9 @@ export function History({ resource, sid, version, restoring, onRestore, onRestor
     ${
       data &&
       data.entries.length < data.total &&
-      html`<button type="button" onClick=${() => setCount(count + 5 * PAGE)}>Older versions</button>`
+      html`<button type="button" onClick=${() => setCount(count + 5 * PAGE)}>
+        Older versions
+      </button>`
     }
   </section>`;
 }
@@ -91,7 +94,10 @@ function Entry({ entry, resource, isCurrent, isDeleted, onRestore }) {
       </div>
     </div>
     <${Who} entry=${entry} />
-    ${differences.length > 0 && html`<${Differences} entry=${entry} differences=${differences} resource=${resource} />`}
+    ${
+      differences.length > 0 &&
+      html`<${Differences} entry=${entry} differences=${differences} resource=${resource} />`
+    }
   </li>`;
 }
 
@@ -126,7 +132,8 @@ function Who({ entry }) {
     [
       "Token",
       entry.token_sid &&
-        html`<a href=${link("tokens", entry.token_sid)}>${entry.token_sid}</a>${isMe && " (this session)"}`,
+        html`<a href=${link("tokens", entry.token_sid)}>${entry.token_sid}</a>
+          ${isMe && " (this session)"}`,
     ],
     [
       "Partner",
@@ -169,10 +176,14 @@ function Restore({ resource, sid, version, number, onDone, onBack, onStale }) {
     });
   useEffect(() => void check(), [version?.etag]);
   if (error) {
-    return html`<${Problem} error=${error}><button type="button" onClick=${onBack}>Back</button><//>`;
+    return html`<${Problem} error=${error}>
+      <button type="button" onClick=${onBack}>Back</button>
+    <//>`;
   }
   if (!after) return html`<${Loading} />`;
   const done = ({ data, etag }) => onDone({ object: data, etag });
-  return html`<${Review} key=${version?.etag} before=${version?.object ?? {}} after=${after} request=${request}
-    resource=${resource} verb=${`Restore version ${number}`} onDone=${done} onBack=${onBack} onStale=${stale} />`;
+  return html`<${Review} key=${version?.etag} before=${version?.object ?? {}} after=${after}
+    request=${request}
+    resource=${resource} verb=${`Restore version ${number}`} onDone=${done} onBack=${onBack}
+    onStale=${stale} />`;
 }

@@ -24,7 +24,9 @@ function Console({ settings }) {
   }, []);
   if (!session) return html`<${SignIn} ...${{ settings, reason }} onOpen=${setSession} />`;
   const readOnly = settings.mode === "read-only";
-  return html`<${Access.Provider} value=${{ session, readOnly }}><${Page} session=${session} readOnly=${readOnly} /><//>`;
+  return html`<${Access.Provider} value=${{ session, readOnly }}>
+    <${Page} session=${session} readOnly=${readOnly} />
+  <//>`;
 }
 
 function Page({ session, readOnly }) {

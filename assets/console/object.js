@@ -83,7 +83,11 @@ function Loaded({ resource, version, reload }) {
       saved &&
       html`<${Notice} key=${saved.message}>
       ${saved.message}
-      ${saved.undo && resource.hasHistory && html` <button type="button" onClick=${undo}>Undo</button>`}
+      ${
+        saved.undo &&
+        resource.hasHistory &&
+        html`<button type="button" onClick=${undo}>Undo</button>`
+      }
     <//>`
     }
     <div class="columns">
@@ -103,7 +107,8 @@ function Loaded({ resource, version, reload }) {
         resource.hasHistory &&
         html`<${History} key=${etag} resource=${resource} sid=${sid} version=${version}
         restoring=${restoring} onRestore=${setRestoring}
-        onRestored=${(next) => finish(`Restored${asVersion(next.etag)}.`, etag)} onStale=${reload} />`
+        onRestored=${(next) => finish(`Restored${asVersion(next.etag)}.`, etag)}
+        onStale=${reload} />`
       }
     </div>`;
 }

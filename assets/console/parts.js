@@ -51,7 +51,8 @@ export function CopyButton({ text, label }) {
     </button>
     ${
       state.shown &&
-      html`<textarea readonly rows="5" aria-label=${label} onFocus=${(event) => event.target.select()}
+      html`<textarea readonly rows="5" aria-label=${label}
+        onFocus=${(event) => event.target.select()}
       value=${state.shown}></textarea>`
     }
   </span>`;

@@ -37,7 +37,8 @@ function NumberForm({ number }) {
   return html`<form class="filter" onSubmit=${submit}>
     <label for=${id}>Phone number with country code, or short code</label>
     <div class="row">
-      <input id=${id} ref=${input} type="tel" autocomplete="off" placeholder="+1 516-206-5574 or 26399" />
+      <input id=${id} ref=${input} type="tel" autocomplete="off"
+        placeholder="+1 516-206-5574 or 26399" />
       <button type="submit" class="primary">Look up</button>
     </div>
   </form>`;
@@ -78,7 +79,7 @@ const REASONS = {
   did: "The DID has a callback URL of its own, which comes first.",
   short_code: "The short code has a callback URL of its own, which comes first.",
   did_group: "It has no callback URL of its own, so that of its DID group is used.",
-  partner: "Neither it nor a DID group has a callback URL, so the callback sms of the partner is used.",
+  partner: "Neither it nor a DID group has a callback URL, so that of the partner is used.",
   none: "Neither it, nor a DID group, nor the partner has a callback URL.",
   suspended: "The partner is suspended.",
 };
@@ -119,7 +120,11 @@ function Step({ view, sid, object, url, wins }) {
       : html`<span class="none">no callback URL</span>`;
   return html`<li class=${wins ? "wins" : ""}>
     <span class="kind">${one}</span>
-    ${sid ? html`<a href=${link(view, sid)}>${nameOf(object, sid)}</a>` : html`<span class="none">none</span>`}
+    ${
+      sid
+        ? html`<a href=${link(view, sid)}>${nameOf(object, sid)}</a>`
+        : html`<span class="none">none</span>`
+    }
     ${sid && callback} ${wins && html`<span class="badge">this URL wins</span>`}
   </li>`;
 }

@@ -40,7 +40,8 @@ export function Review({ resource, before, after, request, verb, onDone, onBack,
     }
     <${Problem} error=${error} />
     <div class="buttons">
-      <button type="button" class="primary" disabled=${busy || differences.length === 0} onClick=${write}>
+      <button type="button" class="primary" disabled=${busy || differences.length === 0}
+        onClick=${write}>
         ${verb}
       </button>
       <button type="button" onClick=${onBack}>Back</button>

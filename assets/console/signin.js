@@ -27,7 +27,8 @@ export function SignIn({ settings, reason, onOpen }) {
     </section>`
     }
     <${Problem} error=${error && explained(error)} />
-    <${PasswordForm} busy=${busy} onSubmit=${(login, password) => open(() => signInWithPassword(login, password))} />
+    <${PasswordForm} busy=${busy}
+      onSubmit=${(login, password) => open(() => signInWithPassword(login, password))} />
     <${TokenForm} busy=${busy} onSubmit=${(token) => open(() => signInWithToken(token))} />
     <p class="hint">
       The token stays in the memory of this page. It is forgotten when you press Lock, after 15
@@ -48,9 +49,11 @@ function PasswordForm({ busy, onSubmit }) {
   return html`<form onSubmit=${submit}>
     <h2>With a login</h2>
     <label for=${`${id}-login`}>Login</label>
-    <input id=${`${id}-login`} name="login" autocomplete="username" autocapitalize="none" required />
+    <input id=${`${id}-login`} name="login" autocomplete="username"
+      autocapitalize="none" required />
     <label for=${`${id}-password`}>Password</label>
-    <input id=${`${id}-password`} name="password" type="password" autocomplete="current-password" required />
+    <input id=${`${id}-password`} name="password" type="password"
+      autocomplete="current-password" required />
     <button type="submit" disabled=${busy}>Sign in</button>
   </form>`;
 }

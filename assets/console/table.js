@@ -37,7 +37,8 @@ function List({ resource, query }) {
         <${Columns} resource=${resource} query=${query} />
       </div>
     </div>
-    ${!isFilterError && html`<${Problem} error=${error} />`} ${!page && loading && html`<${Loading} />`}
+    ${!isFilterError && html`<${Problem} error=${error} />`}
+    ${!page && loading && html`<${Loading} />`}
     ${page && !error && html`<${Page} resource=${resource} query=${page.query} page=${page} />`}`;
 }
 

@@ -19,7 +19,11 @@ export function TailView() {
   return html`<${Heading} title="Live tail" detail="events as they happen">
       <${CopyCurl} request=${request} />
     <//>
-    ${reason ? html`<p class="empty">This token cannot read events: it ${reason}.</p>` : html`<${Tail} />`}`;
+    ${
+      reason
+        ? html`<p class="empty">This token cannot read events: it ${reason}.</p>`
+        : html`<${Tail} />`
+    }`;
 }
 
 function Tail() {
@@ -29,14 +33,20 @@ function Tail() {
     setEvents((old) => [event, ...old].slice(0, MOST_EVENTS)),
   );
   return html`<div class="buttons">
-      <button type="button" onClick=${() => setIsPaused(!isPaused)}>${isPaused ? "Continue" : "Pause"}</button>
-      <button type="button" disabled=${events.length === 0} onClick=${() => setEvents([])}>Clear</button>
+      <button type="button" onClick=${() => setIsPaused(!isPaused)}>
+        ${isPaused ? "Continue" : "Pause"}
+      </button>
+      <button type="button" disabled=${events.length === 0} onClick=${() => setEvents([])}>
+        Clear
+      </button>
       <span class=${`stream ${state}`} role="status">${state}</span>
     </div>
     <${Problem} error=${error} />
     ${
       events.length === 0
-        ? html`<p class="empty">No event yet. Every change that this token can see appears here.</p>`
+        ? html`<p class="empty">
+            No event yet. Every change that this token can see appears here.
+          </p>`
         : html`<ol class="timeline tail" aria-live="polite" aria-relevant="additions">
           ${events.map((event) => html`<${Event} key=${event.id} event=${event} />`)}
         </ol>`
@@ -52,7 +62,9 @@ function Event({ event }) {
   const name = resource && data.object ? labelOf(resource, data.object) : data.sid;
   return html`<li class=${action}>
     <div class="heading">
-      <h2>${resource ? html`<a href=${link(resource.view, data.sid, query)}>${name}</a>` : name}</h2>
+      <h2>
+        ${resource ? html`<a href=${link(resource.view, data.sid, query)}>${name}</a>` : name}
+      </h2>
       <span class="badge">${type}</span>
       <time datetime=${timestamp}>${dateText(timestamp)}</time>
       <span class="detail">version ${data.version}</span>

@@ -41,9 +41,12 @@ function Node({ name, value, path, onChange, onRemove }) {
   const isNested = kind === "object" || kind === "list";
   return html`<div class=${isNested ? "node nested" : "node"}>
     <code class="key">${name}</code>
-    <${KindSelect} kind=${kind} label=${`Type of ${path}`} onChange=${(next) => onChange(KINDS[next])} />
+    <${KindSelect} kind=${kind} label=${`Type of ${path}`}
+      onChange=${(next) => onChange(KINDS[next])} />
     ${!isNested && html`<${Leaf} kind=${kind} value=${value} label=${path} onChange=${onChange} />`}
-    <button type="button" class="quiet" aria-label=${`Remove ${path}`} onClick=${onRemove}>Remove</button>
+    <button type="button" class="quiet" aria-label=${`Remove ${path}`} onClick=${onRemove}>
+      Remove
+    </button>
     ${isNested && html`<${Tree} value=${value} label=${path} onChange=${onChange} />`}
   </div>`;
 }
@@ -64,7 +67,8 @@ function Leaf({ kind, value, label, onChange }) {
       <option>false</option>
     </select>`;
   }
-  return html`<input aria-label=${label} value=${value} onInput=${(e) => onChange(e.target.value)} />`;
+  return html`<input aria-label=${label} value=${value}
+    onInput=${(e) => onChange(e.target.value)} />`;
 }
 
 /** A number as text, so that its digits stay as they are typed. */
@@ -115,7 +119,8 @@ function Adder({ value, label, onAdd }) {
   return html`<div class="node adder">
     ${
       !isList &&
-      html`<input id=${id} ref=${input} placeholder="new member" aria-label=${`New member of ${label}`}
+      html`<input id=${id} ref=${input} placeholder="new member"
+        aria-label=${`New member of ${label}`}
       autocomplete="off" onKeyDown=${addOnEnter} />`
     }
     <button type="button" class="quiet" onClick=${add}>${isList ? "Add item" : "Add"}</button>

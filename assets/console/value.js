@@ -6,6 +6,9 @@ import { RESOURCES, isSid } from "./resources.js";
 import { link } from "./route.js";
 import { html } from "./ui.js";
 
+/** JSON up to this length stays on one line. */
+const SHORT_JSON = 32;
+
 /** A value. `member` says what it means, and `short` leaves out what needs more than a line. */
 export function Value({ value, member, short }) {
   if (value === undefined) return html`<span class="none">absent</span>`;
@@ -37,8 +40,8 @@ function List({ items, short }) {
 }
 
 function Json({ value, short }) {
-  if (short || !(isObject(value) || Array.isArray(value)))
-    return html`<code>${stringify(value)}</code>`;
+  const line = stringify(value);
+  if (short || line.length <= SHORT_JSON) return html`<code>${line}</code>`;
   return html`<pre tabindex="0">${stringify(value, 2)}</pre>`;
 }
 

@@ -171,7 +171,10 @@ function firstRow(page, fragment) {
     const start = performance.now();
     location.hash = `#/${wanted}`;
     await new Promise((done) => {
-      const look = () => (document.querySelector("main .open") ? done() : requestAnimationFrame(look));
+      const look = () => {
+        if (document.querySelector("main .open")) done();
+        else requestAnimationFrame(look);
+      };
       requestAnimationFrame(look);
     });
     return performance.now() - start;

@@ -64,7 +64,7 @@ async function settled(page) {
   await page.locator("main h1").first().waitFor();
   await page.waitForFunction(() => !document.querySelector(".loading"));
   // The frame after the last response is drawn.
-  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 60))));
+  await page.evaluate(() => new Promise((done) => setTimeout(done, 60)));
 }
 
 /** Fails if axe-core finds a violation of WCAG or of its best practices. */
@@ -72,7 +72,7 @@ async function checkAccessibility(page, what) {
   await page.evaluate(axe);
   const { violations, passes } = await page.evaluate(() => globalThis.axe.run());
   assert.ok(passes.length > 10, "axe-core has checked nothing");
-  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join("\n  ")}`);
+  const found = violations.map(({ id, nodes }) => [id, ...nodes.map(({ html }) => html)]);
   assert.deepEqual(found, [], `axe-core: ${what}`);
 }
 
@@ -97,7 +97,8 @@ async function tabTo(page, role, name) {
 }
 
 async function screenshot(page, folder, name) {
-  if (folder) await page.screenshot({ path: path.join(folder, `${name}.png`), fullPage: name.includes("phone") });
+  const fullPage = name.endsWith("phone");
+  if (folder) await page.screenshot({ path: path.join(folder, `${name}.png`), fullPage });
 }
 
 /** Requests to the API, beside those of the page. */
