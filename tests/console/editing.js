@@ -1,6 +1,7 @@
 // Changing objects: the main task, concurrent changes, numbers, script injection, restoring.
 const assert = require("node:assert/strict");
-const { api, close, open, screenshot, settled, show, signIn, tabTo } = require("./page.js");
+const { api, checkAccessibility, checkWidth, close, open } = require("./page.js");
+const { screenshot, settled, show, signIn, tabTo } = require("./page.js");
 
 const codes = "phonenumber/short_codes";
 
@@ -75,7 +76,12 @@ module.exports = [
       await review(mine.page);
       const { page } = mine;
       await page.getByText("Somebody else has changed this short code").waitFor();
-      await screenshot(page, folder, "conflict-light");
+      await checkWidth(page, "conflict");
+      for (const colorScheme of ["light", "dark"]) {
+        await page.emulateMedia({ colorScheme });
+        await checkAccessibility(page, `conflict, ${colorScheme}`);
+        await screenshot(page, folder, `conflict-${colorScheme}`);
+      }
       const next = page.getByRole("button", { name: "Review the merged changes" });
       assert.ok(await next.isDisabled(), "a conflict is open");
       await page.getByRole("row", { name: /^name/ }).getByLabel("mine").check();

@@ -8,17 +8,33 @@ module.exports = [
     async ({ browser, url, login, password }) => {
       const tab = await open(browser, url);
       const { page } = tab;
-      const signInAs = async (text) => {
-        await page.getByLabel("Login", { exact: true }).fill(login);
-        await page.getByLabel("Password").fill(text);
-        await page.getByRole("button", { name: "Sign in" }).click();
-      };
-      await signInAs("wrong");
+      await signInAs(page, login, "wrong");
       await page.getByRole("alert").getByText("not valid").waitFor();
-      await signInAs(password);
+      await signInAs(page, login, password);
       await page.getByText("Demo carrier", { exact: true }).waitFor();
       await settled(page);
       await close(tab, [401]);
+    },
+  ],
+  [
+    "the token of a login is refreshed before it ends",
+    async ({ browser, url, login, password }) => {
+      const tab = await open(browser, url);
+      const { page } = tab;
+      await page.clock.install();
+      await page.reload();
+      await signInAs(page, login, password);
+      const refreshed = page.waitForRequest((request) =>
+        (request.postData() ?? "").includes("grant_type=refresh_token"),
+      );
+      for (let quarter = 0; quarter < 5; quarter += 1) {
+        await page.clock.fastForward("14:00");
+        await page.keyboard.press("Shift");
+      }
+      await page.getByRole("link", { name: "DID groups" }).click();
+      await refreshed;
+      await page.getByRole("link", { name: "Demo partner 1" }).waitFor();
+      await close(tab);
     },
   ],
   [
@@ -108,6 +124,12 @@ module.exports = [
     },
   ],
 ];
+
+async function signInAs(page, login, password) {
+  await page.getByLabel("Login", { exact: true }).fill(login);
+  await page.getByLabel("Password").fill(password);
+  await page.getByRole("button", { name: "Sign in" }).click();
+}
 
 async function checkForgotten({ page, context }, token) {
   const places = await page.evaluate(async () => ({
