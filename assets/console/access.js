@@ -11,6 +11,7 @@ import { useContext } from "./preact-hooks.js";
  */
 export const Access = createContext(null);
 
+/** The session and the settings, in a component. */
 export const useAccess = () => useContext(Access);
 
 /**

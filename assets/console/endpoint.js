@@ -1,11 +1,12 @@
 /** What an endpoint has besides its members: a test, failed deliveries, and replays. */
 
 import { CopyCurl, countText, dateText, Loading, Notice, Problem, ScopedButton } from "./parts.js";
-import { EVENTS_UPDATE, RESOURCES } from "./resources.js";
+import { UPDATE_ENDPOINTS, RESOURCES } from "./resources.js";
 import { link } from "./route.js";
 import { call } from "./session.js";
 import { html, useAction, useLoad, useState } from "./ui.js";
 
+/** Test, failed deliveries and replay of one endpoint. */
 export function EndpointPanel({ sid }) {
   const path = `${RESOURCES.endpoints.path}/${sid}`;
   return html`<${Test} path=${path} /><${Deliveries} path=${path} /><${Replay} path=${path} />`;
@@ -20,7 +21,7 @@ function Test({ path }) {
     <h2 id="test">Test</h2>
     <p>Sends a signed event of the type <code>endpoint.test</code> now.</p>
     <div class="buttons">
-      <${ScopedButton} scopes=${EVENTS_UPDATE} disabled=${busy} onClick=${test}>Send a test<//>
+      <${ScopedButton} scopes=${UPDATE_ENDPOINTS} disabled=${busy} onClick=${test}>Send a test<//>
       <${CopyCurl} request=${request} />
     </div>
     <${Problem} error=${error} />
@@ -111,7 +112,7 @@ function Replay({ path }) {
     <form class="replay" onSubmit=${replay}>
       ${input("after", "After", true)} ${input("before", "Before (optional)", false)}
       <div class="buttons">
-        <${ScopedButton} type="submit" scopes=${EVENTS_UPDATE} disabled=${busy}>Replay<//>
+        <${ScopedButton} type="submit" scopes=${UPDATE_ENDPOINTS} disabled=${busy}>Replay<//>
         <${CopyCurl} request=${request} />
       </div>
     </form>

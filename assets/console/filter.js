@@ -5,6 +5,12 @@ import { link } from "./route.js";
 import { sentence } from "./parts.js";
 import { html, useEffect, useId, useRef } from "./ui.js";
 
+/**
+ * @param {object} properties
+ * @param {import("./resources.js").Resource} properties.resource
+ * @param {Record<string, string>} properties.query of the view
+ * @param {Error | null} properties.error of the list
+ */
 export function FilterBox({ resource, query, error }) {
   const input = useRef(null);
   const id = useId();

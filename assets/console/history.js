@@ -22,9 +22,9 @@ const PAGE = 20;
  * @param {() => void} properties.onStale
  */
 export function History({ resource, sid, version, restoring, onRestore, onRestored, onStale }) {
-  const path = `${resource.path}/${sid}/history`;
+  const path = historyPath(resource, sid);
   const [count, setCount] = useState(PAGE);
-  const load = (signal) => newest(path, count, signal);
+  const load = (signal) => newestEntries(path, count, signal);
   const { data, error } = useLoad(load, [sid, count]);
   const request = { path, query: { limit: 100 } };
   return html`<section class="history" aria-labelledby="history">
@@ -61,8 +61,20 @@ export function History({ resource, sid, version, restoring, onRestore, onRestor
   </section>`;
 }
 
-/** The API returns the oldest entry first, so the newest ones are at an offset. */
-async function newest(path, count, signal) {
+/** The path of the history of an object. */
+export function historyPath(resource, sid) {
+  return `${resource.path}/${encodeURIComponent(sid)}/history`;
+}
+
+/**
+ * The newest entries, newest first. The API returns the oldest entry first, so they are at an
+ * offset.
+ *
+ * @param {string} path
+ * @param {number} count
+ * @param {AbortSignal} [signal]
+ */
+export async function newestEntries(path, count, signal) {
   const { data: first } = await call(
     { path, query: { limit: 1, include_fields: "version" } },
     signal,

@@ -2,6 +2,7 @@
 
 import { filterOf } from "./resources.js";
 
+/** Items on a page. */
 export const PAGE_SIZE = 50;
 
 /**
@@ -30,14 +31,15 @@ export function listRequest(resource, query) {
   const names = [resource.sid, resource.members[0].name, ...columns.map(({ name }) => name)];
   const withPartner = columns.some(isOwner);
   if (withPartner) names.push("partner.name");
-  const place = query.order
+  const isSorted = query.order && !query.deleted;
+  const place = isSorted
     ? { order: query.order, offset: query.offset }
     : { after: query.after, before: query.before };
   return {
     path: resource.path,
     query: {
       limit: PAGE_SIZE,
-      filter: filterOf(resource, query.filter ?? ""),
+      filter: query.deleted ? undefined : filterOf(resource, query.filter ?? ""),
       ...place,
       deleted: query.deleted,
       include_fields: [...new Set(names)].join(","),

@@ -3,7 +3,7 @@
 import { denied, useAccess } from "./access.js";
 import { Edit, objectRequest, readVersion } from "./edit.js";
 import { EndpointPanel } from "./endpoint.js";
-import { History } from "./history.js";
+import { History, historyPath, newestEntries } from "./history.js";
 import { isObject } from "./json.js";
 import { CopyCurl, Heading, Loading, Notice, Problem, ScopedButton } from "./parts.js";
 import { labelOf, RESOURCES } from "./resources.js";
@@ -13,6 +13,7 @@ import { Denied } from "./table.js";
 import { html, useLoad, useState } from "./ui.js";
 import { Value } from "./value.js";
 
+/** The view of an object, or of a deleted one. */
 export function ObjectView({ resource, sid, query }) {
   const reason = denied(useAccess(), resource.read);
   if (reason) return html`<${Denied} resource=${resource} reason=${reason} />`;
@@ -115,13 +116,13 @@ function Loaded({ resource, version, reload }) {
 
 /** A deleted object as it was last, which its history can restore. */
 function Deleted({ resource, sid }) {
-  const query = { deleted: "true", filter: `${resource.sid} eq ${sid}` };
-  const request = { path: resource.path, query };
-  const load = async (signal) => (await call(request, signal)).data.items[0] ?? null;
+  const load = (signal) => lastState(resource, sid, signal);
   const { data: object, error, loading } = useLoad(load, [sid]);
   const [restoring, setRestoring] = useState(null);
-  if (error) return html`<${Heading} title=${resource.title} /><${Problem} error=${error} />`;
   if (loading) return html`<${Loading} />`;
+  if (error && error.status !== 404) {
+    return html`<${Heading} title=${resource.title} /><${Problem} error=${error} />`;
+  }
   if (!object) {
     return html`<${Heading} title=${`No deleted ${resource.one}`} />
       <p class="empty">
@@ -130,9 +131,7 @@ function Deleted({ resource, sid }) {
       </p>`;
   }
   const open = () => (location.hash = link(resource.view, sid));
-  return html`<${Heading} title=${labelOf(resource, object)} detail=${`deleted ${resource.one}`}>
-      <${CopyCurl} request=${request} />
-    <//>
+  return html`<${Heading} title=${labelOf(resource, object)} detail=${`deleted ${resource.one}`} />
     <div class="columns">
       <div class="main">
         <p class="empty">This ${resource.one} was deleted. Its last state:</p>
@@ -141,6 +140,15 @@ function Deleted({ resource, sid }) {
       <${History} resource=${resource} sid=${sid} version=${null} restoring=${restoring}
         onRestore=${setRestoring} onRestored=${open} onStale=${open} />
     </div>`;
+}
+
+/** The members in the entry of the deletion, or `null` if the newest entry is another one. */
+async function lastState(resource, sid, signal) {
+  const { entries } = await newestEntries(historyPath(resource, sid), 1, signal);
+  const [{ action, changes }] = entries;
+  if (action !== "delete") return null;
+  const names = resource.members.map(({ name }) => name);
+  return Object.fromEntries(names.map((name) => [name, changes[name]?.before ?? null]));
 }
 
 function Members({ resource, object }) {

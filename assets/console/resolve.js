@@ -9,6 +9,7 @@ import { html, useEffect, useId, useLoad, useRef } from "./ui.js";
 
 const TITLE = "Where does this number go?";
 
+/** The view with the box for a number, and the answer. */
 export function ResolveView({ query }) {
   const reason = denied(useAccess(), READ_NUMBERS);
   const { number } = query;

@@ -5,7 +5,7 @@ const UPDATE = ["phonenumber.update", "phonenumber.manage"];
 const CREATE = ["phonenumber.create", "phonenumber.manage"];
 const ADMIN_CREATE = ["admin.create", "admin.manage"];
 const EVENTS_READ = ["events.read", "events.manage"];
-export const EVENTS_UPDATE = ["events.update", "events.manage"];
+const EVENTS_UPDATE = ["events.update", "events.manage"];
 
 /**
  * @typedef {object} Member
@@ -213,8 +213,10 @@ export const RESOURCES = {
 
 for (const [view, resource] of Object.entries(RESOURCES)) resource.view = view;
 
-/** The scopes that read events, of which the API also needs one that reads the objects. */
+/** The scopes that read events; the API also needs one that reads the objects. */
 export const READ_EVENTS = EVENTS_READ;
+/** The scopes that test an endpoint and replay events to it. */
+export const UPDATE_ENDPOINTS = EVENTS_UPDATE;
 /** The scopes of `/phonenumber/resolve`. */
 export const READ_NUMBERS = READ;
 

@@ -4,6 +4,7 @@ import { useEffect, useState } from "./preact-hooks.js";
 
 /** @typedef {{view: string, sid: string | null, query: Record<string, string>}} Route */
 
+/** The view that is shown first. */
 export const HOME = "short_codes";
 
 /**

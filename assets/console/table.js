@@ -10,6 +10,7 @@ import { call } from "./session.js";
 import { html, useLoad } from "./ui.js";
 import { Value } from "./value.js";
 
+/** The view of a list, or the scope that the token lacks for it. */
 export function ListView({ resource, query }) {
   const reason = denied(useAccess(), resource.read);
   if (reason) return html`<${Denied} resource=${resource} reason=${reason} />`;
@@ -31,7 +32,11 @@ function List({ resource, query }) {
       <${CopyCurl} request=${request} />
     <//>
     <div class="tools">
-      <${FilterBox} resource=${resource} query=${query} error=${error} />
+      ${
+        query.deleted
+          ? html`<p class="hint">The newest deletion is first.</p>`
+          : html`<${FilterBox} resource=${resource} query=${query} error=${error} />`
+      }
       <div class="options">
         ${resource.restore && html`<${DeletedSwitch} resource=${resource} query=${query} />`}
         <${Columns} resource=${resource} query=${query} />
@@ -78,7 +83,7 @@ function Empty({ resource, query }) {
   const { filter, after, before, offset, ...rest } = query;
   if (filter) {
     return html`<p class="empty">
-      No ${query.deleted && "deleted "}${resource.one} matches.${" "}
+      No ${resource.one} matches.${" "}
       <a href=${link(resource.view, null, rest)}>Show all</a>
     </p>`;
   }
@@ -90,7 +95,7 @@ const SORT = { none: "", ascending: " ↑", descending: " ↓" };
 
 function Header({ resource, query, column }) {
   const { name, label, kind } = column;
-  if (kind === "json" || kind === "list")
+  if (kind === "json" || kind === "list" || query.deleted)
     return html`<th role="columnheader" scope="col">${label}</th>`;
   const { after, before, offset, order, ...rest } = query;
   const sorted = order === name ? "ascending" : order === `${name} desc` ? "descending" : "none";
@@ -155,8 +160,8 @@ function Pager({ resource, query, page }) {
 }
 
 function DeletedSwitch({ resource, query }) {
-  const { filter, columns } = query;
-  const target = (deleted) => link(resource.view, null, { filter, columns, deleted });
+  // Deleted objects have an order of their own, and no filter.
+  const target = (deleted) => link(resource.view, null, { columns: query.columns, deleted });
   return html`<label class="switch">
     <input type="checkbox" checked=${Boolean(query.deleted)}
       onChange=${(event) => (location.hash = target(event.target.checked ? "true" : ""))} />

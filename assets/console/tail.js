@@ -13,6 +13,7 @@ import { html, useEffect, useRef, useState } from "./ui.js";
 const MOST_EVENTS = 200;
 const RETRY_MS = 2000;
 
+/** The view of the events that happen now. */
 export function TailView() {
   const reason = denied(useAccess(), READ_EVENTS);
   const request = tailRequest(null);
