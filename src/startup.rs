@@ -158,12 +158,11 @@ impl Application {
         let metrics_server = settings.metrics_listen.map(serve_metrics).transpose()?;
         let feed = Feed::new(&database, settings.events_streams as usize);
         let (webhooks, dispatcher) = webhooks(settings, &database, &shutdown)?;
-        let (format, console) = (settings.token_format, settings.console);
-        let grants = Grants::new(&database, authenticator.clone(), format, console)?;
+        let grants = Grants::from_settings(&database, authenticator.clone(), settings)?;
         let state = State {
             allowed_sites: Data::new(allowed_sites),
             authenticator: authenticator.clone(),
-            console: Data::new(Console::new(console, demo_token)),
+            console: Data::new(Console::new(settings.console, demo_token)),
             database: Data::new(database.clone()),
             descendant_limit: Data::new(DescendantLimit(settings.max_descendants)),
             feed: Data::new(feed.clone()),

@@ -2,6 +2,10 @@
 
 import sys
 
+from testbed import ROOT
+
+BENCHES = ROOT / "benches"
+
 
 def log(text):
     """Prints progress to standard error."""

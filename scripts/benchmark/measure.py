@@ -14,12 +14,11 @@ import subprocess
 import time
 from urllib.parse import urlencode
 
-from benchmark import log
+from benchmark import BENCHES, log
 from benchmark.data import LISTED, check_writes, sid
-from testbed import ROOT, Failure, output
+from testbed import Failure, output
 from testbed.client import Client
 
-BENCHES = ROOT / "benches"
 SHORT_CODES = "/core/v2/phonenumber/short_codes"
 IDLE_CONNECTIONS = 10_000
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -28,10 +27,11 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Bench:
     """The servers under test. Its methods measure, and return figures by name."""
 
-    def __init__(self, codes, workspace, postgres, instance, unlogged, tokens):
+    def __init__(self, codes, workspace, postgres, instance, unlogged, peers, tokens):
         self.codes, self.path, self.postgres = codes, workspace.path, postgres
-        # The second instance writes no access log.
-        self.instance, self.unlogged, self.token = instance, unlogged, tokens[0]
+        # The second instance writes no access log. Peers are other programs, by name.
+        self.instance, self.unlogged, self.peers = instance, unlogged, peers
+        self.token = tokens[0]
         # The numbers of successful writes and of connections that wrote.
         self.answers = self.connections = 0
         self.tokens = self.path / "tokens"
@@ -76,6 +76,23 @@ class Bench:
 
     def fixed(self, connections, seconds):
         return self.wrk("path", connections, seconds, "/healthz")
+
+    def of_peer(self, name):
+        """The measurements of a peer: name, method, connections and share of the time."""
+        peer = self.peers[name]
+        path = f"{SHORT_CODES}?limit=100"
+
+        def measure(*arguments, **options):
+            return lambda connections, seconds: self.wrk(
+                arguments[0], connections, seconds, *arguments[1:], instance=peer, **options
+            )
+
+        return [
+            (f"{name} PATCH, 32", measure("patch"), 32, 1),
+            (f"{name} GET, 32", measure("get"), 32, 1),
+            (f"{name} list of 150, 8", measure("path", path, tokens=self.few), 8, 1),
+            (f"{name} list of 100,000, 8", measure("path", path, tokens=self.many), 8, 1),
+        ]
 
     def page(self, connections, seconds, number=1):
         arguments = {"filter": "string_key_1 eq common"}
@@ -129,7 +146,7 @@ class Bench:
         wrk = subprocess.Popen([str(word) for word in command], **pipes)
         try:
             time.sleep(seconds * 0.8)
-            memory = self.memory()
+            memory = self.memory(instance)
             text, _ = wrk.communicate()
         finally:
             wrk.kill()
@@ -192,17 +209,16 @@ class Bench:
         """).split("|")
         server = processor_time(self.postgres.pid, ended=True)
         return {
-            "service": processor_time(instance.pid),
+            "service": sum(map(processor_time, processes(instance.pid))),
             "postgres": server + sum(map(processor_time, self.postgres.children())),
             "wal": float(wal),
             "redo": float(redo),
             "xids": int(xids),
         }
 
-    def memory(self):
-        """The service's share of the machine's memory in MiB (PSS)."""
-        with open(f"/proc/{self.instance.pid}/smaps_rollup") as lines:
-            return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:"))
+    def memory(self, instance=None):
+        """A service's share of the machine's memory in MiB (PSS), over all of its processes."""
+        return sum(map(memory_of, processes((instance or self.instance).pid)))
 
     def memory_with_idle_connections(self):
         """The memory with many open connections, each after one request."""
@@ -228,6 +244,17 @@ class Bench:
         log(f"# {sentence}")
         if not whole:
             raise Failure("updates were lost or applied twice")
+
+
+def processes(pid):
+    """A process and its descendants."""
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(one for child in children for one in processes(child))]
+
+
+def memory_of(pid):
+    with open(f"/proc/{pid}/smaps_rollup") as lines:
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:"))
 
 
 def difference(after, before):
@@ -306,6 +333,12 @@ def measurements(bench, only):
         ("rent and release, 8", bench.rent, 8, whole),
         ("rent and release, 32", bench.rent, 32, whole),
     ]
+    if bench.peers:
+        wanted += [
+            ("list of 150, 8", bench.list_of_few, 8, whole),
+            ("list of 100,000, 8", bench.list_of_many, 8, whole),
+            *(one for name in bench.peers for one in bench.of_peer(name)),
+        ]
     wanted += [(f"GET, {n}", bench.get, n, part) for n in (1, 8, 64, 256)]
     wanted += [(f"hot row, {n}", bench.patch_one, n, part) for n in (1, 8, 64, 256)]
     # Long enough to outlast the requests that earlier clients have left: a second of lists.

@@ -2,6 +2,8 @@
 
 import statistics
 
+from benchmark.peers import PEERS
+
 
 def ratio(value, reference):
     """A ratio of two figures of one round."""
@@ -42,6 +44,10 @@ def service_time(name):
 
 def list_time(name):
     return ratio(of(name, "p50"), of("list of 150, 1", "p50"))
+
+
+def against_peer(name, work):
+    return ratio(of(work), of(f"{name} {work}"))
 
 
 # Work, reference, ratio of a round, sign and value of the target.
@@ -104,6 +110,11 @@ UNTARGETED = [
         for n in (8, 32)
     ],
     ("one hot row, 64 connections", HOT, ratio(of("hot row, 64"), of("pgbench hot row, 32"))),
+    *[
+        (work, name, against_peer(name, work))
+        for name in PEERS
+        for work in ("PATCH, 32", "GET, 32", "list of 150, 8", "list of 100,000, 8")
+    ],
 ]
 # In MiB, at most.
 MEMORY = {"idle": 24, "32 connections loaded": 40, "10,000 idle connections": 150}

@@ -81,6 +81,7 @@ impl Resource for DidGroup {
     const KIND: &'static str = "did_group";
     const TABLE: &'static str = "did_groups";
     const SID: &'static str = "did_group_sid";
+    const RESTORABLE: bool = true;
     const REFERRED_BY: &'static [Reference] = &[
         Reference { noun: "DID", table: "dids", column: "did_group_sid" },
         Reference { noun: "short code", table: "short_codes", column: "did_group_sid" },

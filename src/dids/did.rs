@@ -237,6 +237,7 @@ impl Resource for Did {
     const KIND: &'static str = "did";
     const TABLE: &'static str = "dids";
     const SID: &'static str = "did_sid";
+    const RESTORABLE: bool = true;
     const INDEXED: &'static [&'static str] =
         &["phonenumber", "did_group_sid", "trunk_group_sid", "string_key_1", "string_key_2"];
     const REFERENCES: &'static [&'static str] = &["did_group_sid"];

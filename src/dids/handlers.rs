@@ -50,7 +50,8 @@ pub async fn list_dids(
     Query(arguments): Query<DidArguments>,
     store: web::Data<Store<Did>>,
 ) -> Result<Json<List<Did>>, ApiError> {
-    list.with_sid("trunk_group_sid", arguments.trunk_group_sid).respond(&store, &caller).await
+    let list = list.with_sid("trunk_group_sid", arguments.trunk_group_sid)?;
+    list.respond(&store, &caller).await
 }
 
 /// Rents a number for the token's own partner. With `{}` it is the first available one.

@@ -34,8 +34,14 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Wraps an accepted connection.
+    /// Wraps an accepted connection. It sends at once what it is given: a body is written in pieces,
+    /// and with Nagle's algorithm the last one would wait for the client, which may delay its
+    /// acknowledgement by 40 ms.
     pub fn new(stream: TcpStream, metrics: Data<Metrics>) -> Self {
+        if let Err(error) = stream.set_nodelay(true) {
+            // The client has closed the connection.
+            tracing::debug!("cannot set TCP_NODELAY: {error}");
+        }
         Self { stream, metrics, replacement: None }
     }
 
@@ -142,5 +148,26 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::rt::net::TcpListener;
+
+    use super::*;
+    use crate::shutdown::Shutdown;
+    use crate::telemetry::activity::Activity;
+
+    #[actix_web::test]
+    async fn a_connection_delays_no_small_write() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let metrics =
+            Metrics::new(Box::new(Vec::new), Activity::new().unwrap(), Shutdown::default())
+                .unwrap();
+        let connection = Connection::new(stream, Data::new(metrics));
+        assert!(connection.stream().nodelay().unwrap());
     }
 }

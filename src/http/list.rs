@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 use uuid::Uuid;
 
-use super::arguments::{Arguments, member, some};
+use super::arguments::{Arguments, flag, member, some};
 use super::page::{Envelope, Links, List, PageArguments, Pagination};
 use super::view::ViewRequest;
 use crate::auth::Actor;
@@ -41,6 +41,38 @@ struct ListArguments {
     #[serde(deserialize_with = "member")]
     before: Option<Uuid>,
 }
+
+/// The argument of a list whose objects can be restored.
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default)]
+struct DeletedArguments {
+    /// `true`: lists the deleted objects instead, each as it was last, the newest deletion first,
+    /// as far as the history goes back. `after` and `before` then follow this order. Not with
+    /// `filter` or `order`.
+    #[serde(deserialize_with = "flag")]
+    deleted: bool,
+}
+
+impl DeletedArguments {
+    /// Returns whether the list is that of deleted objects.
+    ///
+    /// # Errors
+    /// [`ApiError::BadRequest`] if such a list does not exist, or not in that form.
+    fn read<R: Resource>(arguments: &Arguments) -> Result<bool, ApiError> {
+        let Self { deleted } = arguments.read()?;
+        if deleted && !R::RESTORABLE {
+            let message = "must be absent or `false`: deleted objects of this kind are not listed";
+            return Err(ApiError::bad_argument("deleted", message));
+        }
+        match ["filter", "order"].into_iter().find(|name| deleted && arguments.contains(name)) {
+            Some(name) => Err(ApiError::bad_argument(name, NOT_WITH_DELETED)),
+            None => Ok(deleted),
+        }
+    }
+}
+
+const NOT_WITH_DELETED: &str = "cannot be combined with `deleted`";
 
 impl ListArguments {
     /// Returns the query of a list of `R`.
@@ -85,15 +117,21 @@ impl ListArguments {
 /// A request for a list of `R`.
 pub struct ListRequest<R> {
     query: Query,
+    deleted: bool,
     view: ViewRequest<R>,
     links: Links,
 }
 
-impl<R> IntoParams for ListRequest<R> {
+impl<R: Resource> IntoParams for ListRequest<R> {
     fn into_params(parameter_in: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let deleted = match R::RESTORABLE {
+            true => DeletedArguments::into_params(&parameter_in),
+            false => Vec::new(),
+        };
         [
             PageArguments::into_params(&parameter_in),
             ListArguments::into_params(&parameter_in),
+            deleted,
             ViewRequest::<R>::into_params(&parameter_in),
         ]
         .concat()
@@ -101,12 +139,18 @@ impl<R> IntoParams for ListRequest<R> {
 }
 
 impl<R: Resource> ListRequest<R> {
-    /// Limits the list to the objects that have that sid in the column.
-    pub fn with_sid(mut self, column: &'static str, sid: Option<Uuid>) -> Self {
+    /// Limits the list to the objects that have that sid in the column, the name of an argument.
+    ///
+    /// # Errors
+    /// [`ApiError::BadRequest`] if the list is that of deleted objects.
+    pub fn with_sid(mut self, column: &'static str, sid: Option<Uuid>) -> Result<Self, ApiError> {
         if let Some(sid) = sid {
+            if self.deleted {
+                return Err(ApiError::bad_argument(column, NOT_WITH_DELETED));
+            }
             self.query.subset.and_sid(column, sid);
         }
-        self
+        Ok(self)
     }
 
     /// Limits the list to the objects that have that value in a column of text.
@@ -124,9 +168,12 @@ impl<R: Resource> ListRequest<R> {
     /// Returns the requested page of the objects that are visible to the actor.
     ///
     /// # Errors
-    /// As [`Store::list`].
+    /// As [`Store::list`] and [`Store::list_deleted`].
     pub async fn respond(self, store: &Store<R>, actor: &Actor) -> Result<Json<List<R>>, ApiError> {
-        let page = store.list(actor, &self.query).await?;
+        let page = match self.deleted {
+            true => store.list_deleted(actor, &self.query).await?,
+            false => store.list(actor, &self.query).await?,
+        };
         let pagination = self.pagination(&page);
         let Self { query, view, .. } = self;
         let items = view.of_page(store, actor, page.items).await?;
@@ -164,9 +211,11 @@ impl<R: Resource> ListRequest<R> {
         let arguments = Arguments::of(request)?;
         let page = arguments.read()?;
         let list: ListArguments = arguments.read()?;
+        let deleted = DeletedArguments::read::<R>(&arguments)?;
         let view = ViewRequest::of(&arguments)?;
         Ok(Self {
             query: list.query::<R>(page, view.omitted())?,
+            deleted,
             view,
             links: Links::of(request, &arguments),
         })

@@ -26,7 +26,7 @@ use crate::http::{Caller, actor_of};
 use crate::input::date;
 use crate::input::types::Name;
 use crate::partners::Partner;
-use crate::settings::{ConsoleMode, TokenFormat};
+use crate::settings::{Settings, TokenFormat};
 use crate::store::{self, Database};
 
 pub(super) fn invalid_grant(field: &'static str, message: &'static str) -> ApiError {
@@ -43,17 +43,17 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// Issues tokens of that format; opaque tokens if there is no key to sign a JWT. The console has
-    /// a client unless it is off.
+    /// Issues tokens of the format in the settings; opaque tokens if there is no key to sign a JWT.
+    /// The console has a client unless it is off.
     ///
     /// # Errors
     /// If the operating system returns no random bytes.
-    pub fn new(
+    pub fn from_settings(
         database: &Database,
         authenticator: Data<Authenticator>,
-        format: TokenFormat,
-        console: ConsoleMode,
+        settings: &Settings,
     ) -> anyhow::Result<Self> {
+        let Settings { token_format: format, console, .. } = *settings;
         let format = if authenticator.keys().can_sign() { format } else { TokenFormat::Opaque };
         let credentials = Credentials::new(database.authentication().clone())?;
         let console = ConsoleClient::of(console);

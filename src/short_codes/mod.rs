@@ -265,6 +265,7 @@ impl Resource for ShortCode {
     const KIND: &'static str = "short_code";
     const TABLE: &'static str = "short_codes";
     const SID: &'static str = "short_code_sid";
+    const RESTORABLE: bool = true;
     const INDEXED: &'static [&'static str] =
         &["short_code", "did_group_sid", "string_key_1", "string_key_2"];
     const REFERENCES: &'static [&'static str] = &["did_group_sid"];

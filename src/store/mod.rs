@@ -12,6 +12,7 @@
 mod batching;
 mod counts;
 mod database;
+mod deleted;
 mod feed;
 mod history;
 mod idempotency;
@@ -124,6 +125,24 @@ impl<R: Resource> Store<R> {
         let read = async || {
             let mut lease = self.database.lists().acquire(actor).await?;
             read::list::<R>(&mut lease, actor, query).await
+        };
+        self.database.read(read).await
+    }
+
+    /// Returns a page of the deleted objects that were visible to the actor, each as it was last,
+    /// the newest deletion first. The query has no order and no conditions.
+    ///
+    /// # Errors
+    /// [`ApiError::BadRequest`] if the page starts at an object whose deletion is not visible to
+    /// the actor, or would exceed 16 MiB.
+    pub async fn list_deleted(
+        &self,
+        actor: &Actor,
+        query: &Query,
+    ) -> Result<Page<Listed>, ApiError> {
+        let read = async || {
+            let mut lease = self.database.lists().acquire(actor).await?;
+            deleted::list::<R>(&mut lease.connection, actor, query).await
         };
         self.database.read(read).await
     }

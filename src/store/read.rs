@@ -1,6 +1,6 @@
 //! Reading objects that are visible to an actor.
 
-use futures_util::TryStreamExt;
+use futures_util::{Stream, TryStreamExt};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::QueryAs;
@@ -128,20 +128,32 @@ async fn read_page<R: Resource>(
         _ => query.around::<R>(visibility).build_query_as().fetch_one(&mut *connection).await?,
     };
     match query.start {
-        Start::After(_) if anchor.is_none() => return Err(no_such_row("after")),
-        Start::Before(_) if anchor.is_none() => return Err(no_such_row("before")),
+        Start::After(_) if anchor.is_none() => return Err(not_visible("after")),
+        Start::Before(_) if anchor.is_none() => return Err(not_visible("before")),
         Start::Offset(_) | Start::After(_) | Start::Before(_) => {}
     }
     let mut page = query.page::<R>(visibility, anchor);
-    let mut rows = page.build_query_as::<R>().fetch(connection);
+    let rows = page.build_query_as::<R>().fetch(connection);
+    page_of(rows, |object| Listed::of(&object), query, beyond, total).await
+}
+
+/// Returns the page of these rows, of which `beyond` says whether others precede them in the
+/// direction of the page. At most one row more than the page is read.
+pub(super) async fn page_of<T>(
+    mut rows: impl Stream<Item = Result<T, sqlx::Error>> + Unpin,
+    listed: impl Fn(T) -> Result<Listed, ApiError>,
+    query: &Query,
+    beyond: bool,
+    total: Option<i64>,
+) -> Result<Page<Listed>, ApiError> {
     let (mut items, mut size, mut more) = (Vec::new(), PageSize::default(), false);
     let mut turn = Turn::default();
-    while let Some(object) = rows.try_next().await? {
+    while let Some(row) = rows.try_next().await? {
         if items.len() as i64 == query.limit {
             more = true;
             break;
         }
-        let listed = Listed::of(&object)?;
+        let listed = listed(row)?;
         size.add(listed.text.get().len())?;
         items.push(listed);
         turn.pause().await;
@@ -156,11 +168,13 @@ async fn read_page<R: Resource>(
     Ok(Page { items, has_previous, has_next, total })
 }
 
-fn no_such_row(argument: &'static str) -> ApiError {
-    ApiError::bad_argument(
-        argument,
-        "must be the sid of a visible object, or of a deleted one that the history still contains",
-    )
+fn not_visible(argument: &'static str) -> ApiError {
+    no_such_row(argument, "a visible object, or of a deleted one that the history still contains")
+}
+
+/// The error for a page that starts at another row than one of these.
+pub(super) fn no_such_row(argument: &'static str, row: &str) -> ApiError {
+    ApiError::bad_argument(argument, format!("must be the sid of {row}"))
 }
 
 /// A statement over the objects that are visible to the actor, which are its first three arguments.

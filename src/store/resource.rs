@@ -40,6 +40,8 @@ pub trait Resource:
     const INDEXED: &'static [&'static str] = &[];
     /// Members that are written without a new version. Objects that have any have no entity tag.
     const UNVERSIONED: &'static [&'static str] = &[];
+    /// Whether deleted objects can be restored, and are therefore listed.
+    const RESTORABLE: bool = false;
     /// The columns besides `sid`, the owner and those that every table has.
     const COLUMNS: &'static [Column<Self>];
 

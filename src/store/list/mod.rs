@@ -9,5 +9,6 @@ mod target;
 pub use filter::{Filter, FilterError};
 pub use order::{Direction, Order};
 pub use page_size::PageSize;
+pub(super) use query::{Owners, push_visible};
 pub use query::{Page, Query, Start};
 pub use target::Target;

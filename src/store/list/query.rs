@@ -193,7 +193,7 @@ impl Query {
 }
 
 /// The partners whose rows a list reads.
-enum Owners {
+pub(in crate::store) enum Owners {
     One(Uuid),
     /// The relatives of a partner: the column of the tree that holds the partner, and the one that
     /// holds each relative.
@@ -206,7 +206,7 @@ enum Owners {
 }
 
 impl Owners {
-    fn of(visibility: Visibility) -> Self {
+    pub fn of(visibility: Visibility) -> Self {
         let (ancestor, descendant) = ("ancestor_sid", "descendant_sid");
         match visibility {
             Visibility::Own(partner_sid) => Self::One(partner_sid),
@@ -260,7 +260,11 @@ fn push_ordinal<R: Resource>(sql: &mut QueryBuilder<Postgres>, visibility: Visib
 }
 
 /// Appends the condition that the partner in that column is visible.
-fn push_visible(sql: &mut QueryBuilder<Postgres>, visibility: Visibility, owner: &str) {
+pub(in crate::store) fn push_visible(
+    sql: &mut QueryBuilder<Postgres>,
+    visibility: Visibility,
+    owner: &str,
+) {
     match Owners::of(visibility) {
         Owners::One(partner_sid) => {
             sql.push(format_args!(" and {owner} = ")).push_bind(partner_sid);

@@ -1,5 +1,6 @@
 //! Reads: lists, filters and history.
 
+mod deleted;
 mod filters;
 mod history;
 mod keyset;
