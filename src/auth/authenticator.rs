@@ -157,8 +157,8 @@ impl Authenticator {
         Ok(Lookup { found, started })
     }
 
-    /// Looks up these tokens again with one statement, so that [`Self::principal`] finds them in the
-    /// cache. A failure leaves what is cached.
+    /// Looks up these tokens again with one statement, so that [`Self::principal`] finds them in
+    /// the cache. A failure leaves what is cached.
     pub async fn refresh(&self, tokens: &[Box<str>]) {
         let started = Instant::now();
         let texts: Vec<_> = tokens.iter().map(|token| &**token).collect();
@@ -268,8 +268,8 @@ static LOOKUP: LazyLock<Arc<str>> = LazyLock::new(|| {
     .into()
 });
 
-/// Returns the content of a token: of the claims of a JWT and of its row, or of the row of an opaque
-/// token.
+/// Returns the content of a token: of the claims of a JWT and of its row, or of the row of an
+/// opaque token.
 fn token(claims: Option<Claims>, rows: &[TokenRow]) -> Option<Token> {
     let stored = rows.first().and_then(TokenRow::token);
     let Some(claims) = claims else { return stored };

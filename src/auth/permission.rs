@@ -153,8 +153,8 @@ impl Permission for OauthRevoke {
     const DESCENDANTS: Descendants = Descendants::Always;
 }
 
-/// Permission to read events, endpoints and deliveries. Events need permission to read their objects
-/// too.
+/// Permission to read events, endpoints and deliveries. Events need permission to read their
+/// objects too.
 pub struct EventsRead;
 
 impl Permission for EventsRead {

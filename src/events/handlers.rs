@@ -16,9 +16,9 @@ use crate::store::Feed;
 /// Returns the changes of the objects that are visible to the token, in an order in which none is
 /// skipped.
 ///
-/// The token also needs a scope to read the objects: `phonenumber.read`, `partners.read` or one that
-/// includes it. With `Accept: application/x-ndjson` or `Accept: text/event-stream` the response is a
-/// stream that continues while the token is valid.
+/// The token also needs a scope to read the objects: `phonenumber.read`, `partners.read` or one
+/// that includes it. With `Accept: application/x-ndjson` or `Accept: text/event-stream` the
+/// response is a stream that continues while the token is valid.
 #[utoipa::path(
     tag = "Events",
     params(

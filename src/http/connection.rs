@@ -34,9 +34,9 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Wraps an accepted connection. It sends at once what it is given: a body is written in pieces,
-    /// and with Nagle's algorithm the last one would wait for the client, which may delay its
-    /// acknowledgement by 40 ms.
+    /// Wraps an accepted connection. It sends at once what it is given: a body is written in
+    /// pieces, and with Nagle's algorithm the last one would wait for the client, which may delay
+    /// its acknowledgement by 40 ms.
     pub fn new(stream: TcpStream, metrics: Data<Metrics>) -> Self {
         if let Err(error) = stream.set_nodelay(true) {
             // The client has closed the connection.

@@ -56,8 +56,8 @@ pub(super) fn differences() -> String {
     )
 }
 
-/// Corrects numbers that are wrong, as after a restore of the data alone, and returns how many were.
-/// Objects can be created and deleted meanwhile.
+/// Corrects numbers that are wrong, as after a restore of the data alone, and returns how many
+/// were. Objects can be created and deleted meanwhile.
 ///
 /// # Errors
 /// If the database is not available.

@@ -174,8 +174,9 @@ const DELETE_ANCHORS: &str = "
         delete from history_anchors using new
         where history_anchors.sid = new.sid and new.version = 1
     )";
-/// The least epoch of what the transaction writes: see `migrations/V17__events.sql`. A restored object
-/// needs no more, because the transaction begins to write after the deletion has become visible.
+/// The least epoch of what the transaction writes: see `migrations/V17__events.sql`. A restored
+/// object needs no more, because the transaction begins to write after the deletion has become
+/// visible.
 const EPOCH: &str = "(
     select (coalesce(max(generation), 0) << 48) + pg_current_xact_id()::text::bigint
     from event_generations)";

@@ -4,7 +4,7 @@ pub mod activity;
 pub mod metrics;
 
 use std::error::Error;
-use std::io::{IsTerminal, stderr};
+use std::io::{BufWriter, IsTerminal, stderr};
 use std::iter::successors;
 use std::sync::OnceLock;
 
@@ -16,6 +16,8 @@ use crate::settings::{LogFormat, Settings};
 
 /// The most lines that wait to be written. Further lines are dropped and counted.
 const CAPACITY: usize = 16_384;
+/// The most bytes that are written at once.
+const BLOCK: usize = 64 * 1024;
 
 /// Counts the lines that were dropped.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
@@ -24,6 +26,7 @@ static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 /// second at most.
 ///
 /// A thread of its own writes the lines: a standard error that is not read must not stop a request.
+/// It writes all lines that wait at once.
 ///
 /// # Errors
 /// If the filter is not valid.
@@ -33,8 +36,9 @@ pub fn start(settings: &Settings) -> anyhow::Result<WorkerGuard> {
     if !settings.log.contains("actix_http") {
         filter = filter.add_directive("actix_http::h1::dispatcher=off".parse()?);
     }
+    let lines = BufWriter::with_capacity(BLOCK, stderr());
     let (writer, guard) =
-        NonBlockingBuilder::default().buffered_lines_limit(CAPACITY).finish(stderr());
+        NonBlockingBuilder::default().buffered_lines_limit(CAPACITY).finish(lines);
     let _ = DROPPED.set(writer.error_counter());
     let log = tracing_subscriber::fmt()
         .with_writer(writer)

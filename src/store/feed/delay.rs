@@ -29,8 +29,8 @@ const OLDEST: &str = "
     ) as writer
     where since is not null order by age(id) desc limit 1";
 
-/// Measures the delay of events, and logs what causes a long one. A session of its own does it, once
-/// a minute.
+/// Measures the delay of events, and logs what causes a long one. A session of its own does it,
+/// once a minute.
 ///
 /// # Errors
 /// If the database is not available.
