@@ -14,9 +14,10 @@ import { html, useAction, useEffect, useRef, useState } from "./ui.js";
  * @param {import("./resources.js").Resource} properties.resource
  * @param {{object: any, etag: string}} properties.version the version to start from
  * @param {(version: {object: any, etag: string}, from: string) => void} properties.onSaved
+ * @param {() => void} properties.onStale called if somebody else has changed the object
  * @param {() => void} properties.onCancel
  */
-export function Edit({ resource, version, onSaved, onCancel }) {
+export function Edit({ resource, version, onSaved, onStale, onCancel }) {
   const [base, setBase] = useState(version);
   const [draft, setDraft] = useState(version.object);
   const [step, setStep] = useState({ name: "form" });
@@ -27,6 +28,7 @@ export function Edit({ resource, version, onSaved, onCancel }) {
   const conflict = async () => {
     const theirs = await readVersion(resource, version.object[resource.sid]);
     setStep({ name: "conflict", theirs });
+    onStale();
   };
   const review = (from, wanted) =>
     run(async () => {

@@ -96,6 +96,7 @@ function Loaded({ resource, version, reload }) {
         ${
           isEditing
             ? html`<${Edit} resource=${resource} version=${version} onSaved=${save}
+              onStale=${reload}
               onCancel=${() => {
                 setIsEditing(false);
                 reload();

@@ -58,24 +58,28 @@ module.exports = [
     "two browsers that change one object lose nothing",
     async ({ browser, url, token, folder }) => {
       const call = api(url, token);
-      const sid = await newCode(call, "81001", { attributes: { plan: { id: 1, tier: "a" } } });
+      const sid = await newCode(call, "81001", {
+        name: "Winter votes",
+        attributes: { campaign: { id: 71, phase: "test" } },
+      });
       const [mine, theirs] = [await open(browser, url), await open(browser, url)];
       for (const tab of [mine, theirs]) {
         await signIn(tab.page, token);
         await show(tab, `short_codes/${sid}`);
         await tab.page.getByRole("button", { name: "Edit" }).click();
       }
-      await fill(theirs.page, "Name", "Their name");
-      await fill(theirs.page, "Callback URL", "https://example.com/theirs");
-      await theirs.page.getByLabel("Attributes plan tier", { exact: true }).fill("b");
+      await fill(theirs.page, "Name", "Winter votes 2026");
+      await fill(theirs.page, "Callback URL", "https://example.com/sms");
+      await theirs.page.getByLabel("Attributes campaign phase", { exact: true }).fill("live");
       await save(theirs.page);
 
-      await fill(mine.page, "Name", "My name");
-      await fill(mine.page, "String key 1", "mine");
-      await mine.page.getByLabel("Attributes plan id", { exact: true }).fill("2");
+      await fill(mine.page, "Name", "Winter poll");
+      await fill(mine.page, "String key 1", "winter");
+      await mine.page.getByLabel("Attributes campaign id", { exact: true }).fill("72");
       await review(mine.page);
       const { page } = mine;
       await page.getByText("Somebody else has changed this short code").waitFor();
+      await page.getByText("Version 2").waitFor();
       await checkWidth(page, "conflict");
       for (const colorScheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme });
@@ -89,10 +93,10 @@ module.exports = [
       await page.getByRole("button", { name: "Save" }).click();
       await page.getByText("Saved as version 3").waitFor();
       const { data } = await call("GET", `${codes}/${sid}`);
-      assert.equal(data.name, "My name");
-      assert.equal(data.callback_url, "https://example.com/theirs");
-      assert.equal(data.string_key_1, "mine");
-      assert.deepEqual(data.attributes, { plan: { id: 2, tier: "b" } });
+      assert.equal(data.name, "Winter poll");
+      assert.equal(data.callback_url, "https://example.com/sms");
+      assert.equal(data.string_key_1, "winter");
+      assert.deepEqual(data.attributes, { campaign: { id: 72, phase: "live" } });
       await close(mine, [412]);
       await close(theirs);
     },
