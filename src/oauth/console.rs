@@ -82,7 +82,7 @@ pub(super) enum Presented {
 /// The client that a token is issued to, after it has authenticated.
 pub(super) enum Client {
     /// A client of a partner.
-    Registered(Verified<OauthClient>),
+    Registered(Box<Verified<OauthClient>>),
     /// The client of the console, which belongs to no partner.
     Console(ConsoleClient),
 }

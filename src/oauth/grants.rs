@@ -109,7 +109,7 @@ impl Grants {
             Presented::Console(console) => Ok(Client::Console(*console)),
             Presented::Registered(credentials) => {
                 let client = self.credentials.client(credentials, address_of(request)).await?;
-                Ok(Client::Registered(client))
+                Ok(Client::Registered(Box::new(client)))
             }
         }
     }
@@ -194,7 +194,7 @@ impl Grants {
                 held = Scope::common(&held, &client.scopes.to_vec());
             }
             let scopes = token_request.scopes_within(&held)?;
-            let client = client.map(Client::Registered);
+            let client = client.map(|client| Client::Registered(Box::new(client)));
             let new = NewToken::of(partner_sid, client, scopes, token_request);
             self.issue(caller, new).await
         })

@@ -56,8 +56,10 @@ pub(super) async fn list<R: Resource>(
     query: &Query,
 ) -> Result<Page<Listed>, ApiError> {
     let visibility = actor.visibility();
-    let (total, anchor, beyond): (Option<i64>, Option<OffsetDateTime>, bool) =
-        around::<R>(query, visibility).build_query_as().fetch_one(&mut *connection).await?;
+    let (total, anchor, beyond): (Option<i64>, Option<OffsetDateTime>, bool) = match query.start {
+        Start::Offset(skipped) if !query.counts => (None, None, skipped > 0),
+        _ => around::<R>(query, visibility).build_query_as().fetch_one(&mut *connection).await?,
+    };
     let start = match (query.start, anchor) {
         (Start::Offset(_), _) => None,
         (Start::After(sid), Some(date)) => Some(("<", date, sid)),

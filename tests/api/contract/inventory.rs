@@ -68,7 +68,7 @@ fn responses_do_not_disclose_the_implementation() {
 }
 
 /// Paths that scanners try, and variants of a path that exists.
-const PROBES: [&str; 40] = [
+const PROBES: [&str; 41] = [
     "/",
     "/admin",
     "/metrics",
@@ -88,7 +88,8 @@ const PROBES: [&str; 40] = [
     "/core/v2/oauth/logins",
     "/core/v3/phonenumber/short_codes",
     "/actuator/health",
-    "/console",
+    "/console/index.html",
+    "/console/settings",
     "/debug/pprof",
     "/graphql",
     "/health",
