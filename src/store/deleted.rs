@@ -1,7 +1,7 @@
 //! Lists of deleted objects: each as it was last, from the history, the newest deletion first.
 //!
 //! The entry of a deletion names the owner of the object. An index finds the deletions of a partner
-//! (`migrations/V21__deleted_objects.sql`). An object that was restored has a later entry.
+//! (`migrations/V20__deleted_objects.sql`). An object that was restored has a later entry.
 
 use serde::Deserialize;
 use serde_json::value::to_raw_value;
