@@ -1,7 +1,7 @@
 // Changing objects: the main task, concurrent changes, numbers, script injection, restoring.
 const assert = require("node:assert/strict");
-const { api, checkAccessibility, checkWidth, close, open } = require("./page.js");
-const { screenshot, settled, show, signIn, tabTo } = require("./page.js");
+const { api, checkAccessibility, checkWidth, close, DESKTOP } = require("./page.js");
+const { open, PHONE, screenshot, settled, show, signIn, tabTo } = require("./page.js");
 
 const codes = "phonenumber/short_codes";
 
@@ -86,6 +86,10 @@ module.exports = [
         await checkAccessibility(page, `conflict, ${colorScheme}`);
         await screenshot(page, folder, `conflict-${colorScheme}`);
       }
+      await page.setViewportSize(PHONE);
+      await checkWidth(page, "conflict, phone");
+      await screenshot(page, folder, "conflict-phone");
+      await page.setViewportSize(DESKTOP);
       const next = page.getByRole("button", { name: "Review the merged changes" });
       assert.ok(await next.isDisabled(), "a conflict is open");
       await page.getByRole("row", { name: /^name/ }).getByLabel("mine").check();
