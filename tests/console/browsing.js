@@ -1,7 +1,7 @@
 // Looking around: filters, columns, pages, numbers, events, and the commands to copy.
 const assert = require("node:assert/strict");
 const { execFileSync } = require("node:child_process");
-const { api, close, open, settled, show, signIn } = require("./page.js");
+const { api, close, open, screenshot, settled, show, signIn } = require("./page.js");
 
 const CODES = 100_000;
 
@@ -99,7 +99,7 @@ module.exports = [
   ],
   [
     "an event appears in the live tail",
-    async ({ browser, url, token, group }) => {
+    async ({ browser, url, token, group, folder }) => {
       const tab = await open(browser, url);
       const { page } = tab;
       await signIn(page, token);
@@ -109,6 +109,7 @@ module.exports = [
       await api(url, token)("PATCH", `phonenumber/did_groups/${group}`, { name });
       await page.getByRole("link", { name }).waitFor();
       await page.getByText("did_group.updated").waitFor();
+      await screenshot(page, folder, "tail-event-light");
       await page.getByRole("button", { name: "Pause" }).click();
       await page.getByText("paused", { exact: true }).waitFor();
       await close(tab);
