@@ -132,13 +132,18 @@ function Identity({ session: { partner, scopes, token } }) {
 async function start() {
   const root = document.getElementById("app");
   if (!isSupported) {
-    const text = "This browser is too old for the console: it would round long numbers.";
-    return render(html`<main class="signin"><h1>Shortline console</h1><p>${text}</p></main>`, root);
+    return showOnly(root, "This browser is too old for the console: it would round long numbers.");
   }
-  const settings = await fetch(new URL("settings.json", import.meta.url)).then((response) =>
-    response.json(),
-  );
-  return render(html`<${Console} settings=${settings} />`, root);
+  try {
+    const response = await fetch(new URL("settings.json", import.meta.url));
+    return render(html`<${Console} settings=${await response.json()} />`, root);
+  } catch {
+    return showOnly(root, "Shortline does not respond. Reload the page to try again.");
+  }
+}
+
+function showOnly(root, text) {
+  render(html`<main class="signin"><h1>Shortline console</h1><p>${text}</p></main>`, root);
 }
 
 start();
