@@ -24,7 +24,39 @@ macro_rules! files {
 /// The page.
 const PAGE: &str = include_str!("../../assets/console/index.html");
 /// The files that it loads. The binary contains them, so each file of the folder has to be named.
-const FILES: &[(&str, &str)] = &files!["console.css", "main.js"];
+const FILES: &[(&str, &str)] = &files![
+    "access.js",
+    "api.js",
+    "changes.js",
+    "conflict.js",
+    "console.css",
+    "curl.js",
+    "diff.js",
+    "edit.js",
+    "endpoint.js",
+    "fields.js",
+    "filter.js",
+    "history.js",
+    "htm.js",
+    "json.js",
+    "list.js",
+    "main.js",
+    "object.js",
+    "parts.js",
+    "preact-hooks.js",
+    "preact.js",
+    "resolve.js",
+    "resources.js",
+    "review.js",
+    "route.js",
+    "session.js",
+    "signin.js",
+    "table.js",
+    "tail.js",
+    "tree.js",
+    "ui.js",
+    "value.js",
+];
 
 /// Allows the files and the API of this service only, even if its public URL is another one.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
