@@ -1,6 +1,6 @@
 -- The work of a PATCH in one statement, as the reference. It does less than the service: it reads
--- no row first, checks nothing, merges one level, writes constants as entry and hashes, and does
--- not return the row.
+-- no row first, checks nothing, merges one level, writes constants as entry and hashes, knows no
+-- generation of events, and does not return the row.
 \set number random(:first, :last)
 \set day random(1, 999)
 \set name random(1, 99999999)
@@ -15,7 +15,7 @@ with changed as (
     where sid = ('00000000-0000-7000-8000-' || lpad(:number, 12, '0'))::uuid
     returning sid, version, partner_sid, changed_at
 )
-insert into bench_history (sid, version, kind, partner_sid, date, entry, hash)
+insert into bench_history (sid, version, kind, partner_sid, date, entry, hash, epoch)
 select sid, version, 'short_code', partner_sid, changed_at, repeat('x', :entry_length),
-       sha256('head')
+       sha256('head'), pg_current_xact_id()::text::bigint
 from changed;

@@ -31,8 +31,8 @@ LOCKED = f"""select {MEMBERS}, version, head from bench_short_codes
 UPDATE = """update bench_short_codes
     set name = $2, attributes = $3, version = version + 1, head = $4, changed_at = now()
     where sid = $1"""
-INSERT = """insert into bench_history (sid, version, kind, partner_sid, date, entry, hash)
-    values ($1, $2, 'short_code', $3, now(), $4, $5)"""
+INSERT = """insert into bench_history (sid, version, kind, partner_sid, date, entry, hash, epoch)
+    values ($1, $2, 'short_code', $3, now(), $4, $5, 1)"""
 
 
 class Changes(BaseModel):

@@ -1,6 +1,6 @@
-// The short codes as a Fastify service with `pg` would serve them: the usual form of such a service,
-// with a process for each processor. It checks the token, merges the change, and writes the row and
-// its history in a transaction.
+// The short codes as a Fastify service with `pg` would serve them: the usual form of such a
+// service, with a process for each processor. It checks the token, merges the change, and writes
+// the row and its history in a transaction.
 
 import cluster from "node:cluster";
 import { availableParallelism } from "node:os";
@@ -21,8 +21,9 @@ const LOCKED = `select ${MEMBERS}, version, head from bench_short_codes
 const UPDATE = `update bench_short_codes
   set name = $2, attributes = $3, version = version + 1, head = $4, changed_at = now()
   where sid = $1`;
-const INSERT = `insert into bench_history (sid, version, kind, partner_sid, date, entry, hash)
-  values ($1, $2, 'short_code', $3, now(), $4, $5)`;
+const INSERT = `insert into bench_history
+  (sid, version, kind, partner_sid, date, entry, hash, epoch)
+  values ($1, $2, 'short_code', $3, now(), $4, $5, 1)`;
 
 // The names of prepared statements.
 const named = (name, text) => (values) => ({ name, text, values });
@@ -81,7 +82,8 @@ async function serve() {
       throw Object.assign(new Error("insufficient scope"), { statusCode: 403 });
     }
   });
-  const item = { params: { type: "object", properties: { sid: { type: "string", format: "uuid" } } } };
+  const sid = { type: "string", format: "uuid" };
+  const item = { params: { type: "object", properties: { sid } } };
   const body = {
     type: "object",
     properties: {
