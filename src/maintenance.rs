@@ -82,7 +82,8 @@ impl Maintenance {
         }
     }
 
-    /// Counts and measures what is in the database, for the metrics. A failure leaves the last values.
+    /// Counts and measures what is in the database, for the metrics. A failure leaves the last
+    /// values.
     async fn measure(&self) {
         let measure = async {
             let mut connection = self.database.maintenance_connection().await?;

@@ -1,6 +1,6 @@
 /** Differences as a table: the member, its value before and after. */
 
-import { pathText } from "./diff.js";
+import { pathKey } from "./diff.js";
 import { html } from "./ui.js";
 import { Value } from "./value.js";
 
@@ -21,7 +21,7 @@ export function Changes({ changes, resource }) {
     <tbody role="rowgroup">
       ${changes.map(({ path, before, after }) => {
         const member = memberOf(resource, path);
-        return html`<tr role="row" key=${pathText(path)}>
+        return html`<tr role="row" key=${pathKey(path)}>
           <th role="rowheader" scope="row"><${Path} path=${path} /></th>
           <td role="cell" data-label="Before">
             <del><${Value} value=${before} member=${member} /></del>

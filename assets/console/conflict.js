@@ -1,7 +1,7 @@
 /** Two people changed one object: what I changed, what they changed, and what we started from. */
 
 import { memberOf, Path } from "./changes.js";
-import { merged, pathText, threeWay } from "./diff.js";
+import { merged, pathKey, pathText, threeWay } from "./diff.js";
 import { html, useFocus, useId, useState } from "./ui.js";
 import { Value } from "./value.js";
 
@@ -19,9 +19,9 @@ export function Conflict({ resource, base, mine, theirs, onMerged, onDiscard }) 
   const rows = threeWay(base, mine, theirs);
   const [choices, setChoices] = useState({});
   const conflicts = rows.filter(({ source }) => source === "conflict");
-  const open = conflicts.filter((row) => !choices[pathText(row.path)]);
-  const choose = (row, choice) => setChoices((old) => ({ ...old, [pathText(row.path)]: choice }));
-  const isMine = (row) => choices[pathText(row.path)] === "mine";
+  const open = conflicts.filter((row) => !choices[pathKey(row.path)]);
+  const choose = (row, choice) => setChoices((old) => ({ ...old, [pathKey(row.path)]: choice }));
+  const isMine = (row) => choices[pathKey(row.path)] === "mine";
   return html`<section class="review" aria-labelledby="conflict">
     <h2 id="conflict" tabindex="-1" ref=${heading}>
       Somebody else has changed this ${resource.one}
@@ -40,8 +40,8 @@ export function Conflict({ resource, base, mine, theirs, onMerged, onDiscard }) 
       </thead>
       <tbody role="rowgroup">
         ${rows.map(
-          (row) => html`<${Row} key=${pathText(row.path)} resource=${resource} row=${row}
-            choice=${choices[pathText(row.path)]} onChoose=${(choice) => choose(row, choice)} />`,
+          (row) => html`<${Row} key=${pathKey(row.path)} resource=${resource} row=${row}
+            choice=${choices[pathKey(row.path)]} onChoose=${(choice) => choose(row, choice)} />`,
         )}
       </tbody>
     </table>

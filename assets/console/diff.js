@@ -109,6 +109,16 @@ export function pathText(path) {
   return path.join(".");
 }
 
+/**
+ * A key for the path, which no other path has: names can contain dots.
+ *
+ * @param {string[]} path
+ * @returns {string}
+ */
+export function pathKey(path) {
+  return JSON.stringify(path);
+}
+
 function names(...objects) {
   return [...new Set(objects.flatMap((object) => Object.keys(object)))];
 }

@@ -10,6 +10,8 @@ import { call } from "./session.js";
 import { html, useAction, useEffect, useLoad, useState } from "./ui.js";
 
 const PAGE = 20;
+/** The highest limit of the API. */
+const MAX_LIMIT = 1000;
 
 /**
  * @param {object} properties
@@ -26,7 +28,7 @@ export function History({ resource, sid, version, restoring, onRestore, onRestor
   const [count, setCount] = useState(PAGE);
   const load = (signal) => newestEntries(path, count, signal);
   const { data, error } = useLoad(load, [sid, count]);
-  const request = { path, query: { limit: 100 } };
+  const request = data?.request ?? { path, query: { limit: PAGE } };
   return html`<section class="history" aria-labelledby="history">
     <div class="heading">
       <h2 id="history">History</h2>
@@ -46,7 +48,7 @@ export function History({ resource, sid, version, restoring, onRestore, onRestor
       html`<ol class="timeline">
       ${data.entries.map(
         (entry) => html`<${Entry} key=${entry.version} entry=${entry} resource=${resource}
-          isCurrent=${version !== null && entry.version === data.total_version}
+          isCurrent=${version !== null && entry.version === data.newest}
           isDeleted=${version === null} onRestore=${onRestore} />`,
       )}
     </ol>`
@@ -79,11 +81,21 @@ export async function newestEntries(path, count, signal) {
     { path, query: { limit: 1, include_fields: "version" } },
     signal,
   );
-  const offset = Math.max(0, first.total - count);
-  const query = { limit: Math.min(1000, count), offset };
-  const { data } = await call({ path, query }, signal);
-  const entries = data.items.toReversed();
-  return { entries, total: data.total, total_version: entries[0]?.version };
+  const { total } = first;
+  const start = Math.max(0, total - count);
+  const query = (read) => ({
+    limit: Math.min(MAX_LIMIT, total - start - read),
+    offset: start + read,
+  });
+  const entries = [];
+  // A page ends before its limit if its entries are large.
+  while (start + entries.length < total) {
+    const { data } = await call({ path, query: query(entries.length) }, signal);
+    if (data.items.length === 0) break;
+    entries.push(...data.items);
+  }
+  entries.reverse();
+  return { entries, total, newest: entries[0]?.version, request: { path, query: query(0) } };
 }
 
 const ACTIONS = { create: "created", update: "updated", delete: "deleted", revert: "restored" };

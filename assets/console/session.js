@@ -126,7 +126,9 @@ async function refreshed(old) {
     // Unless it was locked meanwhile.
     if (secrets === old) secrets = renewed;
   } catch (error) {
-    if (error.status && secrets === old) lock("The session has ended.");
-    throw error;
+    const isRejected = error.status === 400 || error.status === 401;
+    if (isRejected && secrets === old) lock("The session has ended.");
+    // After another error, the old token is used until it ends.
+    if (secrets !== old || Date.now() >= old.ends) throw error;
   }
 }

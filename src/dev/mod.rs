@@ -75,8 +75,8 @@ pub async fn run(mut settings: Settings, options: Options) -> anyhow::Result<()>
     }
 }
 
-/// Lets webhooks reach this machine, and gives them a key. The key is not secret, as the data of `dev`
-/// is not, and remains the same at the next start.
+/// Lets webhooks reach this machine, and gives them a key. The key is not secret, as the data of
+/// `dev` is not, and remains the same at the next start.
 fn set_webhooks(settings: &mut Settings) -> anyhow::Result<()> {
     const KEY: &str = "the key of the secrets of webhooks in shortline dev";
     let webhooks = &mut settings.webhooks;

@@ -116,15 +116,11 @@ fn name<S: Serializer>(mode: &ConsoleMode, serializer: S) -> Result<S::Ok, S::Er
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
     use std::path::{Path, PathBuf};
-    use std::process::{Command, Stdio};
 
     use super::*;
 
     const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/console");
-    /// The most bytes that a browser loads, compressed.
-    const MAX_SIZE: usize = 150 * 1024;
 
     fn files_in(folder: &Path) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -145,24 +141,5 @@ mod tests {
         in_folder.sort_unstable();
         served.sort_unstable();
         assert_eq!(served, in_folder, "name the files of assets/console in FILES");
-    }
-
-    #[test]
-    fn the_files_have_at_most_150_kib_compressed() {
-        let compressed = |text: &'static str| {
-            let mut gzip = Command::new("gzip");
-            let gzip = gzip.args(["-9", "-c"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-            let mut gzip = gzip.spawn().unwrap();
-            let mut input = gzip.stdin.take().unwrap();
-            let writer = std::thread::spawn(move || input.write_all(text.as_bytes()).unwrap());
-            let mut output = Vec::new();
-            gzip.stdout.take().unwrap().read_to_end(&mut output).unwrap();
-            writer.join().unwrap();
-            assert!(gzip.wait().unwrap().success());
-            output.len()
-        };
-        let texts = FILES.iter().map(|(_, text)| *text).chain([PAGE]);
-        let size: usize = texts.map(compressed).sum();
-        assert!(size > 0 && size <= MAX_SIZE, "{size} bytes");
     }
 }

@@ -1,11 +1,13 @@
 //! The numbers of objects of the partners, which triggers maintain: see
 //! `migrations/V19__object_counts.sql`.
 
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 /// The kinds of objects whose numbers are stored, by their names in the history, with their tables.
 const COUNTED: [(&str, &str); 3] =
     [("did", "dids"), ("did_group", "did_groups"), ("short_code", "short_codes")];
+/// The key of the advisory lock that a correction holds: "counting" in ASCII.
+const LOCK: i64 = 0x636f_756e_7469_6e67;
 /// The most rows that one statement replaces.
 const BATCH: i64 = 10_000;
 
@@ -19,13 +21,14 @@ pub(super) fn are_stored(kind: &str) -> bool {
 /// # Errors
 /// If the database is not available.
 pub async fn sum_counts(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    // Another instance that does the same skips the rows.
+    // Another instance that does the same skips the rows. In this order, a batch contains all rows of
+    // each number but the last.
     let sum = "
         with many as (
             select partner_sid, kind from object_counts group by 1, 2 having count(*) > 1
         ), chosen as (
             select ctid from object_counts where (partner_sid, kind) in (select * from many)
-            limit $1 for update skip locked
+            order by partner_sid, kind limit $1 for update skip locked
         ), removed as (
             delete from object_counts where ctid in (select ctid from chosen) returning *
         ), added as (
@@ -56,13 +59,18 @@ pub(super) fn differences() -> String {
     )
 }
 
-/// Corrects numbers that are wrong, as after a restore of the data alone, and returns how many
-/// were. Objects can be created and deleted meanwhile.
+/// Corrects numbers that are wrong, as after a restore of the data alone, and returns how many.
+/// Objects can be created and deleted meanwhile.
 ///
 /// # Errors
 /// If the database is not available.
-pub(super) async fn correct(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
+pub async fn correct_counts(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
     let correct =
         format!("insert into object_counts (partner_sid, kind, change) {}", differences());
-    Ok(sqlx::query(AssertSqlSafe(correct)).execute(connection).await?.rows_affected())
+    let mut tx = connection.begin().await?;
+    // Two corrections of the same numbers would add up.
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
+    let corrected = sqlx::query(AssertSqlSafe(correct)).execute(&mut *tx).await?.rows_affected();
+    tx.commit().await?;
+    Ok(corrected)
 }

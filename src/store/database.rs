@@ -24,6 +24,9 @@ use crate::telemetry::metrics::Usage;
 const READINESS_TIMEOUT: Duration = Duration::from_secs(4);
 /// The time between two searches for sessions that hang.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+/// The longest time that such a search takes. Readiness checks share its connection, and wait for it
+/// for longer than that.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a statement and its commit may take: longer than any limit of a statement.
 const HANG_LIMIT: Duration = Duration::from_secs(10);
 /// The same for maintenance, whose statements have no limit: longer than a run of it.
@@ -255,7 +258,7 @@ impl Database {
             .bind(maintenance_session(&self.0.session_name))
             .bind(MAINTENANCE_HANG_LIMIT.as_secs_f64())
             .fetch_one(&self.0.probe);
-            match tokio::time::timeout(READINESS_TIMEOUT, terminated).await {
+            match tokio::time::timeout(WATCH_TIMEOUT, terminated).await {
                 Ok(Ok(0_i64)) => {}
                 Ok(Ok(count)) => tracing::warn!("terminated {count} sessions that hung"),
                 // `/readyz` reports a database that is not available.

@@ -16,8 +16,8 @@ use super::resource::{Listed, Resource};
 use crate::auth::{Actor, Visibility};
 use crate::error::ApiError;
 
-/// Whether an entry is that of a deletion: the condition of the index, besides the kinds that can be
-/// restored.
+/// Whether an entry is that of a deletion: the condition of the index, besides the kinds that can
+/// be restored.
 const IS_DELETION: &str = "substr(entry, 1, 18) = '{\"action\":\"delete\"'";
 
 /// The entry of a deletion.
@@ -110,8 +110,8 @@ fn around<R: Resource>(query: &Query, visibility: Visibility) -> QueryBuilder<Po
     sql
 }
 
-/// The statement that reads the page and one more deletion. `start` is the side of the deletion that
-/// the page starts after or ends before, with its date and the sid of its object.
+/// The statement that reads the page and one more deletion. `start` is the side of the deletion
+/// that the page starts after or ends before, with its date and the sid of its object.
 fn page<R: Resource>(
     query: &Query,
     visibility: Visibility,
@@ -170,8 +170,8 @@ fn push_owners(sql: &mut QueryBuilder<Postgres>, visibility: Visibility) {
     sql.push(" as owners");
 }
 
-/// Appends the deletions of the partner `owner` that nothing has followed. The later entry is looked
-/// up for one deletion at a time, whatever the planner expects.
+/// Appends the deletions of the partner `owner` that nothing has followed. The later entry is
+/// looked up for one deletion at a time, whatever the planner expects.
 fn push_deletions<R: Resource>(sql: &mut QueryBuilder<Postgres>) {
     sql.push(format_args!(
         " from history as deletion

@@ -11,7 +11,6 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::counts;
 use crate::settings::Settings;
 
 mod embedded {
@@ -52,8 +51,7 @@ pub async fn prepare(connection: PgConnection, settings: &Settings) -> anyhow::R
     }
 }
 
-/// Applies the migrations that are missing, corrects the stored numbers of objects, and stores the
-/// limit of retention if one is set.
+/// Applies the migrations that are missing, and stores the limit of retention if one is set.
 ///
 /// # Errors
 /// See [`run`].
@@ -126,12 +124,6 @@ async fn apply(
     // so it may start while the newer one runs.
     let runner = embedded::migrations::runner().set_abort_missing(false).set_target(target);
     let report = runner.run_async(&mut session).await?;
-    if let Target::Latest = target {
-        let corrected = counts::correct(&mut session.0).await?;
-        if corrected > 0 {
-            tracing::warn!("corrected {corrected} numbers of objects, which lists show as `total`");
-        }
-    }
     if let Some(months) = history_months {
         allow_retention(&mut session.0, months).await?;
     }

@@ -38,7 +38,7 @@ use uuid::Uuid;
 
 use batching::Batcher;
 pub use batching::Lookups;
-pub use counts::sum_counts;
+pub use counts::{correct_counts, sum_counts};
 pub use database::{Database, within_limit};
 pub use feed::{
     Changes, Feed, FeedEntry, FeedPage, IS_EVENT, ObjectPlace, Position, Seat, Selection,

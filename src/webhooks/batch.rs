@@ -1,5 +1,5 @@
-//! What to do with the next entries of an endpoint: which are delivered, in which groups, and how far
-//! the cursor moves. Pure functions.
+//! What to do with the next entries of an endpoint: which are delivered, in which groups, and how
+//! far the cursor moves. Pure functions.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,5 @@
-//! Deliveries that have failed at least once, and those that wait behind them. Only these have rows.
+//! Deliveries that have failed at least once, and those that wait behind them. Only these have
+//! rows.
 
 use std::future::{Ready, ready};
 

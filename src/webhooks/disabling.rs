@@ -9,8 +9,8 @@ use crate::auth::Actor;
 use crate::error::ApiError;
 use crate::store;
 
-/// Disables the endpoint, and informs the partner's other endpoints. Returns false if it was already
-/// disabled.
+/// Disables the endpoint, and informs the partner's other endpoints. Returns false if it was
+/// already disabled.
 ///
 /// # Errors
 /// If the database is not available.

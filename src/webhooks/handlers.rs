@@ -179,8 +179,8 @@ pub async fn get_endpoint_history(
     history.respond(&store, &caller, sid.0).await
 }
 
-/// Gives the webhook endpoint a new secret, which only this response contains. The old one signs too
-/// during the grace period.
+/// Gives the webhook endpoint a new secret, which only this response contains. The old one signs
+/// too during the grace period.
 #[utoipa::path(
     tag = "Events",
     params(("endpoint_sid" = Uuid, Path, description = "The endpoint secure ID"), WriteArguments),

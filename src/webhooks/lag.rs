@@ -21,8 +21,8 @@ struct Lag {
     seconds: f64,
 }
 
-/// Returns a query of the dates of the first events after the cursor of the row `endpoint` and below
-/// the horizon of the row `state`, at most `limit`.
+/// Returns a query of the dates of the first events after the cursor of the row `endpoint` and
+/// below the horizon of the row `state`, at most `limit` of each partner.
 pub fn events_after_cursor(limit: i64) -> String {
     let next = format!(
         "select date from history
@@ -38,8 +38,7 @@ pub fn events_after_cursor(limit: i64) -> String {
           from partner_tree cross join lateral (
               {next} and history.partner_sid = descendant_sid {order}
           ) as event
-          where endpoint.descendants and ancestor_sid = endpoint.partner_sid
-          limit {limit})"
+          where endpoint.descendants and ancestor_sid = endpoint.partner_sid)"
     )
 }
 
@@ -51,15 +50,20 @@ pub async fn measure_lag(
     connection: &mut PgConnection,
     activity: &Activity,
 ) -> Result<(), sqlx::Error> {
-    let events = events_after_cursor(MAX_EVENTS);
+    let (events, first) = (events_after_cursor(MAX_EVENTS), events_after_cursor(1));
     let statement = format!(
         "with state as materialized (select event_horizon() as horizon)
-         select endpoint.sid, new.events + failed.events as events, coalesce(extract(
-             epoch from clock_timestamp() - least(new.oldest, failed.oldest)
-         ), 0)::float8 as seconds
+         select endpoint.sid, least(new.events + failed.events, {MAX_EVENTS}) as events,
+             coalesce(extract(
+                 epoch from clock_timestamp() - least(new.oldest, failed.oldest)
+             ), 0)::float8 as seconds
          from event_endpoints as endpoint cross join state
          cross join lateral (
-             select count(*) as events, min(date) as oldest from ({events}) as event
+             select
+                 (select count(*) from (
+                     select from ({events}) as event limit {MAX_EVENTS}
+                 ) as counted) as events,
+                 (select min(date) from ({first}) as event) as oldest
          ) as new
          cross join lateral (
              select count(*) as events, min(date_created) as oldest from event_deliveries

@@ -1,5 +1,5 @@
-//! The rows of deliveries that are not complete. Every function takes part in the transaction of its
-//! caller, who holds the lock of the endpoint's row.
+//! The rows of deliveries that are not complete. Every function takes part in the transaction of
+//! its caller, who holds the lock of the endpoint's row.
 
 use std::collections::HashSet;
 

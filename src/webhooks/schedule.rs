@@ -79,7 +79,8 @@ pub fn verdict(answer: &Answer, attempts: usize, chance: f64) -> Verdict {
     }
 }
 
-/// Returns the time that a `Retry-After` asks for, in seconds or as a date. `None` if it is neither.
+/// Returns the time that a `Retry-After` asks for, in seconds or as a date. `None` if it is
+/// neither.
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -41,8 +41,8 @@ impl Webhooks {
         Self { secrets: Arc::new(secrets), client, database: database.clone(), tests }
     }
 
-    /// Returns the dispatcher of the service, which sends by a client of its own: connections belong
-    /// to the thread that has opened them.
+    /// Returns the dispatcher of the service, which sends by a client of its own: connections
+    /// belong to the thread that has opened them.
     pub fn dispatcher(&self, client: DeliveryClient, shutdown: Shutdown) -> Dispatcher {
         let courier = Courier {
             database: self.database.clone(),
@@ -67,8 +67,8 @@ impl Webhooks {
     /// Sends a test event now.
     ///
     /// # Errors
-    /// [`ApiError::Conflict`] if the settings have no key; [`ApiError::TooManyRequests`] if too many
-    /// tests run.
+    /// [`ApiError::Conflict`] if the settings have no key; [`ApiError::TooManyRequests`] if too
+    /// many tests run.
     pub async fn test(&self, endpoint: &EventEndpoint) -> Result<DeliveryAttempt, ApiError> {
         let signer = endpoint.signer(&self.secrets, date::now())?;
         let busy = |_| ApiError::TooManyRequests { retry_after: 1 };

@@ -1,4 +1,5 @@
-//! The events of an endpoint, read from the history in their order: see `migrations/V17__events.sql`.
+//! The events of an endpoint, read from the history in their order: see
+//! `migrations/V17__events.sql`.
 
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 use time::OffsetDateTime;

@@ -109,7 +109,7 @@ async fn execute(database: &PgConnectOptions, statement: &'static str) {
 }
 
 #[test]
-fn a_migration_corrects_stored_numbers_that_are_wrong() {
+fn shortline_migrate_corrects_stored_numbers_that_are_wrong() {
     check(async |app| {
         // As after a restore of the data alone, whose rows were counted while they were restored.
         execute(&app.database, "insert into object_counts select * from object_counts").await;
@@ -123,6 +123,8 @@ fn a_migration_corrects_stored_numbers_that_are_wrong() {
             .output()
             .unwrap();
         assert!(migrate.status.success(), "{migrate:?}");
+        let printed = "the schema is up to date; corrected 9 totals of lists\n";
+        assert_eq!(String::from_utf8(migrate.stdout).unwrap(), printed);
         assert!(app.violations().await.is_empty());
         assert_eq!(all_totals(app, app.partner.sid).await, [1, 1, 1, 2, 2, 2]);
     });
