@@ -12,9 +12,6 @@ create table object_counts (
 -- The rows of a minute are replaced by a few: what they leave behind is removed soon.
 with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
--- The table has no key, and a server that publishes all tables to a logical replica rejects deletions without an identity.
-alter table object_counts replica identity full;
-
 create index object_counts_partner_idx on object_counts (partner_sid, kind) include (change);
 
 do $migration$
@@ -29,8 +26,6 @@ begin
         as $body$
         begin
             if tg_op = 'TRUNCATE' then
-                -- Maintenance may be replacing the rows by their sum, which this statement would not see.
-                lock table %1$I.object_counts in share row exclusive mode;
                 delete from %1$I.object_counts where kind = tg_argv[0];
             else
                 insert into %1$I.object_counts (partner_sid, kind, change)
