@@ -82,6 +82,8 @@ fn a_total_with_conditions_is_counted() {
 #[test]
 fn stored_numbers_are_summed_while_objects_are_created() {
     check(async |app| {
+        // As on a server from which a logical replica is fed.
+        execute(&app.database, "create publication everything for all tables").await;
         let (mut first, mut second) = (app.connection().await, app.connection().await);
         let create = async |number: usize| {
             app.post(GROUPS, &json!({"name": format!("{number}")})).await.expect(200);
