@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::migrations;
 use super::pools::{Division, SharedPool};
+use super::probe::Probe;
 use super::session::{self, ACQUIRE_TIMEOUT};
 use super::staleness::Staleness;
 use crate::error::{ApiError, is_connection_lost};
@@ -20,13 +21,19 @@ use crate::telemetry::activity::Activity;
 use crate::telemetry::metrics::Usage;
 
 /// The longest time that a readiness check takes. It is longer than [`ACQUIRE_TIMEOUT`], so that a
-/// busy pool is not mistaken for a database that hangs.
+/// check that waits for others is not mistaken for a database that hangs.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(4);
 /// The time between two searches for sessions that hang.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// The longest time that such a search takes. Readiness checks share its connection, and wait for it
 /// for longer than that.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest time that returning a connection takes whose statements are lookups.
+const LOOKUP_RELEASE_LIMIT: Duration = Duration::from_secs(1);
+/// The longest time that returning a connection takes whose statements can be long: until the limit
+/// of a statement ends the last one of a request that was dropped. Closing the connection earlier
+/// would let it run on beside its successors.
+const RELEASE_LIMIT: Duration = Duration::from_secs(6);
 /// How long a statement and its commit may take: longer than any limit of a statement.
 const HANG_LIMIT: Duration = Duration::from_secs(10);
 /// The same for maintenance, whose statements have no limit: longer than a run of it.
@@ -45,7 +52,7 @@ struct Inner {
     /// Identifies the sessions of this instance in `pg_stat_activity`.
     session_name: String,
     division: Division,
-    probe: PgPool,
+    probe: Probe,
     authentication: PgPool,
     lists: SharedPool,
     transactions: SharedPool,
@@ -84,21 +91,23 @@ impl Database {
         let options = options.application_name(&session_name).disable_statement_logging();
         let staleness = Staleness::default();
         let activity = Activity::new()?;
-        let new_pool = |max, settings| pool(options.clone(), staleness.clone(), max, settings);
+        let new_pool = |max, settings, release_limit| {
+            pool(options.clone(), staleness.clone(), max, settings, release_limit)
+        };
         let batches = (division.reads + division.updates < workers).then(|| SharedBatches {
-            reads: new_pool(division.reads, session::BATCHES),
-            updates: new_pool(division.updates, session::BATCHES),
+            reads: new_pool(division.reads, session::BATCHES, RELEASE_LIMIT),
+            updates: new_pool(division.updates, session::BATCHES, RELEASE_LIMIT),
         });
         Ok(Self(Arc::new(Inner {
-            probe: new_pool(division.probe, ""),
-            authentication: new_pool(division.authentication, ""),
+            probe: Probe::new(options.clone(), staleness.clone()),
+            authentication: new_pool(division.authentication, "", LOOKUP_RELEASE_LIMIT),
             lists: SharedPool::new(
-                new_pool(division.lists, ""),
+                new_pool(division.lists, "", RELEASE_LIMIT),
                 division.lists,
                 activity.waits("lists"),
             ),
             transactions: SharedPool::new(
-                new_pool(division.transactions, ""),
+                new_pool(division.transactions, "", RELEASE_LIMIT),
                 division.transactions,
                 activity.waits("transactions"),
             ),
@@ -186,8 +195,12 @@ impl Database {
         let state = self.repeat_if_lost(async || {
             let state = "select current_setting('transaction_read_only') = 'off',
                              (select max(version) from refinery_schema_history)";
-            let state = sqlx::query_as(state).fetch_one(&self.0.probe).await;
-            state.map_err(|error| ApiError::Unavailable(Some(error)))
+            let unavailable = |error| ApiError::Unavailable(Some(error));
+            let mut probe = self.0.probe.acquire().await.map_err(unavailable)?;
+            let state = sqlx::query_as(state).fetch_one(&mut probe.connection).await;
+            let state = state.map_err(unavailable)?;
+            probe.release();
+            Ok(state)
         });
         let Ok(state) = tokio::time::timeout(READINESS_TIMEOUT, state).await else {
             self.staleness().mark_all_stale();
@@ -248,23 +261,31 @@ impl Database {
     pub async fn watch(&self) {
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
-            let terminated = sqlx::query_scalar(
-                "select count(pg_terminate_backend(pid)) from pg_stat_activity
-                 where state <> 'idle' and query_start < clock_timestamp() - make_interval(secs =>
-                     case application_name when $1 then $2 when $3 then $4 end)",
-            )
-            .bind(&self.0.session_name)
-            .bind(HANG_LIMIT.as_secs_f64())
-            .bind(maintenance_session(&self.0.session_name))
-            .bind(MAINTENANCE_HANG_LIMIT.as_secs_f64())
-            .fetch_one(&self.0.probe);
-            match tokio::time::timeout(WATCH_TIMEOUT, terminated).await {
-                Ok(Ok(0_i64)) => {}
+            match tokio::time::timeout(WATCH_TIMEOUT, self.terminate_hung()).await {
+                Ok(Ok(0)) => {}
                 Ok(Ok(count)) => tracing::warn!("terminated {count} sessions that hung"),
                 // `/readyz` reports a database that is not available.
                 Ok(Err(_)) | Err(_) => {}
             }
         }
+    }
+
+    /// Terminates the sessions of this instance that hang, and returns their number.
+    async fn terminate_hung(&self) -> Result<i64, sqlx::Error> {
+        let mut probe = self.0.probe.acquire().await?;
+        let terminated = sqlx::query_scalar(
+            "select count(pg_terminate_backend(pid)) from pg_stat_activity
+             where state <> 'idle' and query_start < clock_timestamp() - make_interval(secs =>
+                 case application_name when $1 then $2 when $3 then $4 end)",
+        )
+        .bind(&self.0.session_name)
+        .bind(HANG_LIMIT.as_secs_f64())
+        .bind(maintenance_session(&self.0.session_name))
+        .bind(MAINTENANCE_HANG_LIMIT.as_secs_f64())
+        .fetch_one(&mut probe.connection)
+        .await?;
+        probe.release();
+        Ok(terminated)
     }
 
     /// The state of each part of the connections.
@@ -285,8 +306,9 @@ impl Database {
             }
         };
         let max = division.reads + division.updates;
+        let (probes, idle_probes) = probe.usage();
         vec![
-            of("probe", division.probe, probe),
+            Usage { part: "probe", max: division.probe, idle: idle_probes, open: probes },
             of("authentication", division.authentication, authentication),
             of("lists", division.lists, lists.pool()),
             of("transactions", division.transactions, transactions.pool()),
@@ -360,6 +382,7 @@ fn pool(
     staleness: Staleness,
     max_connections: u32,
     settings: &'static str,
+    release_limit: Duration,
 ) -> PgPool {
     let on_release = staleness.clone();
     PgPoolOptions::new()
@@ -378,11 +401,7 @@ fn pool(
             // A stale connection may hang, so it is closed without a statement.
             let is_fresh = !on_release.is_stale(metadata.age);
             Box::pin(async move {
-                // A request that was dropped just as its transaction began has left it open.
-                if is_fresh {
-                    sqlx::raw_sql("begin; rollback").execute(connection).await?;
-                }
-                Ok(is_fresh)
+                Ok(is_fresh && session::end_transaction(connection, release_limit).await)
             })
         })
         .after_connect(move |connection, _| Box::pin(session::prepare(connection, settings)))

@@ -22,6 +22,7 @@ mod lookup;
 pub mod migrations;
 mod options;
 mod pools;
+mod probe;
 mod read;
 mod resource;
 mod session;

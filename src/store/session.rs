@@ -202,3 +202,11 @@ pub(super) async fn is_usable(connection: &mut PgConnection, idle: Duration) -> 
             .await
             .is_ok_and(|test| test.is_ok())
 }
+
+/// Ends the transaction of a connection that is returned: a request that was dropped just as its
+/// transaction began has left it open. Returns whether the connection can be used again: without a
+/// limit, one that a network has dropped would be waited for, and missing in its pool, for minutes.
+pub(super) async fn end_transaction(connection: &mut PgConnection, limit: Duration) -> bool {
+    let ended = sqlx::raw_sql("begin; rollback").execute(connection);
+    tokio::time::timeout(limit, ended).await.is_ok_and(|ended| ended.is_ok())
+}

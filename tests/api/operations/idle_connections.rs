@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::rt::time::sleep;
+use actix_web::rt::time::{sleep, timeout};
 use futures_util::future::join_all;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
@@ -104,6 +104,20 @@ fn connections_that_end_while_they_are_idle_cost_no_request() {
             }
         }))
         .await;
+    });
+}
+
+#[test]
+fn a_connection_that_hangs_as_it_is_returned_is_replaced() {
+    check(async |app| {
+        let instance = Instance::start(app).await;
+        let is_ready = async || instance.call(Method::GET, "/readyz", None).await == 200;
+        assert!(is_ready().await);
+        instance.forwarder.end(Ending::Silent);
+        // The client gives up, so that its statement is not waited for, but the connection is.
+        let given_up = timeout(Duration::from_millis(300), is_ready()).await;
+        assert!(given_up.is_err());
+        wait_until("the only connection of readiness checks is replaced", is_ready).await;
     });
 }
 
