@@ -85,7 +85,10 @@ fn a_delivery_under_way_is_the_last_one_of_a_partner_without_scopes_of_events() 
 #[test]
 fn a_failed_delivery_ends_when_its_partner_cannot_read_the_object_any_more() {
     check(async |app| {
-        let (sink, endpoint) = endpoint(app).await;
+        let sink = Sink::start().await;
+        // Without the change of the partner, whose delivery fails too.
+        let types = json!({"types": ["short_code.updated"]});
+        let endpoint = endpoint_with(app, &sink, types).await;
         sink.respond(|_| Some(status(500)));
         sink.hold();
         rename(app, &app.partner.code_path(), 1).await;
