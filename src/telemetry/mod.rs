@@ -4,9 +4,11 @@ pub mod activity;
 pub mod metrics;
 
 use std::error::Error;
-use std::io::{BufWriter, IsTerminal, stderr};
+use std::io::{self, BufWriter, IsTerminal, Write, stderr};
 use std::iter::successors;
 use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::Context;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -18,6 +20,23 @@ use crate::settings::{LogFormat, Settings};
 const CAPACITY: usize = 16_384;
 /// The most bytes that are written at once.
 const BLOCK: usize = 64 * 1024;
+/// How long lines are collected after a block was written.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Standard error, which rests after each block. A thread that rests is not woken by each line.
+struct Paced<W>(W);
+
+impl<W: Write> Write for Paced<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()?;
+        sleep(PAUSE);
+        Ok(())
+    }
+}
 
 /// Counts the lines that were dropped.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
@@ -36,7 +55,7 @@ pub fn start(settings: &Settings) -> anyhow::Result<WorkerGuard> {
     if !settings.log.contains("actix_http") {
         filter = filter.add_directive("actix_http::h1::dispatcher=off".parse()?);
     }
-    let lines = BufWriter::with_capacity(BLOCK, stderr());
+    let lines = Paced(BufWriter::with_capacity(BLOCK, stderr()));
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(CAPACITY).finish(lines);
     let _ = DROPPED.set(writer.error_counter());
