@@ -10,7 +10,7 @@ use shortline::startup::Application;
 use shortline::store::migrations;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
-use crate::support::{Contents, GROUPS, SECRET, check, check_database, settings, url};
+use crate::support::{Contents, DIDS, GROUPS, SECRET, check, check_database, settings, url};
 
 /// The versions of the schemas of older releases. The migrations after the second one lock tables.
 const OLDER_SCHEMAS: [i32; 2] = [8, 6];
@@ -194,12 +194,15 @@ fn data_can_be_restored_into_a_migrated_database() {
 fn a_repeated_order_of_creation_is_an_error() {
     check(async |app| {
         let mut connection = app.connection().await;
-        for table in ["did_groups", "short_codes", "oauth_tokens", "partners"] {
+        for table in ["did_groups", "did_stock", "dids", "oauth_tokens", "partners", "short_codes"]
+        {
             // As after a switchover by logical replication.
             let restart = format!("alter table {table} alter ordinal restart with 1");
             sqlx::raw_sql(AssertSqlSafe(restart)).execute(&mut connection).await.unwrap();
         }
-        app.post(GROUPS, &json!({})).await.expect_error(500, "internal server error");
+        for list in [DIDS, GROUPS] {
+            app.post(list, &json!({})).await.expect_error(500, "internal server error");
+        }
         let sid = app.partner.sid.to_string();
         let new: [&[&str]; 3] = [
             &["partner", "create", "--name", "x"],
@@ -213,6 +216,21 @@ fn a_repeated_order_of_creation_is_an_error() {
             let stderr = String::from_utf8(output.stderr).unwrap();
             assert!(stderr.contains(&format!("{table}_ordinal_key")), "{stderr}");
         }
+    });
+}
+
+#[test]
+fn every_order_of_creation_is_unique() {
+    check_database(Contents::Migrated, async |database| {
+        let repeatable = "
+            select attrelid::regclass::text from pg_attribute
+            join pg_class on pg_class.oid = attrelid and relkind = 'r'
+            where attname = 'ordinal' and not exists (
+                select from pg_index where indrelid = attrelid and indisunique
+                    and pg_get_indexdef(indexrelid) ~ '\\(+ordinal( \\+ 0)?\\)+$')";
+        let repeatable = sqlx::query_scalar::<_, String>(repeatable);
+        let tables = repeatable.fetch_all(&mut database.connect().await.unwrap()).await.unwrap();
+        assert_eq!(tables, [""; 0]);
     });
 }
 
