@@ -311,9 +311,12 @@ fn public_keys(text: &str) -> anyhow::Result<Vec<VerifyingKey>> {
 /// Parses all blocks of a PEM file.
 fn pem_blocks(text: &str) -> anyhow::Result<Vec<Pem>> {
     let blocks = pem::parse_many(text).context("is not a valid PEM file")?;
-    // The parser stops at a block without an end, and ignores it.
-    let begun = text.matches("-----BEGIN ").count();
-    ensure!(begun == blocks.len(), "contains a PEM block without its `-----END` line");
+    // The parser stops at a block without an end, and ignores it and those with misspelt lines.
+    let begun = text.to_ascii_uppercase().matches("-BEGIN ").count();
+    ensure!(
+        begun == blocks.len(),
+        "contains a PEM block whose `-----BEGIN` or `-----END` line is missing or misspelt"
+    );
     Ok(blocks)
 }
 

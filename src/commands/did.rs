@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::import::{Imported, sid_of};
-use super::output::Output;
+use super::output::{Output, cli_error};
 use super::{arguments, import};
 use crate::auth::{Actor, Visibility};
 use crate::did_stock::{AvailableDid, NewAvailableDid};
@@ -18,11 +18,18 @@ use crate::dids::Did;
 use crate::error::ApiError;
 use crate::input::phone_number::PhoneNumber;
 use crate::input::{Completeness, FromMember, Members};
-use crate::store::Resource;
+use crate::store::{self, Resource};
 
 #[derive(Subcommand)]
 pub enum Command {
     /// Put the phone numbers in a file into a stock, all or none
+    ///
+    /// A CSV file has a header with the names of the columns, an NDJSON file has an object on each
+    /// line. The columns and members are: phonenumber (required), stock_partner_sid (required
+    /// without --stock), active_capabilities, campaign_sid, capabilities, classification_sid,
+    /// country_code, did_sid, lata, locality, lrn_sid, ocn, porting_pin, price, state. An empty cell
+    /// is a member that is absent. The members that a number has only while it is rented are
+    /// ignored.
     Import {
         /// CSV file with a header, or NDJSON file; members are named as in the API
         file: PathBuf,
@@ -41,6 +48,12 @@ pub enum Command {
     },
     /// Show a phone number in the stock, with its rental
     Show {
+        /// Phone number, such as 15162065574
+        number: String,
+    },
+    /// Take a phone number that nobody rents out of its stock and print what it was; its history
+    /// remains
+    Delete {
         /// Phone number, such as 15162065574
         number: String,
     },
@@ -89,10 +102,7 @@ pub async fn run(
             output.list::<Did, _>(connection, &seeing(partner), &members, identity).await
         }
         Command::Show { number } => {
-            let number = PhoneNumber::parse(&number).context(PhoneNumber::EXPECTED)?;
-            let Some(stock) = AvailableDid::find(connection, &number).await? else {
-                bail!("{} is in no stock", number.as_str());
-            };
+            let (number, stock) = in_stock(connection, &number).await?;
             let rental = Did::find(connection, &number).await?;
             let shown = json!({
                 "rental": rental,
@@ -101,7 +111,26 @@ pub async fn run(
             });
             output.document(&shown)
         }
+        Command::Delete { number } => {
+            let (_, stock) = in_stock(connection, &number).await?;
+            let operator = Actor::operator();
+            let deleted =
+                store::delete_within::<AvailableDid>(connection, &operator, stock.sid()).await;
+            output.document(&deleted.map_err(cli_error)?)
+        }
     }
+}
+
+/// Returns a phone number in the stock.
+async fn in_stock(
+    connection: &mut PgConnection,
+    number: &str,
+) -> anyhow::Result<(PhoneNumber, AvailableDid)> {
+    let number = PhoneNumber::parse(number).context(PhoneNumber::EXPECTED)?;
+    let Some(stock) = AvailableDid::find(connection, &number).await? else {
+        bail!("{} is in no stock", number.as_str());
+    };
+    Ok((number, stock))
 }
 
 /// The operator, who sees the objects of one partner or of all.

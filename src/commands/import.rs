@@ -115,10 +115,15 @@ pub async fn run<R: Imported>(
 /// A message with the first line that is not UTF-8.
 fn utf8(bytes: &[u8]) -> anyhow::Result<&str> {
     std::str::from_utf8(bytes).map_err(|error| {
-        let valid = &bytes[..error.valid_up_to()];
-        let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + line_ends(&bytes[..error.valid_up_to()]);
         anyhow!("nothing was imported\nline {line}: contains bytes that are not UTF-8")
     })
+}
+
+/// Counts the ends of lines: LF, CRLF, or CR alone.
+fn line_ends(text: &[u8]) -> u64 {
+    let ends = text.iter().filter(|byte| matches!(byte, b'\r' | b'\n')).count();
+    (ends - text.windows(2).filter(|pair| pair == b"\r\n").count()) as u64
 }
 
 /// The objects that one statement creates.
@@ -256,7 +261,7 @@ fn check_quotes(text: &str) -> anyhow::Result<()> {
         /// Behind a quote that ends the cell, unless another one follows.
         Closed(u64),
     }
-    let (mut place, mut line) = (Place::Start, 1);
+    let (mut place, mut line, mut previous) = (Place::Start, 1, ' ');
     for character in text.chars() {
         place = match (place, character) {
             (Place::Start, '"') => Place::Quoted(line),
@@ -274,7 +279,8 @@ fn check_quotes(text: &str) -> anyhow::Result<()> {
             ),
             (Place::Start | Place::Unquoted, _) => Place::Unquoted,
         };
-        line += u64::from(character == '\n');
+        line += u64::from(character == '\r' || (character == '\n' && previous != '\r'));
+        previous = character;
     }
     if let Place::Quoted(start) = place {
         bail!("nothing was imported\nline {start}: a quote is not closed before the file ends");
@@ -298,8 +304,7 @@ impl<'a> LineNumber<'a> {
     fn at(&mut self, start: usize) -> u64 {
         let line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
         let blank = self.text[start..].iter().take_while(|byte| line_end(byte)).count();
-        let passed = &self.text[self.at..start + blank];
-        self.number += passed.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.number += line_ends(&self.text[self.at..start + blank]);
         self.at = start + blank;
         self.number
     }

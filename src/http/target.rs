@@ -1,6 +1,6 @@
 //! The client of a request and the URL that it used, behind trusted proxies, and the public URL.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use actix_web::dev::Extensions;
 use actix_web::http::uri::Authority;
@@ -83,12 +83,18 @@ impl Target {
 /// it.
 fn is_valid_host(text: &str) -> bool {
     Authority::try_from(text).is_ok_and(|authority| {
+        let host = authority.host();
+        let is_host = match host.strip_prefix('[') {
+            Some(rest) => rest.strip_suffix(']').is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok()),
+            None => !host.is_empty(),
+        };
         // No user before the host, and only a port behind it.
-        match authority.as_str().strip_prefix(authority.host()) {
-            Some("") => true,
-            Some(_) => authority.port_u16().is_some(),
-            None => false,
-        }
+        is_host
+            && match authority.as_str().strip_prefix(host) {
+                Some("") => true,
+                Some(_) => authority.port_u16().is_some(),
+                None => false,
+            }
     })
 }
 

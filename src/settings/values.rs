@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, bail};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 use url::{Host, Url};
@@ -20,15 +20,33 @@ pub(super) fn rate(text: &str) -> Result<f64, String> {
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map(canonical)
         .map_err(|_| "expected a network such as 10.0.0.0/8, or an address".to_owned())
+}
+
+/// Returns the IPv4 network that is written as one of mapped addresses, such as
+/// `::ffff:10.0.0.0/104`. The addresses that are compared with it are IPv4.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let address = mapped.addr().to_ipv4_mapped();
+    let length = mapped.prefix_len().checked_sub(96);
+    let canonical = address
+        .zip(length)
+        .and_then(|(address, length)| Some(IpNet::V4(Ipv4Net::new(address, length).ok()?)));
+    canonical.unwrap_or(network)
 }
 
 /// Parses the public URL, and removes slashes at its end.
 pub(super) fn public_url(text: &str) -> Result<String, String> {
     let url = Url::parse(text).map_err(|_| "expected a URL such as https://api.example.com")?;
     let is_web = url.has_host() && matches!(url.scheme(), "http" | "https");
-    let problem = if !is_web {
+    // The parser adds slashes that are missing behind the scheme, and drops others.
+    let host = text.split_once("://").map(|(_, rest)| rest);
+    let problem = if !is_web || host.is_none_or(|host| host.starts_with(['/', '\\'])) {
         "expected a URL with a host that starts with http:// or https://"
+    } else if url.path().trim_end_matches('/').contains("//") {
+        // A link that begins with two slashes leads to another host.
+        "expected a path without empty segments"
     } else if url.query().is_some() || url.fragment().is_some() {
         "expected a base URL without a query and a fragment"
     } else if !url.username().is_empty() || url.password().is_some() {
@@ -102,6 +120,12 @@ mod tests {
             "/a",
             "ftp://api.example.com",
             "https://",
+            "https:api.example.com",
+            "https:/api.example.com",
+            "https:///api.example.com",
+            "https:\\\\api.example.com",
+            "https://api.example.com//b",
+            "https://api.example.com/a//b",
             "https://api.example.com?",
             "https://api.example.com/?a=b",
             "https://api.example.com/#",
@@ -110,6 +134,19 @@ mod tests {
             "",
         ] {
             assert!(public_url(invalid).is_err(), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn networks_of_mapped_addresses_are_those_of_ipv4() {
+        for (text, expected) in [
+            ("::ffff:127.0.0.1", "127.0.0.1/32"),
+            ("::FFFF:a00:0/104", "10.0.0.0/8"),
+            ("::ffff:0:0/95", "::ffff:0:0/95"),
+            ("2001:db8::/32", "2001:db8::/32"),
+            ("10.1.2.3", "10.1.2.3/32"),
+        ] {
+            assert_eq!(network(text).unwrap(), expected.parse().unwrap(), "{text}");
         }
     }
 

@@ -13,8 +13,8 @@ pub(super) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 ///
 /// A client that is frozen, or a network that drops everything, must not hold locks: its session
 /// ends, even if PostgreSQL is sending to it. A session that waits for the next request does not.
-/// Statements of the service read standard strings and the dates of UTC, and a commit is durable
-/// when it returns.
+/// Statements of the service read standard strings and the dates of UTC, a commit is durable when it
+/// returns, and triggers fire. Only a superuser can set the last of these.
 ///
 /// The limits of statements come first: until then those of the database hold.
 const COMMON: &str = "
@@ -30,7 +30,9 @@ const COMMON: &str = "
     set standard_conforming_strings = on;
     set time zone 'UTC';
     select set_config('synchronous_commit', 'on', false)
-    where current_setting('synchronous_commit') = 'off'";
+    where current_setting('synchronous_commit') = 'off';
+    select set_config('session_replication_role', 'origin', false)
+    where current_setting('session_replication_role') <> 'origin'";
 /// Settings that older servers do not have, with the first version that has them.
 const NEWER: [(u32, &str); 2] =
     [(140_000, "set idle_session_timeout = 0"), (170_000, "set transaction_timeout = 0")];
@@ -110,6 +112,9 @@ async fn has_own_sessions(options: &PgConnectOptions) -> Result<bool, sqlx::Erro
     const PID: &str = "select pg_backend_pid()";
     let mut first = PgConnection::connect_with(options).await?;
     let mut second = PgConnection::connect_with(options).await?;
+    // Otherwise limits of the database could end the transactions below.
+    apply(&mut first, &[COMMON]).await?;
+    apply(&mut second, &[COMMON]).await?;
     let pids: (i32, i32) = (ask(&mut first, PID).await?, ask(&mut second, PID).await?);
     let mut has_own = pids.0 != pids.1;
     for _ in 0..ROUNDS {

@@ -220,6 +220,7 @@ fn unusable_keys_prevent_startup() {
 
 #[test]
 fn a_key_file_with_another_block_prevents_startup() {
+    const MISSPELT: &str = "line is missing or misspelt";
     let public = include_str!("../keys/ed25519.pub.pem");
     let private = include_str!("../keys/ed25519.pem");
     let certificate = public.replace("PUBLIC KEY", "CERTIFICATE");
@@ -227,7 +228,9 @@ fn a_key_file_with_another_block_prevents_startup() {
     for (flag, text, expected) in [
         ("--jwt-keys", format!("{certificate}{public}"), "found `CERTIFICATE`"),
         ("--jwt-keys", format!("{public}{certificate}"), "found `CERTIFICATE`"),
-        ("--jwt-keys", format!("{public}{cut}"), "without its `-----END` line"),
+        ("--jwt-keys", format!("{public}{cut}"), MISSPELT),
+        ("--jwt-keys", format!("{public}{}", public.replace("-----B", "----B")), MISSPELT),
+        ("--jwt-keys", format!("{public}{}", public.to_lowercase()), MISSPELT),
         ("--jwt-keys", "no block".to_owned(), "found none"),
         ("--jwt-signing-key", format!("{private}{public}"), "found [PRIVATE KEY, PUBLIC KEY]"),
         ("--jwt-signing-key", public.to_owned(), "found [PUBLIC KEY]"),

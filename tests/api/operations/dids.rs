@@ -53,6 +53,11 @@ fn numbers_are_imported_listed_and_shown() {
         assert_eq!(rented[0]["did_sid"], json!(app.child.did_sid));
         assert_eq!(json_of(database, &["did", "list"]).as_array().unwrap().len(), 3);
         assert!(error_of(database, &["did", "show", "15165559999"]).contains("is in no stock"));
+        let deleted = json_of(database, &["did", "delete", "+1 516 555 0001"]);
+        assert_eq!(deleted["phonenumber"], "15165550001");
+        assert!(error_of(database, &["did", "delete", "15165550001"]).contains("is in no stock"));
+        assert!(error_of(database, &["did", "delete", app.child.rented]).contains("rented"));
+        assert_eq!(json_of(database, &["did", "show", app.child.rented])["stock"], shown["stock"]);
         assert!(
             error_of(database, &["did", "show", "1516555999"]).contains("must be a phone number")
         );

@@ -120,6 +120,8 @@ fn a_failed_import_changes_nothing_and_names_the_line() {
                 "short_code,name\r\n20000,a\r\n\r\n20001,b\r\n12,c\r\n",
                 "line 5: short_code: must be a string of 3",
             ),
+            ("short_code,name\r20000,a\r\r12,c\r", "line 4: short_code: must be a string of 3"),
+            ("short_code,name\r20000,\"a\rb\"\r20001,\"c", "line 4: a quote is not closed"),
             (
                 "short_code,short_code\n20000,20001\n",
                 "the file has several columns `short_code`; expected one",

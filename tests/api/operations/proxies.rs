@@ -153,8 +153,11 @@ fn links_use_what_the_outermost_trusted_proxy_received() {
             ("X-Forwarded-Host: a/b", "X-Forwarded-Host"),
             ("X-Forwarded-Host: user@host", "X-Forwarded-Host"),
             ("X-Forwarded-Host: a, b c", "X-Forwarded-Host"),
+            ("X-Forwarded-Host: :80", "X-Forwarded-Host"),
+            ("X-Forwarded-Host: []", "X-Forwarded-Host"),
             ("X-Forwarded-Proto: javascript", "X-Forwarded-Proto"),
             ("Forwarded: host=\"a/b\"", "Forwarded"),
+            ("Forwarded: host=\"[1::z]:80\"", "Forwarded"),
             ("Forwarded: proto=ftp", "Forwarded"),
         ] {
             let line = format!("GET {CODES}?limit=1 HTTP/1.1");
@@ -182,6 +185,10 @@ fn links_have_a_host_without_a_host_header() {
             ("http://api.example", "1.1", "", ("400", "")),
             ("", "1.1", "Host: a\r\nHost: a\r\n", ("400", "")),
             ("", "1.1", "Host:\r\n", ("400", "Host")),
+            ("", "1.1", "Host: :80\r\n", ("400", "Host")),
+            ("", "1.1", "Host: [zz]\r\n", ("400", "Host")),
+            ("", "1.1", "Host: [::1]:80\r\n", ("200", "http://[::1]:80")),
+            ("http://[]:80", "1.1", "Host: x\r\n", ("400", "Host")),
         ] {
             let (status, found) = link(app, &line(target, version), headers).await;
             assert_eq!((&*status, &*found), expected, "{target} {version} {headers}");

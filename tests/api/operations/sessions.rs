@@ -13,13 +13,15 @@ use crate::support::{Answer, Contents, SECRET, check, check_database, url};
 
 /// Settings that an administrator may have given to the database, for other programs. The limit of
 /// a statement holds until a session is set up, which takes some milliseconds on a busy machine.
-const DEFAULTS: [(&str, &str); 9] = [
+const DEFAULTS: [(&str, &str); 11] = [
     ("default_transaction_isolation", "serializable"),
     ("default_transaction_deferrable", "on"),
     ("standard_conforming_strings", "off"),
     ("statement_timeout", "100ms"),
     ("lock_timeout", "1ms"),
     ("idle_session_timeout", "1s"),
+    ("idle_in_transaction_session_timeout", "1ms"),
+    ("session_replication_role", "replica"),
     ("timezone", "Asia/Kathmandu"),
     ("synchronous_commit", "off"),
     ("plan_cache_mode", "force_custom_plan"),
@@ -49,7 +51,7 @@ fn sessions_do_not_depend_on_defaults_of_the_database() {
         set_defaults(database).await;
         let expected = |statement_timeout, lock_timeout, plan_cache_mode| {
             let common = ["read committed", "off", "on", statement_timeout, lock_timeout, "0"];
-            [&common[..], &["UTC", "on", plan_cache_mode]].concat()
+            [&common[..], &["5s", "origin", "UTC", "on", plan_cache_mode]].concat()
         };
         let mut command = store::connect(database).await.unwrap();
         let found = settings_of(&mut command).await;
