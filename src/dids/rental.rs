@@ -195,6 +195,11 @@ impl RentalRules {
         Self { limit: settings.did_rentals, aging_days: settings.did_aging_days }
     }
 
+    /// The most numbers that a partner can rent. `None` if they are not limited.
+    pub fn limit(&self) -> Option<u32> {
+        self.limit
+    }
+
     /// Checks whether the partner can rent another number. Other transactions that check the same
     /// partner wait until this one has ended, so that together they cannot exceed the limit.
     async fn check_limit(

@@ -8,10 +8,11 @@ use utoipa::ToSchema;
 
 use super::forms::{RevocationForm, SubPartnerTokenForm, TokenForm};
 use super::grants::Grants;
-use super::limits::Limits;
+use super::limits::{Limits, Stores};
 use super::revocation::Revoker;
 use super::token::{OauthToken, TokenChanges};
 use crate::auth::{AnyToken, OauthCreate, OauthRead, OauthUpdate, Scopes};
+use crate::dids::Did;
 use crate::error::ApiError;
 use crate::http::openapi::BadCredentials;
 use crate::http::{
@@ -20,6 +21,7 @@ use crate::http::{
 };
 use crate::partners::Partner;
 use crate::store::{Store, WriteOptions, WriteResponse};
+use crate::webhooks::EventEndpoint;
 
 // The names of the bodies in the OpenAPI document.
 type OauthTokenList = List<OauthToken>;
@@ -185,12 +187,12 @@ impl Whoami {
     async fn of(
         caller: &Caller<AnyToken>,
         request: &HttpRequest,
-        partners: &Store<Partner>,
         tokens: &Store<OauthToken>,
+        stores: Stores<'_>,
     ) -> Result<Self, ApiError> {
-        let limits = Limits::of(caller, request, partners).await?;
+        let limits = Limits::of(caller, request, stores).await?;
         let partner_sid = caller.partner_sid().ok_or(ApiError::NoItem)?;
-        let partner = partners.get(caller, partner_sid).await?.object;
+        let partner = stores.partners.get(caller, partner_sid).await?.object;
         let token = match caller.token_sid() {
             Some(sid) => tokens.get(caller, sid).await.map(|token| Some(token.object)),
             None => Ok(None),
@@ -215,8 +217,11 @@ pub async fn get_whoami(
     caller: Caller<AnyToken>,
     _: IgnoredArguments,
     request: HttpRequest,
-    partners: web::Data<Store<Partner>>,
     tokens: web::Data<Store<OauthToken>>,
+    partners: web::Data<Store<Partner>>,
+    dids: web::Data<Store<Did>>,
+    endpoints: web::Data<Store<EventEndpoint>>,
 ) -> Result<Json<Whoami>, ApiError> {
-    Whoami::of(&caller, &request, &partners, &tokens).await.map(Json)
+    let stores = Stores { partners: &partners, dids: &dids, endpoints: &endpoints };
+    Whoami::of(&caller, &request, &tokens, stores).await.map(Json)
 }

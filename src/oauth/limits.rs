@@ -5,10 +5,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::auth::{Allowance, AnyToken, Visibility};
+use crate::dids::{Did, RentalRules};
 use crate::error::ApiError;
 use crate::http::Caller;
 use crate::partners::{DescendantLimit, MAX_DEPTH, Partner};
 use crate::store::Store;
+use crate::webhooks::{EventEndpoint, MAX_ENDPOINTS};
 
 /// The limits of the caller, and what is used of them.
 #[derive(Serialize, ToSchema)]
@@ -18,6 +20,11 @@ pub struct Limits {
     /// The descendants of the partner. The limit holds for all descendants of the partner at the
     /// top of the tree, and only for those that are created through the API.
     descendants: Limit,
+    /// The phone numbers that the partner rents. `null` if they are not limited.
+    #[schema(required)]
+    dids: Option<Limit>,
+    /// The webhook endpoints of the partner.
+    event_endpoints: Limit,
     /// The requests of the partner, on this instance. `null` if they are not limited.
     #[schema(required)]
     rate: Option<RateLimit>,
@@ -51,6 +58,14 @@ pub struct RateLimit {
     used: u64,
 }
 
+/// The objects that have a limit.
+#[derive(Clone, Copy)]
+pub struct Stores<'a> {
+    pub partners: &'a Store<Partner>,
+    pub dids: &'a Store<Did>,
+    pub endpoints: &'a Store<EventEndpoint>,
+}
+
 impl Limits {
     /// The limits of the caller of that request.
     ///
@@ -59,12 +74,22 @@ impl Limits {
     pub async fn of(
         caller: &Caller<AnyToken>,
         request: &HttpRequest,
-        partners: &Store<Partner>,
+        stores: Stores<'_>,
     ) -> Result<Self, ApiError> {
+        let Stores { partners, dids, endpoints } = stores;
         let partner_sid = caller.partner_sid().ok_or(ApiError::NoItem)?;
-        let family = (**caller).clone().with_visibility(Visibility::Subtree(partner_sid));
+        let seeing = |visibility| (**caller).clone().with_visibility(visibility);
+        let own = seeing(Visibility::Own(partner_sid));
+        let family = seeing(Visibility::Subtree(partner_sid));
         let descendants = partners.count(&family).await?.saturating_sub(1);
         let most = request.app_data::<web::Data<DescendantLimit>>().map_or(0, |limit| limit.0);
+        let rules = request.app_data::<web::Data<RentalRules>>();
+        let dids = match rules.and_then(|rules| rules.limit()) {
+            Some(limit) => Some(Limit { limit: limit.into(), used: dids.count(&own).await? }),
+            None => None,
+        };
+        let used = endpoints.count(&own).await?;
+        let event_endpoints = Limit { limit: MAX_ENDPOINTS as u64, used };
         let left = request.extensions().get::<Allowance>().and_then(|allowance| allowance.left);
         let rate = |burst: u64, per_second, left: u64| RateLimit {
             limit: burst,
@@ -74,6 +99,8 @@ impl Limits {
         Ok(Self {
             depth: Limit { limit: MAX_DEPTH as u64, used: caller.depth() as u64 },
             descendants: Limit { limit: most.into(), used: descendants },
+            dids,
+            event_endpoints,
             rate: left
                 .map(|left| rate(left.rates.burst.get().into(), left.rates.rate, left.of_partner)),
             subtree_rate: left.map(|left| {

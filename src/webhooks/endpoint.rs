@@ -22,7 +22,7 @@ use crate::partners::Partner;
 use crate::store::{Column, Resource, bind};
 
 /// The most endpoints of a partner.
-const MAX_ENDPOINTS: i64 = 100;
+pub const MAX_ENDPOINTS: i64 = 100;
 
 /// A URL to which the events of a partner's objects are delivered.
 #[derive(Clone, Debug, Serialize, FromRow, ToSchema)]

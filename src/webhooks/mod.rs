@@ -34,7 +34,7 @@ pub use address::{AddressRules, LOOPBACK};
 pub use client::DeliveryClient;
 pub use delivery::{DeliveryAttempt, purge_deliveries};
 pub use dispatcher::Dispatcher;
-pub use endpoint::{EndpointRules, EventEndpoint};
+pub use endpoint::{EndpointRules, EventEndpoint, MAX_ENDPOINTS};
 pub use forward::Forwarder;
 pub use input::NewEventEndpoint;
 pub use keys::Secret;

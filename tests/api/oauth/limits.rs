@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use shortline::auth::Scope;
 
 use super::whoami;
-use crate::support::{Answer, App, check, check_with};
+use crate::support::{Answer, App, DIDS, check, check_with};
 
 async fn limits(app: &App, token: &str) -> Value {
     whoami(app, token).await.expect(200)["limits"].clone()
@@ -18,6 +18,8 @@ fn whoami_shows_the_limits_of_the_tree() {
         let expected = json!({
             "depth": {"limit": 16, "used": 1},
             "descendants": {"limit": 7, "used": 1},
+            "dids": null,
+            "event_endpoints": {"limit": 100, "used": 1},
             "rate": null,
             "subtree_rate": null,
         });
@@ -28,6 +30,17 @@ fn whoami_shows_the_limits_of_the_tree() {
         assert_eq!(shown["descendants"]["used"], 0);
         app.post("/core/v2/partners", &json!({"name": "x"})).await.expect(200);
         assert_eq!(limits(app, &app.token).await["descendants"]["used"], 2);
+    });
+}
+
+#[test]
+fn whoami_shows_what_is_used_of_the_rentals() {
+    check_with(&["--did-rentals", "9"], async |app| {
+        assert_eq!(limits(app, &app.token).await["dids"], json!({"limit": 9, "used": 1}));
+        app.post(DIDS, &json!({})).await.expect(200);
+        assert_eq!(limits(app, &app.token).await["dids"], json!({"limit": 9, "used": 2}));
+        let child = app.token(app.child.sid, &[Scope::PhonenumberRead]);
+        assert_eq!(limits(app, &child).await["dids"], json!({"limit": 9, "used": 1}));
     });
 }
 
