@@ -1,5 +1,5 @@
 -- The phone numbers of scripts/bench: one that is rented for each short code of the first `codes`, by the same partner,
--- and a hundred available ones in the stock of each partner. psql variable: codes.
+-- and a thousand available ones in the stock of each partner. psql variable: codes.
 
 insert into did_stock (sid, stock_partner_sid, version, head, changed_at, active_capabilities, capabilities, country_code,
     phonenumber, status, rental_sid)
@@ -18,4 +18,4 @@ insert into did_stock (sid, stock_partner_sid, version, head, changed_at, active
     phonenumber, status)
 select md5('free' || partners.ordinal || ' ' || n)::uuid, partners.sid, 1, '', now(), 7, 7, 'USA',
     '1' || (3000000000 + partners.ordinal * 1000 + n), 'available'
-from partners cross join generate_series(0, 99) as n;
+from partners cross join generate_series(0, 999) as n;
