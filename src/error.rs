@@ -392,6 +392,11 @@ fn ends_session(error: &sqlx::Error) -> bool {
     })
 }
 
+/// Returns whether a lock that another transaction holds was waited for too long.
+pub fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(DatabaseError::code).as_deref() == Some("55P03")
+}
+
 /// Returns whether the session had ended because it was idle: the statement was not executed.
 pub fn has_ended_while_idle(error: &sqlx::Error) -> bool {
     error.as_database_error().and_then(DatabaseError::code).as_deref() == Some("57P05")

@@ -1,14 +1,15 @@
 //! One log line and one observation of the metrics for each request.
 
+use std::error::Error;
 use std::time::Duration;
 
 use actix_web::dev::ServiceResponse;
 use actix_web::http::Method;
-use actix_web::{HttpMessage, web};
+use actix_web::{HttpMessage, HttpRequest, web};
 
 use super::auth::Authentication;
 use super::object::IDEMPOTENCY_REPLAYED;
-use crate::error::ApiError;
+use crate::error::{ApiError, is_lock_timeout};
 use crate::store::Staleness;
 use crate::telemetry;
 use crate::telemetry::metrics::Metrics;
@@ -41,15 +42,15 @@ pub(super) fn record<B>(
         _ => None,
     };
     let cause = match authentication {
-        Some(Authentication::Unknown(error)) => Some(&**error as &dyn std::error::Error),
+        Some(Authentication::Unknown(error)) => Some(&**error as &dyn Error),
         _ => response
             .response()
             .error()
             .and_then(|error| error.as_error::<ApiError>())
             .and_then(ApiError::internal_cause),
     };
-    if let Some((cause, staleness)) = cause.zip(request.app_data::<web::Data<Staleness>>()) {
-        staleness.observe(cause);
+    if let Some(cause) = cause {
+        observe_cause(request, cause);
     }
     let error = cause.map(telemetry::chain);
     let partner_sid = principal.map(|principal| principal.partner_sid);
@@ -74,5 +75,17 @@ pub(super) fn record<B>(
         // Probes arrive every few seconds and carry no information.
         "/healthz" | "/readyz" => line!(debug),
         _ => line!(info),
+    }
+}
+
+/// Counts a wait for a lock, and marks connections as stale.
+fn observe_cause(request: &HttpRequest, cause: &(dyn Error + 'static)) {
+    if cause.downcast_ref().is_some_and(is_lock_timeout)
+        && let Some(metrics) = request.app_data::<web::Data<Metrics>>()
+    {
+        metrics.observe_lock_timeout();
+    }
+    if let Some(staleness) = request.app_data::<web::Data<Staleness>>() {
+        staleness.observe(cause);
     }
 }

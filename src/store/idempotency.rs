@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 
+use sqlx::error::DatabaseError;
 use sqlx::{Acquire, PgConnection};
 use uuid::Uuid;
 
 use super::options::{IdempotencyKey, WriteOptions, WriteResponse};
 use super::pools::Lease;
 use crate::auth::Actor;
-use crate::error::{ApiError, FieldError, has_ended_while_idle, is_connection_lost};
+use crate::error::{
+    ApiError, FieldError, has_ended_while_idle, is_connection_lost, is_lock_timeout,
+};
 
 /// Runs a write in a transaction of its own with these options: commits it together with the stored
 /// response, or rolls it back after an error or a dry run.
@@ -178,13 +181,10 @@ async fn save_response(
     }
 }
 
-/// Whether another request holds the key: it has committed, or the wait for it took too long
-/// (lock_not_available).
+/// Whether another request holds the key: it has committed, or the wait for it took too long.
 fn is_in_use(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| {
-        error.constraint() == Some("idempotency_keys_pkey")
-            || error.code().as_deref() == Some("55P03")
-    })
+    let constraint = error.as_database_error().and_then(DatabaseError::constraint);
+    constraint == Some("idempotency_keys_pkey") || is_lock_timeout(error)
 }
 
 /// Deletes expired responses in small batches.

@@ -15,6 +15,8 @@ const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 pub struct Activity {
     waiting: IntGaugeVec,
     timeouts: IntCounterVec,
+    /// Requests that got a 503 because they waited too long for a lock of another transaction.
+    pub lock_timeouts: IntCounter,
     batch_sizes: HistogramVec,
     /// Responses that were replayed to a repeated request.
     pub replays: IntCounter,
@@ -78,9 +80,11 @@ impl Activity {
             "Events that an endpoint has not accepted, counted to 1000 once a minute.",
         );
         let sizes = HistogramOpts::new("shortline_batch_size", "Requests of a batch.");
+        let timeouts = IntCounterVec::new(timeouts, &["for"])?;
         Ok(Self {
             waiting: IntGaugeVec::new(waiting, &["for"])?,
-            timeouts: IntCounterVec::new(timeouts, &["for"])?,
+            lock_timeouts: timeouts.with_label_values(&["locks"]),
+            timeouts,
             batch_sizes: HistogramVec::new(sizes.buckets(SIZES.to_vec()), &["work"])?,
             replays: IntCounter::new(
                 "shortline_replays_total",

@@ -135,6 +135,11 @@ impl Metrics {
         self.rejected_heads.with_label_values(&[status.as_str()]).inc();
     }
 
+    /// Records a request that waited too long for a lock.
+    pub fn observe_lock_timeout(&self) {
+        self.activity.lock_timeouts.inc();
+    }
+
     /// Records a response that was replayed.
     pub fn observe_replay(&self) {
         self.activity.replays.inc();

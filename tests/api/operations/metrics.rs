@@ -9,12 +9,12 @@ use shortline::auth::Scope;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::{Answer, App, JSON, check, check_with, wait_until};
+use crate::support::{Answer, App, JSON, check, check_with, plain_client, wait_until};
 
 const LISTEN: [&str; 2] = ["--metrics-listen", "127.0.0.1:0"];
 
 async fn fetch(address: SocketAddr, path: &str) -> Answer {
-    Answer::to(reqwest::Client::new().get(format!("http://{address}{path}"))).await
+    Answer::to(plain_client().get(format!("http://{address}{path}"))).await
 }
 
 async fn scrape(app: &App) -> String {
@@ -196,5 +196,6 @@ fn waits_batches_replays_and_tokens_are_measured() {
         // Two connections for the partner, 16 requests of half a second, and a limit of 3 s.
         let timeouts = "shortline_wait_timeouts_total{for=\"transactions\"}";
         assert!(value(&text, timeouts) >= 1.0, "{text}");
+        assert!(value(&text, "shortline_wait_timeouts_total{for=\"locks\"}") >= 1.0, "{text}");
     });
 }
