@@ -7,6 +7,8 @@ mod operations;
 pub mod page;
 mod schemas;
 
+use std::collections::HashSet;
+
 use serde_json::json;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
@@ -31,9 +33,10 @@ pub fn complete(document: &mut OpenApi) {
 /// Drops the schemas that nothing refers to, because other schemas were derived from them.
 fn drop_unused(document: &mut OpenApi) {
     let text = json!(document).to_string();
-    let is_used = |name: &str| text.contains(&format!("\"#/components/schemas/{name}\""));
+    let references = text.split("\"#/components/schemas/").skip(1);
+    let used: HashSet<_> = references.filter_map(|rest| rest.split('"').next()).collect();
     if let Some(components) = &mut document.components {
-        components.schemas.retain(|name, _| is_used(name));
+        components.schemas.retain(|name, _| used.contains(name.as_str()));
     }
 }
 

@@ -9,7 +9,9 @@ use shortline::auth::Scope;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Answer, App, CODES, check, check_with, code_path, group_path, send_raw};
+use crate::support::{
+    Answer, App, CODES, check, check_with, code_path, group_path, plain_client, send_raw,
+};
 
 #[test]
 fn long_urls_and_many_arguments_are_answered_quickly() {
@@ -200,7 +202,7 @@ fn a_head_that_is_no_request_gets_an_error_and_is_counted() {
         }))
         .await;
         let metrics = format!("http://{}/metrics", app.metrics.unwrap());
-        let metrics = Answer::to(reqwest::Client::new().get(metrics)).await.text;
+        let metrics = Answer::to(plain_client().get(metrics)).await.text;
         for (status, count) in [(400, 3), (408, 2), (431, 1)] {
             let name = "shortline_rejected_heads_total";
             let line = format!("{name}{{http_response_status_code=\"{status}\"}} {count}\n");

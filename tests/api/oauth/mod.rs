@@ -22,7 +22,7 @@ use shortline::input::types::Name;
 use shortline::oauth::{OauthClient, PartnerLogin, Password};
 use shortline::store;
 
-use crate::support::{Answer, App, Tenant, wait_at_most};
+use crate::support::{Answer, App, Tenant, plain_client, wait_at_most};
 
 const TOKEN: &str = "/core/v2/oauth/token";
 
@@ -109,7 +109,7 @@ async fn wait_until_rejected(app: &App, token: &str) {
 async fn expect_revoked(app: &App, tokens: &[&Value]) {
     let (base, server) = app.second_instance().await;
     for token in tokens {
-        let request = reqwest::Client::new().get(format!("{base}/core/v2/oauth/whoami"));
+        let request = plain_client().get(format!("{base}/core/v2/oauth/whoami"));
         let answer = Answer::to(request.bearer_auth(access_token(token))).await;
         answer.expect_error(401, "unauthorized");
     }

@@ -13,7 +13,7 @@ use super::{
     BY_PASSWORD, CLIENT_CREDENTIALS, REVOKE, access_token, client, error, expect_revoked, form,
     grant, login, oauth_error, refresh, revoke, wait_until_rejected, whoami,
 };
-use crate::support::{Answer, SECRET, check, wait_until};
+use crate::support::{Answer, SECRET, check, plain_client, wait_until};
 
 #[test]
 fn a_token_is_revoked_only_by_callers_that_can_see_it() {
@@ -120,7 +120,7 @@ fn a_jwt_of_another_system_stays_revoked_until_it_expires() {
         }
         whoami(app, &unrelated).await.expect(200);
         let (base, server) = app.second_instance().await;
-        let request = reqwest::Client::new().get(format!("{base}/core/v2/oauth/whoami"));
+        let request = plain_client().get(format!("{base}/core/v2/oauth/whoami"));
         Answer::to(request.bearer_auth(&tokens[0])).await.expect_error(401, "unauthorized");
         server.stop(false).await;
         let stored: i64 = sqlx::query_scalar("select count(*) from revoked_tokens")

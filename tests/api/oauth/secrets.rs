@@ -11,7 +11,7 @@ use super::{
     login, refresh,
 };
 use crate::operations::log::log_of;
-use crate::support::{Answer, App, SECRET, check};
+use crate::support::{Answer, App, SECRET, check, plain_client};
 
 /// The rows of all tables as text.
 async fn all_rows(app: &App) -> String {
@@ -81,7 +81,7 @@ struct Session<'a> {
 
 impl Session<'_> {
     async fn post(&self, path: &str, bearer: Option<&str>, fields: &[(&str, &str)]) -> Answer {
-        let request = reqwest::Client::new().post(format!("{}{path}", self.base));
+        let request = plain_client().post(format!("{}{path}", self.base));
         let (id, secret) = self.client;
         let request = match bearer {
             Some(token) => request.bearer_auth(token),
@@ -95,7 +95,7 @@ impl Session<'_> {
         let token = self.post(TOKEN, None, fields).await.expect(200);
         let text = |member: &str| token[member].as_str().map(str::to_owned);
         let access = text("access_token").unwrap();
-        let get = reqwest::Client::new().get(format!("{}/core/v2/oauth/whoami", self.base));
+        let get = plain_client().get(format!("{}/core/v2/oauth/whoami", self.base));
         Answer::to(get.bearer_auth(&access)).await.expect(200);
         if let Some(refresh) = text("refresh_token") {
             let mut newest = refresh.clone();

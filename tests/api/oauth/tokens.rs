@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     CLIENT_CREDENTIALS, TOKEN, access_token, client, error, form, grant, oauth_error, whoami,
 };
-use crate::support::{Answer, check, snapshot, wait_at_most};
+use crate::support::{Answer, check, plain_client, snapshot, wait_at_most};
 
 #[test]
 fn a_partner_issues_tokens_only_for_its_descendants() {
@@ -145,7 +145,7 @@ fn the_last_access_is_stored_later_without_a_new_version() {
         let token_sid: Uuid = token["token_sid"].as_str().unwrap().parse().unwrap();
         let path = format!("/core/v2/oauth/tokens/{token_sid}");
         let (base, server) = app.second_instance().await;
-        let request = reqwest::Client::new().get(format!("{base}/core/v2/oauth/whoami"));
+        let request = plain_client().get(format!("{base}/core/v2/oauth/whoami"));
         Answer::to(request.bearer_auth(access_token(&token))).await.expect(200);
         assert_eq!(app.get(&path).await.expect(200)["date_last_accessed"], Value::Null);
         // An instance stores pending access times when it stops.

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use actix_web::rt::time::{sleep, timeout};
 use futures_util::future::join_all;
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
-use crate::support::{Answer, App, CODES, Ending, Forwarder, GROUPS, check, wait_until};
+use crate::support::{
+    Answer, App, CODES, Ending, Forwarder, GROUPS, check, plain_client, wait_until,
+};
 
 /// The connections of an instance that were used within the last second are used without a test.
 const TESTED_AFTER: Duration = Duration::from_millis(1_100);
@@ -28,7 +30,7 @@ impl<'a> Instance<'a> {
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> u16 {
-        let mut request = Client::new().request(method, format!("{}{path}", self.base));
+        let mut request = plain_client().request(method, format!("{}{path}", self.base));
         request = request.bearer_auth(&self.app.token);
         if let Some(body) = body {
             request = request.json(&body);

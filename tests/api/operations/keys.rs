@@ -6,13 +6,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use reqwest::Client;
 use shortline::auth::{Claims, Keys, Scope};
 use shortline::settings::Settings;
 use time::OffsetDateTime;
 
 use super::lifecycle::free_port;
-use crate::support::{Contents, PARTNER, check_database, url, wait_at_most, wait_until};
+use crate::support::{
+    Contents, PARTNER, check_database, plain_client, url, wait_at_most, wait_until,
+};
 
 const OLD: &str = "the old secret of the tests, 32 bytes at least";
 const NEW: &str = "the new secret of the tests, 32 bytes at least";
@@ -54,7 +55,7 @@ impl Served {
         let served = Self { process, base: format!("http://{listen}") };
         let ready = format!("{}/readyz", served.base);
         let is_ready = async || {
-            Client::new().get(&ready).send().await.is_ok_and(|answer| answer.status() == 200)
+            plain_client().get(&ready).send().await.is_ok_and(|answer| answer.status() == 200)
         };
         wait_until("the service is ready", is_ready).await;
         served
@@ -62,7 +63,7 @@ impl Served {
 
     async fn status(&self, token: &str) -> u16 {
         let whoami = format!("{}/core/v2/oauth/whoami", self.base);
-        Client::new().get(whoami).bearer_auth(token).send().await.unwrap().status().as_u16()
+        plain_client().get(whoami).bearer_auth(token).send().await.unwrap().status().as_u16()
     }
 
     fn signal(&self, signal: &str) {

@@ -11,8 +11,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::support::{
-    Answer, Contents, SECRET, check, check_database, code_path, settings, url, wait_at_most,
-    wait_until,
+    Answer, Contents, SECRET, check, check_database, code_path, plain_client, settings, url,
+    wait_at_most, wait_until,
 };
 
 #[test]
@@ -72,7 +72,7 @@ fn sigterm_drains_requests_and_exits() {
             .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        let client = reqwest::Client::new();
+        let client = plain_client();
         let probe =
             async |path: &str| client.get(format!("http://{listen}{path}")).send().await.ok();
         let readiness = async || probe("/readyz").await.map(|answer| answer.status().as_u16());
@@ -111,7 +111,7 @@ fn a_client_that_drips_its_body_does_not_delay_the_exit() {
             .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        let client = reqwest::Client::new();
+        let client = plain_client();
         let ready = async || client.get(format!("http://{listen}/readyz")).send().await.is_ok();
         wait_until("the service is ready", ready).await;
         let mut client = TcpStream::connect(&listen).await.unwrap();
@@ -238,7 +238,7 @@ fn acknowledged_changes_survive_a_kill() {
             .to_owned();
         let path = code_path(code["short_code_sid"].as_str().unwrap());
         let url = format!("http://{listen}{path}");
-        let client = reqwest::Client::new();
+        let client = plain_client();
         let mut process = run(&["serve"]).spawn().unwrap();
         let mut acknowledged = Vec::new();
         let get = || client.get(&url).bearer_auth(&token);
@@ -278,7 +278,7 @@ fn an_unreachable_database_is_503_and_never_401() {
         let base = format!("http://{}", application.address());
         let handle = application.handle();
         actix_web::rt::spawn(application.run_until_stopped());
-        let client = reqwest::Client::new();
+        let client = plain_client();
         // The database rejects connections, like a server that is starting.
         let mut connection =
             sqlx::ConnectOptions::connect(&database.clone().database("postgres")).await.unwrap();

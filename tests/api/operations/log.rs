@@ -2,13 +2,13 @@
 
 use std::process::{Command, Stdio};
 
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::operations::lifecycle::free_port;
-use crate::support::{App, SECRET, check, url, wait_until};
+use crate::support::{App, SECRET, check, plain_client, url, wait_until};
 
 /// Runs another instance for the requests and returns the lines of its log.
 pub async fn log_of(app: &App, filter: &str, requests: impl AsyncFnOnce(&str)) -> Vec<Value> {
@@ -20,7 +20,7 @@ pub async fn log_of(app: &App, filter: &str, requests: impl AsyncFnOnce(&str)) -
         .stderr(Stdio::from(log.reopen().unwrap()))
         .spawn()
         .unwrap();
-    let (base, client) = (format!("http://{listen}"), Client::new());
+    let (base, client) = (format!("http://{listen}"), plain_client());
     let is_ready = async || client.get(format!("{base}/readyz")).send().await.is_ok();
     wait_until("the instance is ready", is_ready).await;
     requests(&base).await;
@@ -45,7 +45,7 @@ fn line<'a>(log: &'a [Value], request_id: &str) -> &'a Value {
 async fn send_all(app: &App, base: &str) {
     const FORM: &str = "grant_type=client_credentials&client_id=x&client_secret=form-secret";
     const TOKEN: &str = "/core/v2/oauth/token";
-    let (client, code) = (Client::new(), app.partner.code_path());
+    let (client, code) = (plain_client(), app.partner.code_path());
     let new = |id: &'static str, method, path: &str| {
         client.request(method, format!("{base}{path}")).header("x-request-id", id)
     };
@@ -148,7 +148,7 @@ fn an_internal_error_logs_its_cause() {
         };
         let log = log_of(app, "warn,shortline=info", async |base| {
             rename("alter table short_codes rename to away").await;
-            let get = Client::new().get(format!("{base}{}", app.partner.code_path()));
+            let get = plain_client().get(format!("{base}{}", app.partner.code_path()));
             let get = get.bearer_auth(&app.token).header("x-request-id", "broken");
             assert_eq!(get.send().await.unwrap().status(), 500);
             rename("alter table away rename to short_codes").await;
@@ -172,7 +172,7 @@ fn a_full_log_pipe_delays_neither_requests_nor_the_exit() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (base, client) = (format!("http://{listen}"), Client::new());
+        let (base, client) = (format!("http://{listen}"), plain_client());
         let get = async || {
             let request = client.get(format!("{base}{}", app.partner.code_path()));
             request.bearer_auth(&app.token).send().await

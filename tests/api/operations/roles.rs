@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::{Value, json};
 use shortline::store::{self, migrations};
 use sqlx::postgres::PgConnectOptions;
@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use time::{Duration, OffsetDateTime};
 
 use crate::support::{
-    Answer, App, CODES, GROUPS, check, group_path, url, wait_at_most, wait_until,
+    Answer, App, CODES, GROUPS, check, group_path, plain_client, url, wait_at_most, wait_until,
 };
 
 const GRANTS: &str = include_str!("../../../deploy/grants.sql");
@@ -61,7 +61,7 @@ fn a_role_that_cannot_alter_history_serves_every_request() {
         with_role(app, "serves", async |database| {
             let (base, server) = app.instance_with(database, &["--no-migrate"]).await;
             let call = async |method: Method, path: &str, body: Option<Value>| {
-                let mut request = Client::new().request(method, format!("{base}{path}"));
+                let mut request = plain_client().request(method, format!("{base}{path}"));
                 request = request.bearer_auth(&app.token).header("idempotency-key", path);
                 if let Some(body) = body {
                     request = request.json(&body);
@@ -166,7 +166,7 @@ fn a_hanging_session_of_the_role_is_terminated() {
     check(async |app| {
         with_role(app, "hangs", async |database| {
             let (base, server) = app.instance_with(database, &["--no-migrate"]).await;
-            Answer::to(Client::new().get(format!("{base}/readyz"))).await.expect(200);
+            Answer::to(plain_client().get(format!("{base}/readyz"))).await.expect(200);
             let mut owner = app.connection().await;
             // A session of maintenance can hang for longer.
             let session = "select application_name from pg_stat_activity

@@ -49,7 +49,7 @@ impl App {
             child: CHILD,
             unrelated: UNRELATED,
             token,
-            client: Client::new(),
+            client: plain_client(),
             keys,
             server,
         }
@@ -190,6 +190,11 @@ impl App {
     pub(super) async fn expect_intact_history(&self) {
         assert_eq!(self.violations().await, []);
     }
+}
+
+/// A client without TLS. Reading the trusted certificates takes a debug build 30 ms.
+pub fn plain_client() -> Client {
+    Client::builder().tls_certs_only([]).build().unwrap()
 }
 
 /// A running service.

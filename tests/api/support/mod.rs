@@ -22,7 +22,7 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
 pub use answer::{Answer, send_raw};
-pub use app::App;
+pub use app::{App, plain_client};
 pub use cluster::{Contents, place_files_in_memory};
 pub use forwarder::{Ending, Forwarder};
 pub use sink::{Received, Sink, status};

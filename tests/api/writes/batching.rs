@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shortline::auth::Scope;
 
-use crate::support::{Answer, App, check, code_path};
+use crate::support::{Answer, App, check, code_path, plain_client};
 
 /// One request of a client for one of a few short codes.
 #[derive(Clone, Debug)]
@@ -174,7 +174,7 @@ async fn run_round(
         codes.push((code_path(sid), answer.expect(200)));
     }
     let foreign = app.unrelated.group_sid.to_string();
-    let client = reqwest::Client::new();
+    let client = plain_client();
     let requests = steps.iter().map(|step| {
         let (path, whole) = &codes[step.code];
         let (method, body) = step.change.body(whole, &foreign);
@@ -313,7 +313,7 @@ fn acknowledged_writes_survive_dying_connections() {
     check(async |app| {
         let (path, sid) = (app.partner.code_path(), app.partner.code_sid);
         let (second, server) = app.second_instance().await;
-        let client = reqwest::Client::new();
+        let client = plain_client();
         // Connections are terminated repeatedly while two instances write to one row.
         let mut admin = app.connection().await;
         let killer = actix_web::rt::spawn(async move {

@@ -4,13 +4,13 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Answer, check};
+use crate::support::{Answer, check, plain_client};
 
 #[test]
 fn writers_on_two_instances_lose_no_changes() {
     check(async |app| {
         let (second, handle) = app.second_instance().await;
-        let client = reqwest::Client::new();
+        let client = plain_client();
         let path = app.partner.code_path();
         let writes = (0..40).map(|number| {
             let base = if number % 2 == 0 { &app.base } else { &second };
@@ -36,7 +36,7 @@ fn writers_on_two_instances_lose_no_changes() {
 fn another_instance_reads_acknowledged_changes() {
     check(async |app| {
         let (second, handle) = app.second_instance().await;
-        let client = reqwest::Client::new();
+        let client = plain_client();
         let path = app.partner.group_path();
         for number in 0..20 {
             let name = format!("name {number}");

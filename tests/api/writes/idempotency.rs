@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
-use crate::support::{Answer, App, GROUPS, check, group_path, wait_until};
+use crate::support::{Answer, App, GROUPS, check, group_path, plain_client, wait_until};
 
 async fn send(app: &App, method: Method, path: &str, key: &str, body: &Value) -> Answer {
     Answer::to(app.request(method, path).header("Idempotency-Key", key).json(body)).await
@@ -141,7 +141,7 @@ fn concurrent_retries_on_two_instances_write_once() {
             let (key, body) = (format!("round {round}").replace(' ', "-"), json!({"name": "once"}));
             let requests = (0..12).map(|number| {
                 let base = if number % 2 == 0 { &app.base } else { &second };
-                let request = reqwest::Client::new().post(format!("{base}{GROUPS}"));
+                let request = plain_client().post(format!("{base}{GROUPS}"));
                 let request = request.bearer_auth(&app.token).header("Idempotency-Key", &key);
                 Answer::to(request.json(&body))
             });
