@@ -126,6 +126,10 @@ def adapt_query(arguments, path):
         arguments["number"] = "26399" if short else NUMBER
         if re.fullmatch("[A-Z]{3}", str(arguments.get("country_code"))):
             arguments["country_code"] = "USA"
+    # A list of deleted objects has one order and no filter, and starts at a deleted object.
+    if str(arguments.get("deleted")).lower() == "true":
+        for excluded in ("after", "before", "filter", "order", "trunk_group_sid"):
+            arguments.pop(excluded, None)
     # A page starts at an existing object, and only in the default order.
     for name, other in (("after", "before"), ("before", "after")):
         if path.endswith("/events/endpoints"):
