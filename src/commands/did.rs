@@ -27,8 +27,8 @@ pub enum Command {
     /// A CSV file has a header with the names of the columns, an NDJSON file has an object on each
     /// line. The columns and members are: phonenumber (required), stock_partner_sid (required
     /// without --stock), active_capabilities, campaign_sid, capabilities, classification_sid,
-    /// country_code, did_sid, lata, locality, lrn_sid, ocn, porting_pin, price, state. An empty cell
-    /// is a member that is absent. The members that a number has only while it is rented are
+    /// country_code, did_sid, lata, locality, lrn_sid, ocn, porting_pin, price, state. An empty
+    /// cell is a member that is absent. The members that a number has only while it is rented are
     /// ignored.
     Import {
         /// CSV file with a header, or NDJSON file; members are named as in the API
@@ -51,8 +51,9 @@ pub enum Command {
         /// Phone number, such as 15162065574
         number: String,
     },
-    /// Take a phone number that nobody rents out of its stock and print what it was; its history
-    /// remains
+    /// Take a phone number that is not rented out of its stock and print what it was
+    ///
+    /// Its history remains.
     Delete {
         /// Phone number, such as 15162065574
         number: String,

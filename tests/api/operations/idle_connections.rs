@@ -116,7 +116,7 @@ fn a_connection_that_hangs_as_it_is_returned_is_replaced() {
         let is_ready = async || instance.call(Method::GET, "/readyz", None).await == 200;
         assert!(is_ready().await);
         instance.forwarder.end(Ending::Silent);
-        // The client gives up, so that its statement is not waited for, but the connection is.
+        // The client gives up, so that the connection is returned while nothing answers.
         let given_up = timeout(Duration::from_millis(300), is_ready()).await;
         assert!(given_up.is_err());
         wait_until("the only connection of readiness checks is replaced", is_ready).await;
